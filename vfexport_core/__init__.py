@@ -1,0 +1,6 @@
+"""Verified Fan exports: everything that needs no orchestrator.
+
+The way of the data is the order of the packages: ``queue`` (what was asked for) -> ``catalog`` (what an export type
+is) -> ``sources`` (MongoDB to Arrow) -> ``rows`` (Arrow to cells) -> ``files`` (cells to bytes) -> ``delivery``
+(bytes to S3); ``exporting`` puts them together. ``api`` and ``cli`` are the two doors for people and machines.
+"""

@@ -1,0 +1,189 @@
+"""Every error of the service, in one tree.
+
+::
+
+    VfexportError
+    ├── PermanentError                trying again changes nothing
+    │   ├── ConfigurationError        a setting is missing or wrong
+    │   ├── RequestError              400
+    │   │   ├── InvalidExportType
+    │   │   ├── MissingDateKey
+    │   │   ├── InvalidDateKey
+    │   │   └── InvalidRequest
+    │   ├── AccessError
+    │   │   ├── Unauthenticated       401
+    │   │   └── MissingPermissions    403
+    │   ├── NotFoundError             404
+    │   │   ├── CampaignNotFound
+    │   │   └── ExportNotFound
+    │   ├── ConflictError             409
+    │   │   ├── ExportNotRetryable
+    │   │   ├── ExportNotCancelable
+    │   │   ├── ExportNotClaimable    a run asked for an export that is not PENDING
+    │   │   └── LeaseLost             a run no longer owns its export (L6)
+    │   ├── NoMarketsFound            the export ends FAILED
+    │   ├── PromotersNotFound         the export ends FAILED
+    │   └── SourceMissing             a collection that rows come from does not exist
+    └── TransientError                trying again may help
+        ├── QueueBusy                 another export is TRIGGERED (L2)
+        ├── SourceUnavailable         MongoDB still failing after retries
+        ├── DeliveryFailed            S3 still failing after retries
+        └── DeleteFailed              500: CCPA deletion incomplete
+
+Each class says its wire ``code``, its HTTP ``status`` and, in ``hint``, what a person can do about it. ``payload`` names
+the thing that failed (an id, a field, a bucket): never a token, a credential or a fan's data.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+INTERNAL_CODE = "InternalError"
+
+
+class VfexportError(Exception):
+    """Root of the tree; anything else that reaches an edge is a bug and is reported as ``InternalError``."""
+
+    code: ClassVar[str] = INTERNAL_CODE
+    status: ClassVar[int] = 500
+    hint: ClassVar[str] = "Look for the correlation id in the logs."
+
+    def __init__(self, message: str, *, payload: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.payload = payload
+
+    def as_dict(self) -> dict[str, str | None]:
+        """Give ``{code, message, payload}``, the form in which an export document keeps an error."""
+        return {"code": self.code, "message": self.message, "payload": self.payload}
+
+
+class PermanentError(VfexportError):
+    """Trying the same again gives the same error."""
+
+
+class TransientError(VfexportError):
+    """A passing fault: the same request may work later."""
+
+
+class ConfigurationError(PermanentError):
+    code = "ConfigurationError"
+    hint = "Correct the named environment variable and start again."
+
+
+class RequestError(PermanentError):
+    status = 400
+    hint = "Correct the request; the catalog of types is at GET /export-types."
+
+
+class InvalidExportType(RequestError):
+    code = "InvalidExportType"
+
+
+class MissingDateKey(RequestError):
+    code = "MissingDateKey"
+    hint = "Send dateKey, the wave's key: a string of digits (epoch milliseconds)."
+
+
+class InvalidDateKey(RequestError):
+    code = "InvalidDateKey"
+    hint = "dateKey is a string of digits (epoch milliseconds)."
+
+
+class InvalidRequest(RequestError):
+    code = "InvalidRequest"
+
+
+class AccessError(PermanentError):
+    """The caller may not do this."""
+
+
+class Unauthenticated(AccessError):
+    code = "Unauthenticated"
+    status = 401
+    hint = "Send a valid, unexpired token in the Authorization header."
+
+
+class MissingPermissions(AccessError):
+    code = "MissingPermissions"
+    status = 403
+    hint = "Ask for the REPORT permission on this campaign."
+
+
+class NotFoundError(PermanentError):
+    status = 404
+
+
+class CampaignNotFound(NotFoundError):
+    code = "CampaignNotFound"
+    hint = "Check the campaign id."
+
+
+class ExportNotFound(NotFoundError):
+    code = "ExportNotFound"
+    hint = "Check the export id, and that it belongs to this campaign."
+
+
+class ConflictError(PermanentError):
+    status = 409
+
+
+class ExportNotRetryable(ConflictError):
+    code = "ExportNotRetryable"
+    hint = "Only FAILED, EXPIRED and CANCELED exports can be run again."
+
+
+class ExportNotCancelable(ConflictError):
+    code = "ExportNotCancelable"
+    hint = "Only PENDING and TRIGGERED exports can be cancelled."
+
+
+class ExportNotClaimable(ConflictError):
+    code = "ExportNotClaimable"
+    hint = "The export is not PENDING: it runs elsewhere or has ended. Retry it first if it failed."
+
+
+class LeaseLost(ConflictError):
+    code = "LeaseLost"
+    hint = "The export was cancelled, expired or taken over; nothing was published by this run."
+
+
+class NoMarketsFound(PermanentError):
+    code = "NoMarketsFound"
+    hint = "Add a market to the campaign, then retry the export."
+
+
+class PromotersNotFound(PermanentError):
+    code = "PromotersNotFound"
+    hint = "Add promoters to the campaign, then retry the export."
+
+
+class QueueBusy(TransientError):
+    code = "QueueBusy"
+    status = 503
+    hint = "Another export is running; this one waits as PENDING."
+
+
+class SourceUnavailable(TransientError):
+    code = "SourceUnavailable"
+    status = 503
+    hint = "Check that MongoDB answers, then retry the export."
+
+
+class SourceMissing(PermanentError):
+    """A collection that rows come from does not exist: an error, never an empty file."""
+
+    code = "SourceUnavailable"
+    status = 503
+    hint = "Check VFEXPORT_MONGO_URI and VFEXPORT_MONGO_DATABASE: the named collection is not there."
+
+
+class DeliveryFailed(TransientError):
+    code = "DeliveryFailed"
+    status = 503
+    hint = "Check that the named bucket answers and may be written, then retry the export."
+
+
+class DeleteFailed(TransientError):
+    code = "DeleteFailed"
+    hint = "The deletion is recorded and tried again until complete; repeating the request is harmless."

@@ -1,0 +1,99 @@
+"""Configuration: frozen, read once from the environment (and ``.env``), refused at start when wrong.
+
+Nothing is read at import time. ``load_settings`` raises `ConfigurationError` that names every wrong variable.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from vfexport_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PREFIX = "VFEXPORT_"
+
+DEFAULT_REGIONS = {"US": "NA", "CA": "NA", "MX": "NA", "GB": "UK", "IE": "UK"}
+DEFAULT_SFMC_LOCALES = {"en-mx": "en-us", "en-uk": "en-gb", "en-ie": "en-gb", "en-nz": "en-au"}
+DEFAULT_SFMC_PREFIX = "{Region}/DM_ArtistPresale"
+
+# S3's own rules for bucket names; a wrong one would only show at the first delivery.
+BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+
+
+class BucketSettings(BaseModel):
+    """One bucket: its name, and how to reach it where the AWS default chain is not enough."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: BucketName
+    endpoint_url: str | None = None
+    region: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: SecretStr | None = None
+    role_arn: str | None = None
+
+
+class BucketsSettings(BaseModel):
+    """The four buckets of the catalog; one that is not configured is refused when an export needs it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exports: BucketSettings | None = None
+    scoring: BucketSettings | None = None
+    vf_scoring: BucketSettings | None = None
+    sfmc: BucketSettings | None = None
+
+
+class Settings(BaseSettings):
+    """All settings of 06-running; units are in the names."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True
+    )
+
+    mongo_uri: SecretStr
+    mongo_database: str = Field(
+        default="verifiedfan", min_length=1, max_length=63, pattern=r'^[^/\\. "$*<>:|?]+$'
+    )
+    buckets: BucketsSettings = BucketsSettings()
+    timeout_millis: int = Field(default=1_800_000, ge=1_000, le=86_400_000)
+    polling_interval_millis: int = Field(default=1_000, ge=10, le=60_000)
+    signed_url_seconds: int = Field(default=900, ge=1, le=604_800)
+    max_rows_per_file: int = Field(default=500_000, ge=1)
+    sample_rows: int = Field(default=5, ge=1)
+    lookup_batch: int = Field(default=1_000, ge=1, le=10_000)
+    formula_guard: bool = True
+    jwt_public_key: str | None = None
+    jwt_jwks_url: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    ccpa_hash_key: SecretStr | None = None
+    dev_mode: bool = False
+    regions: dict[str, str] = DEFAULT_REGIONS
+    sfmc_locales: dict[str, str] = DEFAULT_SFMC_LOCALES
+    sfmc_prefixes: dict[str, str] = {}
+
+
+def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
+    """Read the settings from the environment and `env_file`.
+
+    Raises `ConfigurationError` naming each wrong variable; values are not repeated, since they may be secrets.
+    """
+    try:
+        return Settings(_env_file=env_file, **overrides)
+    except ValidationError as error:
+        problems = [f"{_variable(item['loc'])}: {item['msg']}" for item in error.errors(include_input=False)]
+        raise ConfigurationError("; ".join(problems), payload=_variable(error.errors()[0]["loc"])) from None
+    except ValueError as error:
+        # pydantic-settings raises its own error, with the field's name, for JSON that does not parse.
+        raise ConfigurationError(f"{PREFIX}*: {error}") from None
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    """Give the environment variable that a validation error's location came from."""
+    return PREFIX + "__".join(str(part).upper() for part in location)
