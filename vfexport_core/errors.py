@@ -30,8 +30,8 @@
         ├── DeliveryFailed            S3 still failing after retries
         └── DeleteFailed              500: CCPA deletion incomplete
 
-Each class says its wire ``code``, its HTTP ``status`` and, in ``hint``, what a person can do about it. ``payload`` names
-the thing that failed (an id, a field, a bucket): never a token, a credential or a fan's data.
+Each class says its wire ``code``, its HTTP ``status`` and, in ``hint``, what a person can do about it. ``payload``
+names the thing that failed (an id, a field, a bucket): never a token, a credential or a fan's data.
 """
 
 from __future__ import annotations

@@ -57,9 +57,7 @@ class Settings(BaseSettings):
     )
 
     mongo_uri: SecretStr
-    mongo_database: str = Field(
-        default="verifiedfan", min_length=1, max_length=63, pattern=r'^[^/\\. "$*<>:|?]+$'
-    )
+    mongo_database: str = Field(default="verifiedfan", min_length=1, max_length=63, pattern=r'^[^/\\. "$*<>:|?]+$')
     buckets: BucketsSettings = BucketsSettings()
     timeout_millis: int = Field(default=1_800_000, ge=1_000, le=86_400_000)
     polling_interval_millis: int = Field(default=1_000, ge=10, le=60_000)
@@ -85,7 +83,7 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
     Raises `ConfigurationError` naming each wrong variable; values are not repeated, since they may be secrets.
     """
     try:
-        return Settings(_env_file=env_file, **overrides)
+        return Settings(_env_file=env_file, **overrides)  # pyright: ignore[reportCallIssue] accepted by BaseSettings
     except ValidationError as error:
         problems = [f"{_variable(item['loc'])}: {item['msg']}" for item in error.errors(include_input=False)]
         raise ConfigurationError("; ".join(problems), payload=_variable(error.errors()[0]["loc"])) from None

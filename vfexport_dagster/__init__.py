@@ -1,0 +1,1 @@
+"""Verified Fan exports in Dagster: decides when, `vfexport_core` decides what."""
