@@ -1,0 +1,59 @@
+"""Fields and column groups that several export types share."""
+
+from __future__ import annotations
+
+from vfexport_core.catalog.spec import Column, Field, FirstOf, Joined, Kind, Lookup, Root, ShowLabel
+
+
+def entry(path: str, kind: Kind = Kind.TEXT) -> Field:
+    """Give a field of the fan's entry (E)."""
+    return Field(Root.ENTRY, tuple(path.split(".")), kind)
+
+
+def user(path: str) -> Field:
+    """Give a field of the fan's account (U), counted from ``integrations.ticketmaster``."""
+    return Field(Root.USER, tuple(path.split(".")))
+
+
+def market(path: str, kind: Kind = Kind.TEXT) -> Field:
+    """Give a field of the row's market (M)."""
+    return Field(Root.MARKET, tuple(path.split(".")), kind)
+
+
+def campaign(path: str) -> Field:
+    """Give a field of the campaign (C)."""
+    return Field(Root.CAMPAIGN, tuple(path.split(".")))
+
+
+USER_ID = entry("_id.user_id")
+OWN_MARKET = entry("fields.market")
+ADDITIONAL_MARKETS = entry("fields.additionalMarkets", Kind.TEXT_LIST)
+
+USER_OF_ENTRY = Lookup(Root.USER, USER_ID)
+
+EMAIL = FirstOf((entry("fields.email"), user("email")))
+FIRST_NAME = FirstOf((user("name.first"), entry("fields.first_name")))
+LAST_NAME = FirstOf((user("name.last"), entry("fields.last_name")))
+POSTAL_CODE = FirstOf((entry("origin.ip.postalCode"), user("postalCode")))
+PHONE = FirstOf((entry("fields.phone"), user("phone")))
+ENTRY_DATE = entry("date.created", Kind.DATE)
+
+ENTRY_COLUMNS = (
+    Column("id", USER_ID),
+    Column("contest_title", campaign("name")),
+    Column("entry_date", ENTRY_DATE),
+    Column("tm_id", user("id")),
+    Column("globalUserId", user("globalUserId")),
+    Column("ip_address", entry("origin.ip.address")),
+    Column("email", EMAIL),
+    Column("first_name", FIRST_NAME),
+    Column("last_name", LAST_NAME),
+    Column("Zip Code", POSTAL_CODE),
+    Column("Mobile Phone", PHONE),
+    Column("Hbase_ID", user("member_id")),
+    Column("Select Show", ShowLabel()),
+    Column("Event_ID", Joined(market("event.ids", Kind.TEXT_LIST), ",")),
+    Column("locale", entry("locale")),
+    Column("campaign_id", campaign("_id")),
+    Column("Phone confirmed", entry("date.phoneConfirmed", Kind.DATE)),
+)

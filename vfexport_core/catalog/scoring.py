@@ -1,0 +1,24 @@
+"""``scoring``: every entry with its fraud and fan scores, for the scoring systems."""
+
+from __future__ import annotations
+
+from vfexport_core.catalog.contact import ENTRY_COLUMNS, USER_OF_ENTRY, entry
+from vfexport_core.catalog.spec import Acl, Bucket, Column, ExportSpec, ExportType, Kind, Root, Scan
+
+SCORING = ExportSpec(
+    type=ExportType.SCORING,
+    summary="every entry, with fraud and fan scores",
+    scan=Scan(Root.ENTRY),
+    lookups=(USER_OF_ENTRY,),
+    columns=(
+        *ENTRY_COLUMNS,
+        Column("nudata_score", entry("nudetect.score", Kind.NUMBER)),
+        Column("nudata_score_band", entry("nudetect.scoreBand")),
+        Column("fanscore", entry("accountFanscore", Kind.NUMBER)),
+        Column("latitude", entry("origin.ip.latitude", Kind.NUMBER)),
+        Column("longitude", entry("origin.ip.longitude", Kind.NUMBER)),
+    ),
+    bucket=Bucket.SCORING,
+    acl=Acl.BUCKET_OWNER_FULL_CONTROL,
+    ccpa_deletes=False,
+)

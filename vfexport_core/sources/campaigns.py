@@ -1,0 +1,27 @@
+"""Campaigns and their markets: small, read once per run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bson import ObjectId
+from bson.errors import InvalidId
+
+from vfexport_core.errors import CampaignNotFound
+from vfexport_core.sources.client import Document, reading
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+
+def find_campaign(database: Database[Document], campaign_id: str) -> Document:
+    """Read one campaign; raises CampaignNotFound (also when the id is not an ObjectId), SourceUnavailable."""
+    try:
+        key = ObjectId(campaign_id)
+    except (InvalidId, TypeError):
+        raise CampaignNotFound("no such campaign: its id is not an ObjectId", payload=campaign_id[:64]) from None
+    with reading("campaigns"):
+        campaign = database["campaigns"].find_one({"_id": key})
+    if campaign is None:
+        raise CampaignNotFound("no such campaign", payload=campaign_id)
+    return campaign

@@ -1,0 +1,73 @@
+"""MongoDB clients and what a failing MongoDB is called."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pymongo
+from pymongo.errors import ConfigurationError as MongoConfigurationError
+from pymongo.errors import InvalidURI, PyMongoError
+
+from vfexport_core.errors import ConfigurationError, SourceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo import MongoClient
+    from pymongo.database import Database
+
+    from vfexport_core.settings import Settings
+
+Document = dict[str, Any]
+
+# A dead server is reported in seconds, while a long scan may well be silent for a minute on a busy one.
+_SELECTION_MILLIS = 5_000
+_CONNECT_MILLIS = 5_000
+_SOCKET_MILLIS = 60_000
+
+
+def connect(settings: Settings) -> MongoClient[Document]:
+    """Make a client for the configured deployment; the caller closes it.
+
+    Raises ConfigurationError (VFEXPORT_MONGO_URI) when the address cannot be understood. No connection is made yet.
+    """
+    try:
+        return pymongo.MongoClient(
+            settings.mongo_uri.get_secret_value(),
+            appname="vfexport",
+            serverSelectionTimeoutMS=_SELECTION_MILLIS,
+            connectTimeoutMS=_CONNECT_MILLIS,
+            socketTimeoutMS=_SOCKET_MILLIS,
+            tz_aware=False,
+        )
+    except (InvalidURI, MongoConfigurationError, ValueError):
+        # The driver's message repeats parts of the address, and the address holds a password.
+        raise ConfigurationError("VFEXPORT_MONGO_URI is not a MongoDB address", payload="VFEXPORT_MONGO_URI") from None
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Database[Document]]:
+    """Open the service's database for a block and close its client afterwards."""
+    client = connect(settings)
+    try:
+        yield client[settings.mongo_database]
+    finally:
+        client.close()
+
+
+@contextmanager
+def reading(collection: str) -> Iterator[None]:
+    """Turn whatever the driver raises inside the block into SourceUnavailable, naming `collection`."""
+    try:
+        yield
+    except PyMongoError as error:
+        raise unavailable(collection, error) from error
+
+
+def unavailable(collection: str, error: Exception) -> SourceUnavailable:
+    """Say that MongoDB failed, on which collection and why; the cause is cut, driver messages can be pages long."""
+    cause = str(error)[:300]
+    return SourceUnavailable(
+        f"MongoDB failed on collection {collection}: {type(error).__name__}: {cause}", payload=collection
+    )
