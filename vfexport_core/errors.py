@@ -5,6 +5,7 @@
     VfexportError
     ├── PermanentError                trying again changes nothing
     │   ├── ConfigurationError        a setting is missing or wrong
+    │   ├── EmbeddedServerFailed      a server of the demo or the tests did not come up
     │   ├── RequestError              400
     │   │   ├── InvalidExportType
     │   │   ├── MissingDateKey
@@ -69,6 +70,11 @@ class TransientError(VfexportError):
 class ConfigurationError(PermanentError):
     code = "ConfigurationError"
     hint = "Correct the named environment variable and start again."
+
+
+class EmbeddedServerFailed(PermanentError):
+    code = "EmbeddedServerFailed"
+    hint = "Install the extra `demo`, and look into the log that the error names."
 
 
 class RequestError(PermanentError):

@@ -1,0 +1,85 @@
+"""Fixtures for every test: one MongoDB and one S3 per test process, a database and buckets of its own per test.
+
+Under pytest-xdist each worker is a process and so has its own servers; nothing is shared, nothing needs a lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymongo import MongoClient
+
+from vfexport_core.embedded import MongoServer, S3Server, embedded_environment, embedded_mongo, embedded_s3
+from vfexport_core.settings import PREFIX, BucketsSettings, Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo.database import Database
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> None:
+    """Keep what the developer's shell says about this service out of the tests (subprocesses too)."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """Give a MongoDB server with `configureFailPoint` enabled; killed in the end, for its data is not wanted."""
+    with embedded_mongo(tmp_path_factory.mktemp("mongo"), test_commands=True, stop_seconds=0) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with embedded_s3(tmp_path_factory.mktemp("s3"), stop_seconds=0) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongo_client(mongo_server: MongoServer) -> Iterator[MongoClient[dict[str, Any]]]:
+    with MongoClient(mongo_server.uri, tz_aware=True) as client:
+        yield client
+
+
+@pytest.fixture
+def database(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
+    """Give an empty database that no other test sees; dropped afterwards."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    yield mongo_client[name]
+    mongo_client.drop_database(name)
+
+
+@pytest.fixture
+def settings(
+    mongo_server: MongoServer,
+    s3_server: S3Server,
+    database: Database[dict[str, Any]],
+    settings_environment: dict[str, str],
+) -> Settings:
+    """Give settings that point at this test's database and at four empty buckets."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings_environment.items():
+            patch.setenv(name, value)
+        return load_settings(env_file=None)
+
+
+@pytest.fixture
+def settings_environment(
+    mongo_server: MongoServer, s3_server: S3Server, database: Database[dict[str, Any]]
+) -> dict[str, str]:
+    """Give the same as environment variables, for processes that a test starts."""
+    environment = embedded_environment(mongo_server, s3_server, bucket_suffix=f"-{os.getpid()}-{next(_numbers)}")
+    return environment | {f"{PREFIX}MONGO_DATABASE": database.name}
+
+
+@pytest.fixture
+def buckets_settings(settings: Settings) -> BucketsSettings:
+    return settings.buckets

@@ -1,0 +1,77 @@
+"""The settings that make the service use the embedded servers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from vfexport_core.settings import PREFIX
+
+if TYPE_CHECKING:
+    from vfexport_core.embedded.mongo import MongoServer
+    from vfexport_core.embedded.s3 import S3Server
+
+REGION = "us-east-1"
+# Known to everybody, for servers that only listen on 127.0.0.1 and check nothing.
+DUMMY_KEY = "embedded"
+DEVELOPMENT_HASH_KEY = "embedded-development-only"
+# SecantusDB's $in is quadratic in the number of ids: 100 take 15 ms, 4,000 take 11 s.
+LOOKUP_BATCH = 100
+BUCKETS = {
+    "EXPORTS": "vfexport-exports",
+    "SCORING": "vfexport-scoring",
+    "VF_SCORING": "vfexport-vf-scoring",
+    "SFMC": "vfexport-sfmc",
+}
+
+
+def embedded_environment(mongo: MongoServer, s3: S3Server, *, bucket_suffix: str = "") -> dict[str, str]:
+    """Create the four buckets (kept where they exist) and give the `VFEXPORT_*` variables of the embedded stack.
+
+    `bucket_suffix` is added to every bucket's name, so that several users of one server do not meet.
+    """
+    names = {key: name + bucket_suffix for key, name in BUCKETS.items()}
+    create_buckets(s3, list(names.values()))
+    environment = {
+        "MONGO_URI": mongo.uri,
+        "LOOKUP_BATCH": str(LOOKUP_BATCH),
+        "DEV_MODE": "true",
+        "CCPA_HASH_KEY": DEVELOPMENT_HASH_KEY,
+    }
+    for key, name in names.items():
+        environment |= {
+            f"BUCKETS__{key}__NAME": name,
+            f"BUCKETS__{key}__ENDPOINT_URL": s3.endpoint_url,
+            f"BUCKETS__{key}__REGION": REGION,
+            f"BUCKETS__{key}__ACCESS_KEY_ID": DUMMY_KEY,
+            f"BUCKETS__{key}__SECRET_ACCESS_KEY": DUMMY_KEY,
+        }
+    return {PREFIX + key: value for key, value in environment.items()}
+
+
+def create_buckets(s3: S3Server, names: list[str]) -> None:
+    """Create these buckets; one that exists is kept."""
+    client: Any = boto3.client(
+        "s3",
+        endpoint_url=s3.endpoint_url,
+        region_name=REGION,
+        aws_access_key_id=DUMMY_KEY,
+        aws_secret_access_key=DUMMY_KEY,
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    try:
+        for name in names:
+            _create_bucket(client, name)
+    finally:
+        client.close()
+
+
+def _create_bucket(client: Any, name: str) -> None:
+    try:
+        client.create_bucket(Bucket=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+            raise

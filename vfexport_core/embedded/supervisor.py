@@ -1,0 +1,102 @@
+"""A small process that stands between us and an embedded server, so that the server never outlives us.
+
+Run as a script (standard library only, started isolated: it is up in a few hundredths of a second)::
+
+    python -I -S supervisor.py GRACE_SECONDS COMMAND [ARGUMENT...]
+
+It starts COMMAND, prints its pid on a line, and ends it when
+- standard input reaches its end: the parent closed the pipe, or died in any way, kill -9 included;
+- its parent changed: the parent died, yet a fork of it still holds the pipe open;
+- SIGTERM or SIGINT arrives.
+It ends with COMMAND's exit status (128 + n for signal n) when COMMAND ends by itself.
+
+On Linux the kernel kills COMMAND when the supervisor itself is killed with -9 (PR_SET_PDEATHSIG). The signal is tied to
+the supervisor and not to the first parent, because it is sent when the *thread* that started the child ends: a server
+started from a worker thread would die with that thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+CHECK_SECONDS = 0.2
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> Callable[[], None] | None:
+    """Give the function to call in the child between fork and exec, or None where the kernel has no such service."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes  # noqa: PLC0415 only Linux needs it
+
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    supervisor = os.getpid()
+
+    def set_signal() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != supervisor:  # it died between the fork and the call above
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return set_signal
+
+
+def stop_now(signal_number: int, frame: FrameType | None) -> None:
+    """Turn a signal into the end of the waiting loop."""
+    del frame
+    raise SystemExit(128 + signal_number)
+
+
+def end(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
+    """Ask the child to stop, then make it."""
+    if child.poll() is None and grace_seconds > 0:
+        child.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(grace_seconds)
+    if child.poll() is None:
+        child.kill()
+        child.wait()
+
+
+def watch(child: subprocess.Popen[bytes], parent: int) -> int:
+    """Wait until the child or the parent has ended; give our exit status."""
+    while child.poll() is None:
+        readable, _, _ = select.select([sys.stdin], [], [], CHECK_SECONDS)
+        if readable and not os.read(sys.stdin.fileno(), 1024):
+            return 0
+        if os.getppid() != parent:
+            return 0
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def main(arguments: list[str]) -> int:
+    """Start the command, announce it, watch it."""
+    grace_seconds, command = float(arguments[0]), arguments[1:]
+    parent = os.getppid()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop_now)
+    # stdout and stderr of the child are our stderr: the log file. Our stdout says the pid and nothing else.
+    child = subprocess.Popen(  # noqa: S603 the command is our own
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        preexec_fn=die_with_parent(),  # noqa: PLW1509 no threads here
+    )
+    try:
+        print(child.pid, flush=True)  # noqa: T201 this is the answer to the parent
+        return watch(child, parent)
+    finally:
+        end(child, grace_seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
