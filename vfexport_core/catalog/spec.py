@@ -56,6 +56,7 @@ class Kind(StrEnum):
     NUMBER = "number"
     BOOLEAN = "boolean"
     TEXT_LIST = "text list"
+    OBJECT_ID = "object id"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pymongo
+from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.errors import ConfigurationError as MongoConfigurationError
 from pymongo.errors import InvalidURI, PyMongoError
 
 from vfexport_core.errors import ConfigurationError, SourceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from pymongo import MongoClient
     from pymongo.database import Database
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from vfexport_core.settings import Settings
 
 Document = dict[str, Any]
+
+# Decodes whatever a collection may hold: bytes that are not UTF-8 survive as lone surrogates (they are counted and
+# replaced when a cell is written), dates beyond the years of Python's datetime stay milliseconds.
+SOUND_CODEC: CodecOptions[Document] = CodecOptions(
+    unicode_decode_error_handler="surrogateescape", datetime_conversion=DatetimeConversion.DATETIME_MS
+)
 
 # A dead server is reported in seconds, while a long scan may well be silent for a minute on a busy one.
 _SELECTION_MILLIS = 5_000
@@ -47,7 +54,7 @@ def connect(settings: Settings) -> MongoClient[Document]:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Database[Document]]:
+def opened(settings: Settings) -> Generator[Database[Document]]:
     """Open the service's database for a block and close its client afterwards."""
     client = connect(settings)
     try:
@@ -57,7 +64,7 @@ def opened(settings: Settings) -> Iterator[Database[Document]]:
 
 
 @contextmanager
-def reading(collection: str) -> Iterator[None]:
+def reading(collection: str) -> Generator[None]:
     """Turn whatever the driver raises inside the block into SourceUnavailable, naming `collection`."""
     try:
         yield

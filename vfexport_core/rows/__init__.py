@@ -1,0 +1,1 @@
+"""Documents to output columns: the cell rules, expressions and the formula guard."""

@@ -1,0 +1,140 @@
+"""A column of cells, and how Arrow arrays and BSON values become one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vfexport_core.rows.typed import render_array
+from vfexport_core.rows.values import GUARDED, PRESENT, REPAIRED, render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from vfexport_core.sources.batch import Chunk
+
+# The flags of a whole column: one for all, or one per cell (see rows.values).
+Flags: TypeAlias = "int | npt.NDArray[np.uint8]"
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """One column: `text` is an Arrow string array (null: missing or null) of as many cells as `flags` speaks of.
+
+    PRESENT is only set where it matters: on cells that are not blank although their text is empty.
+    """
+
+    text: pa.Array
+    flags: Flags
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def take(self, indices: pa.Array) -> Cells:
+        """Pick cells by index; a null index gives a missing cell."""
+        flags = self.flags
+        if not isinstance(flags, int):
+            flags = flags[np.asarray(indices.fill_null(0), dtype=np.int64)] if len(flags) else 0
+        return Cells(self.text.take(indices), flags)
+
+    def or_else(self, other: Cells) -> Cells:
+        """``self | other``: a cell of `other` where this one is missing, null or an empty string."""
+        blank = pc.fill_null(pc.equal(self.text, ""), fill_value=True)
+        if not isinstance(self.flags, int):
+            blank = pc.and_not(blank, pa.array((self.flags & PRESENT) != 0))
+        elif self.flags & PRESENT:
+            blank = pc.is_null(self.text)
+        if not pc.any(blank).as_py():
+            return self
+        flags = self.flags
+        if not (isinstance(flags, int) and isinstance(other.flags, int) and flags == other.flags):
+            flags = np.where(np.asarray(blank), other.flags, flags).astype(np.uint8)
+        return Cells(pc.if_else(blank, other.text, self.text), flags)
+
+    def filled(self, text: str) -> Cells:
+        """Write `text` where a cell is missing or null."""
+        return Cells(pc.fill_null(self.text, text), self.flags)
+
+    def repaired(self) -> int:
+        """Count the cells that held bytes which are not UTF-8."""
+        if isinstance(self.flags, int):
+            return len(self) if self.flags & REPAIRED else 0
+        return int(np.count_nonzero(self.flags & REPAIRED))
+
+
+def missing(size: int) -> Cells:
+    """Give `size` missing cells."""
+    return Cells(pa.nulls(size, pa.string()), 0)
+
+
+def cells_of_values(values: Sequence[Any]) -> Cells:
+    """Render BSON values one by one: sound for any value."""
+    texts: list[str | None] = []
+    flags = np.zeros(len(values), dtype=np.uint8)
+    for index, value in enumerate(values):
+        text, flags[index] = render(value)
+        texts.append(text)
+    return Cells(pa.array(texts, pa.string()), flags)
+
+
+def cells_of_chunks(chunks: Iterable[Chunk]) -> Cells:
+    """Render the chunks of one column, whatever their form."""
+    parts: list[Cells] = []
+    for _, run in groupby(chunks, key=lambda chunk: chunk.type if isinstance(chunk, pa.Array) else None):
+        same = list(run)
+        if isinstance(same[0], list):
+            parts.append(cells_of_values([value for values in same for value in values]))
+        else:
+            parts.append(cells_of_array(same[0] if len(same) == 1 else pa.concat_arrays(same)))
+    return concat(parts)
+
+
+def cells_of_array(array: pa.Array) -> Cells:
+    """Render a decoded Arrow array: all its values have the one type."""
+    text, is_string = render_array(array)
+    if not is_string:
+        return Cells(text, PRESENT)
+    return _without_nul(text)
+
+
+def _without_nul(text: pa.Array) -> Cells:
+    """Remove U+0000; a string of nothing else is not blank, although nothing is left of it."""
+    if not contains_byte(text, b"\0"):
+        return Cells(text, GUARDED)
+    stripped = pc.replace_substring(text, "\0", "")
+    emptied = pc.and_(pc.equal(stripped, ""), pc.not_equal(text, ""))
+    flags = np.where(np.asarray(pc.fill_null(emptied, fill_value=False)), GUARDED | PRESENT, GUARDED)
+    return Cells(stripped, flags.astype(np.uint8))
+
+
+def contains_byte(text: pa.Array, byte: bytes) -> bool:
+    """Tell whether any of the strings holds this byte; one pass over the bytes of all."""
+    return byte in text_bytes(text)
+
+
+def text_bytes(text: pa.Array) -> bytes:
+    """Give the bytes of all strings of an Arrow string array, one behind the other."""
+    _, offsets, data = text.buffers()
+    if data is None or not len(text):
+        return b""
+    bounds = np.frombuffer(offsets, dtype=np.int32, count=len(text) + 1, offset=text.offset * 4)
+    return data[int(bounds[0]) : int(bounds[-1])].to_pybytes()
+
+
+def concat(parts: list[Cells]) -> Cells:
+    """Join columns end to end."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return missing(0)
+    if all(isinstance(part.flags, int) for part in parts) and len({part.flags for part in parts}) == 1:  # pyright: ignore[reportUnhashable] all are integers
+        flags = parts[0].flags
+    else:
+        flags = np.concatenate([np.broadcast_to(np.asarray(part.flags, dtype=np.uint8), len(part)) for part in parts])
+    return Cells(pa.concat_arrays([part.text for part in parts]), flags)

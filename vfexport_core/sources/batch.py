@@ -1,0 +1,50 @@
+"""What the sources hand to the rows: decoded columns of one batch of documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from vfexport_core.catalog.spec import Field
+
+# A run of values of one field: an Arrow array where every value had the expected BSON type, else the values
+# themselves as bson decodes them with SOUND_CODEC, to be rendered one by one.
+Chunk: TypeAlias = "pa.Array | list[Any]"
+
+
+@dataclass(slots=True)
+class Batch:
+    """`size` documents; each column's chunks, in order, hold one value per document."""
+
+    size: int
+    columns: dict[Field, list[Chunk]]
+    slow_documents: int = 0
+    """Documents that took the sound slow path; for measuring only."""
+    source_bytes: int = 0
+
+    @classmethod
+    def empty(cls, fields: tuple[Field, ...]) -> Batch:
+        """Give a batch of no documents."""
+        return cls(0, {item: [] for item in fields})
+
+    def extend(self, other: Batch) -> None:
+        """Add the documents of `other`, which has the same columns, behind this batch's own."""
+        for key, chunks in other.columns.items():
+            self.columns[key].extend(chunks)
+        self.size += other.size
+        self.slow_documents += other.slow_documents
+        self.source_bytes += other.source_bytes
+
+
+@dataclass(slots=True)
+class Warnings:
+    """Counts of what was odd but lost nothing; becomes ``meta.warnings``."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, count: int) -> None:
+        if count:
+            self.counts[name] = self.counts.get(name, 0) + count
