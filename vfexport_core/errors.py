@@ -10,13 +10,16 @@
     │   │   ├── InvalidExportType
     │   │   ├── MissingDateKey
     │   │   ├── InvalidDateKey
-    │   │   └── InvalidRequest
+    │   │   ├── InvalidRequest
+    │   │   │   └── RequestTooLarge   413
+    │   │   └── MethodNotAllowed      405
     │   ├── AccessError
     │   │   ├── Unauthenticated       401
     │   │   └── MissingPermissions    403
     │   ├── NotFoundError             404
     │   │   ├── CampaignNotFound
-    │   │   └── ExportNotFound
+    │   │   ├── ExportNotFound
+    │   │   └── RouteNotFound         no such path in the API
     │   ├── ConflictError             409
     │   │   ├── ExportNotRetryable
     │   │   ├── ExportNotCancelable
@@ -29,6 +32,7 @@
         ├── QueueBusy                 another export is TRIGGERED (L2)
         ├── SourceUnavailable         MongoDB still failing after retries
         ├── DeliveryFailed            S3 still failing after retries
+        ├── NotReady                  503: MongoDB or a bucket does not answer the readiness check
         └── DeleteFailed              500: CCPA deletion incomplete
 
 Each class says its wire ``code``, its HTTP ``status`` and, in ``hint``, what a person can do about it. ``payload``
@@ -100,6 +104,17 @@ class InvalidRequest(RequestError):
     code = "InvalidRequest"
 
 
+class RequestTooLarge(InvalidRequest):
+    status = 413
+    hint = "Send a smaller body; a request needs a few hundred bytes."
+
+
+class MethodNotAllowed(RequestError):
+    code = "MethodNotAllowed"
+    status = 405
+    hint = "The Allow header lists the methods of this path."
+
+
 class AccessError(PermanentError):
     """The caller may not do this."""
 
@@ -128,6 +143,11 @@ class CampaignNotFound(NotFoundError):
 class ExportNotFound(NotFoundError):
     code = "ExportNotFound"
     hint = "Check the export id, and that it belongs to this campaign."
+
+
+class RouteNotFound(NotFoundError):
+    code = "NotFound"
+    hint = "The API's paths are described at /openapi.json."
 
 
 class ConflictError(PermanentError):
@@ -188,6 +208,12 @@ class DeliveryFailed(TransientError):
     code = "DeliveryFailed"
     status = 503
     hint = "Check that the named bucket answers and may be written, then retry the export."
+
+
+class NotReady(TransientError):
+    code = "NotReady"
+    status = 503
+    hint = "Check the services that the payload names."
 
 
 class DeleteFailed(TransientError):

@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     jwt_audience: str | None = None
     ccpa_hash_key: SecretStr | None = None
     dev_mode: bool = False
+    dev_private_key: SecretStr | None = None
+    """Signs `/dev/token`'s tokens in dev mode (PEM, EC P-256); without it each API process makes a key of its own."""
     regions: dict[str, str] = DEFAULT_REGIONS
     sfmc_locales: dict[str, str] = DEFAULT_SFMC_LOCALES
     sfmc_prefixes: dict[str, str] = {}
