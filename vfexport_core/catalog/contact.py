@@ -12,7 +12,7 @@ def entry(path: str, kind: Kind = Kind.TEXT) -> Field:
 
 def user(path: str) -> Field:
     """Give a field of the fan's account (U), counted from ``integrations.ticketmaster``."""
-    return Field(Root.USER, tuple(path.split(".")))
+    return Field(Root.USER, ("integrations", "ticketmaster", *path.split(".")))
 
 
 def market(path: str, kind: Kind = Kind.TEXT) -> Field:

@@ -61,7 +61,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One value of one document; for the user (U) the path is counted from ``integrations.ticketmaster``."""
+    """One value of one document, by its path in the collection."""
 
     root: Root
     path: tuple[str, ...]

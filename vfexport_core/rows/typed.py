@@ -13,7 +13,7 @@ _HEX_PAIRS = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(
 _OBJECT_ID_BYTES = 12
 # Between these, Arrow writes a double that is no integer as Python's repr does; beyond, with other exponents.
 _SAME_AS_REPR_FROM = 1e-3
-_SAME_AS_REPR_TO = 1e14
+_SAME_AS_REPR_TO = 1e9
 _INT64_LIMIT = 2.0**63
 
 

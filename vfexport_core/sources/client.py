@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pymongo
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -13,9 +13,10 @@ from pymongo.errors import InvalidURI, PyMongoError
 from vfexport_core.errors import ConfigurationError, SourceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from pymongo import MongoClient
+    from pymongo.collection import Collection
     from pymongo.database import Database
 
     from vfexport_core.settings import Settings
@@ -70,6 +71,16 @@ def reading(collection: str) -> Generator[None]:
         yield
     except PyMongoError as error:
         raise unavailable(collection, error) from error
+
+
+@contextmanager
+def raw_batches(
+    collection: Collection[Document], pipeline: list[dict[str, Any]], batch_documents: int
+) -> Generator[Iterator[bytes]]:
+    """Run an aggregation and give its answers as they come: concatenated BSON documents, never empty."""
+    with collection.aggregate_raw_batches(pipeline, batchSize=batch_documents) as cursor:
+        # The driver's annotation speaks of documents, but a raw batch cursor yields bytes.
+        yield (raw for raw in cast("Iterator[bytes]", cursor) if raw)
 
 
 def unavailable(collection: str, error: Exception) -> SourceUnavailable:

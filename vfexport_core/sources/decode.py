@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import bson
 import numpy as np
 import pyarrow as pa
+from bson.raw_bson import RawBSONDocument
 from pymongoarrow.context import PyMongoArrowContext
 from pymongoarrow.errors import InvalidBSON
 from pymongoarrow.schema import Schema
@@ -32,6 +33,8 @@ PIECE_DOCUMENTS = 128
 _LEARN_FROM_SHARE = 0.25  # of a batch's documents on the slow path
 _LEARN_WHEN_SHARE = 0.75  # of a field's values of one other type
 _EXACT_DOUBLE = 2.0**53
+
+_RAW_CODEC = SOUND_CODEC.with_options(document_class=RawBSONDocument)
 
 _ARROW_TYPES: dict[Kind, Any] = {
     Kind.TEXT: pa.string(),
@@ -163,10 +166,10 @@ def _pieces(raw: bytes) -> list[bytes]:
     return [raw[start:end] for start, end in pairwise(cuts)]
 
 
-def last_document(raw: bytes) -> dict[str, Any]:
-    """Decode the last of the concatenated documents of `raw` (at least one)."""
+def last_document(raw: bytes) -> RawBSONDocument:
+    """Give the last of the concatenated documents of `raw` (at least one), its values byte for byte as they came."""
     position = start = 0
     while position < len(raw):
         start = position
         position += int.from_bytes(raw[position : position + 4], "little")
-    return bson.decode(raw[start:], SOUND_CODEC)
+    return RawBSONDocument(raw[start:], _RAW_CODEC)

@@ -1,0 +1,1 @@
+"""Columns to bytes: CSV, and later ZIP and splitting."""

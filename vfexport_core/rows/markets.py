@@ -1,0 +1,97 @@
+"""The campaign's markets as one small table: rendered once, joined to every batch by index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from bson import DatetimeMS
+
+from vfexport_core.catalog.spec import Field, Joined, ShowLabel
+from vfexport_core.rows.cells import Cells, cells_of_values
+from vfexport_core.rows.values import (
+    GUARDED,
+    MAX_DATE_MILLIS,
+    MIN_DATE_MILLIS,
+    PRESENT,
+    REPAIRED,
+    date_text,
+    render,
+    text_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_MONTH_AND_DAY = slice(5, 10)
+
+
+class Markets:
+    """The markets of one campaign; a row refers to them by their place in the list."""
+
+    def __init__(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        self._documents = documents
+        self._keys = pa.array([text_of(document["_id"]).lower() for document in documents], pa.string())
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def index_of(self, keys: pa.Array) -> pa.Array:
+        """Find markets by the text of their ids; null where there is no such market."""
+        return pc.index_in(pc.utf8_lower(keys), value_set=self._keys)
+
+    def cells(self, expression: Field | Joined | ShowLabel) -> Cells:
+        """Render an expression over the market (M) once per market."""
+        match expression:
+            case Joined():
+                return _cells(
+                    [_joined(value_at(d, expression.field.path), expression.separator) for d in self._documents]
+                )
+            case ShowLabel():
+                return _cells([show_label(document) for document in self._documents])
+            case Field():
+                return cells_of_values([value_at(document, expression.path) for document in self._documents])
+
+
+def value_at(document: Any, path: Sequence[str]) -> Any:
+    """Follow a path through documents; None where it leads nowhere."""
+    for name in path:
+        if not isinstance(document, dict):
+            return None
+        document = document.get(name)
+    return document
+
+
+def show_label(market: Mapping[str, Any]) -> tuple[str | None, int]:
+    """Write the show as fans choose it: ``7/04 - Austin, TX``, without the parts that the market lacks."""
+    parts = [render(value_at(market, path)) for path in (("event", "date"), ("city",), ("state",))]
+    date = _month_and_day(value_at(market, ("event", "date")))
+    place = ", ".join(text for text, _ in parts[1:] if text)
+    label = " - ".join(part for part in (date, place) if part)
+    repaired = REPAIRED & (parts[0][1] | parts[1][1] | parts[2][1])
+    return (label, GUARDED | PRESENT | repaired) if label else (None, 0)
+
+
+def _month_and_day(date: Any) -> str:
+    """Write the month without and the day with a leading zero; what is no date of a calendar as its cell text."""
+    if isinstance(date, DatetimeMS) and MIN_DATE_MILLIS <= int(date) <= MAX_DATE_MILLIS:
+        month, day = date_text(int(date))[_MONTH_AND_DAY].split("-")
+        return f"{int(month)}/{day}"
+    return text_of(date)
+
+
+def _joined(value: Any, separator: str) -> tuple[str | None, int]:
+    if not isinstance(value, list):
+        return render(value)
+    rendered = [render(element) for element in value]
+    flags = GUARDED | PRESENT
+    for _, element_flags in rendered:
+        flags |= element_flags & REPAIRED
+    return separator.join(text or "" for text, _ in rendered), flags
+
+
+def _cells(rendered: list[tuple[str | None, int]]) -> Cells:
+    text = pa.array([text for text, _ in rendered], pa.string())
+    return Cells(text, np.array([flags for _, flags in rendered], dtype=np.uint8))

@@ -1,0 +1,142 @@
+"""Expressions to guarded text: what stands in each column of a frame's rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from vfexport_core.catalog.spec import (
+    Column,
+    FalseIfMissing,
+    Field,
+    FirstOf,
+    Joined,
+    PreferenceColumns,
+    Root,
+    ShowLabel,
+)
+from vfexport_core.rows.cells import Cells, cells_of_values
+from vfexport_core.rows.guard import guarded
+from vfexport_core.rows.markets import value_at
+from vfexport_core.rows.values import REPAIRED, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from vfexport_core.catalog.spec import ExportSpec, Expression
+    from vfexport_core.rows.frame import Frame
+    from vfexport_core.rows.markets import Markets
+
+# A column of text: one string per row (null: empty), a dictionary over the markets, or one string for all rows.
+TextColumn: TypeAlias = "pa.StringArray | pa.DictionaryArray | pa.StringScalar"
+
+
+def resolve_columns(spec: ExportSpec, campaign: Mapping[str, Any]) -> tuple[Column, ...]:
+    """Give the columns of this campaign's file: the declared ones, with those of its preferences in place."""
+    columns: list[Column] = []
+    for column in spec.columns:
+        if isinstance(column, PreferenceColumns):
+            columns.extend(_preference_columns(campaign))
+        else:
+            columns.append(column)
+    return tuple(columns)
+
+
+def _preference_columns(campaign: Mapping[str, Any]) -> list[Column]:
+    preferences = campaign.get("preferences")
+    if not isinstance(preferences, list):
+        return []
+    columns: list[Column] = []
+    for preference in preferences:
+        if isinstance(preference, dict):
+            name = text_of(preference.get("id"))
+            header = f"#{text_of(preference.get('type'))}.{name}"
+            columns.append(Column(header, FalseIfMissing(Field(Root.ENTRY, ("fields", name)))))
+    return columns
+
+
+def fields_of(columns: Iterable[Column], root: Root) -> tuple[Field, ...]:
+    """List the fields of one root that the columns need, each once."""
+    found: dict[Field, None] = {}
+    for column in columns:
+        for field in _fields(column.expression):
+            if field.root is root:
+                found[field] = None
+    return tuple(found)
+
+
+def _fields(expression: Expression) -> tuple[Field, ...]:
+    match expression:
+        case Field():
+            return (expression,)
+        case FirstOf():
+            return expression.options
+        case Joined() | FalseIfMissing():
+            return (expression.field,)
+        case ShowLabel():
+            return ()
+
+
+class Renderer:
+    """Renders the columns of one export; what does not change from row to row is rendered once."""
+
+    def __init__(
+        self, columns: Sequence[Column], *, campaign: Mapping[str, Any], markets: Markets, formula_guard: bool
+    ) -> None:
+        self.columns = tuple(columns)
+        self.repaired_cells = 0
+        """Cells written so far that held bytes which are not UTF-8."""
+        self._guard = formula_guard
+        self._of_market: dict[Expression, Cells] = {}
+        self._of_campaign: dict[Expression, Cells] = {}
+        for expression in (column.expression for column in self.columns):
+            if isinstance(expression, (Joined, ShowLabel)) or _is_of(expression, Root.MARKET):
+                self._of_market[expression] = self._guarded(markets.cells(expression))  # pyright: ignore[reportArgumentType] narrowed by _is_of
+            elif isinstance(expression, Field) and expression.root is Root.CAMPAIGN:
+                self._of_campaign[expression] = self._guarded(cells_of_values([value_at(campaign, expression.path)]))
+
+    def render(self, frame: Frame) -> list[TextColumn]:
+        """Give one text column per column of the export, for all rows of the frame."""
+        return [self._column(column.expression, frame) for column in self.columns]
+
+    def _column(self, expression: Expression, frame: Frame) -> TextColumn:
+        if expression in self._of_campaign:
+            cells = self._of_campaign[expression]
+            self.repaired_cells += cells.repaired() * frame.rows
+            return cells.text[0]
+        if expression in self._of_market:
+            return self._market_column(self._of_market[expression], frame)
+        cells = self._guarded(_evaluate(expression, frame))
+        self.repaired_cells += cells.repaired()
+        return cells.text
+
+    def _market_column(self, cells: Cells, frame: Frame) -> pa.DictionaryArray:
+        if not isinstance(cells.flags, int) and np.any(cells.flags & REPAIRED):
+            known = np.asarray(frame.market_index.drop_null(), dtype=np.int64)
+            self.repaired_cells += int(np.count_nonzero(cells.flags[known] & REPAIRED))
+        return pa.DictionaryArray.from_arrays(frame.market_index, cells.text)
+
+    def _guarded(self, cells: Cells) -> Cells:
+        return guarded(cells) if self._guard else cells
+
+
+def _is_of(expression: Expression, root: Root) -> bool:
+    return isinstance(expression, Field) and expression.root is root
+
+
+def _evaluate(expression: Expression, frame: Frame) -> Cells:
+    match expression:
+        case Field():
+            return frame.cells(expression)
+        case FirstOf():
+            cells = frame.cells(expression.options[0])
+            for option in expression.options[1:]:
+                cells = cells.or_else(frame.cells(option))
+            return cells
+        case FalseIfMissing():
+            return frame.cells(expression.field).filled("false")
+        case Joined() | ShowLabel():
+            raise AssertionError("market expressions are rendered once per market")

@@ -1,0 +1,51 @@
+"""From fields to MongoDB expressions: the flat ``$project`` that makes decoding fast.
+
+User-supplied names (preference ids) may hold dots, dollars or anything else; such a name never becomes part of a path
+string: it is handed to the server as a literal.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vfexport_core.catalog.spec import Field
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+def flat_projection(names: Mapping[Field, str], **extra: Any) -> dict[str, Any]:
+    """Make the ``$project`` that gives each field under its short name, and `extra` names as they are."""
+    return {"_id": 0, **{name: field_expression(field) for field, name in names.items()}, **extra}
+
+
+def field_expression(field: Field) -> Any:
+    """Give the aggregation expression of a field's value; missing where the document has none."""
+    path = field.path
+    plain = 0
+    while plain < len(path) and _PLAIN_NAME.fullmatch(path[plain]):
+        plain += 1
+    expression: Any = "$" + ".".join(path[:plain]) if plain else "$$ROOT"
+    for name in path[plain:]:
+        expression = _literal_member(expression, name)
+    return expression
+
+
+def _literal_member(parent: Any, name: str) -> Any:
+    if not _can_be_a_key(name):
+        return {"$literal": None}
+    member = {"$getField": {"field": {"$literal": name}, "input": parent}}
+    # $getField fails the whole scan on a parent that is no document; here the field is simply missing.
+    return {"$cond": [{"$eq": [{"$type": parent}, "object"]}, member, None]}
+
+
+def _can_be_a_key(name: str) -> bool:
+    """Tell whether a BSON document can have a key of this name at all."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name
