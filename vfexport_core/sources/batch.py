@@ -40,8 +40,8 @@ class Batch:
 
 
 @dataclass(slots=True)
-class Warnings:
-    """Counts of what was odd but lost nothing; becomes ``meta.warnings``."""
+class Tally:
+    """Counts by name: what was odd but lost nothing (``meta.warnings``), what has no row (``meta.skipped``)."""
 
     counts: dict[str, int] = field(default_factory=dict)
 

@@ -14,9 +14,9 @@ from bson import ObjectId
 
 from vfexport_core.catalog.spec import Field, Kind, Root
 from vfexport_core.sources.batch import Batch
+from vfexport_core.sources.client import raw_batches
 from vfexport_core.sources.decode import Decoder
 from vfexport_core.sources.projection import flat_projection
-from vfexport_core.sources.client import raw_batches
 from vfexport_core.sources.retry import Patience, persistently
 
 if TYPE_CHECKING:

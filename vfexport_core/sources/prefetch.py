@@ -1,0 +1,82 @@
+"""Reads ahead on a thread of its own, so that the network and the processor work at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+AHEAD_BYTES = 16 * 2**20
+
+
+class Prefetch:
+    """Iterates over `blocks`, which a thread reads ahead: at most `ahead_bytes` (and always one block) wait here.
+
+    An error of the source is raised to the consumer in its place in the order. Leaving the context ends the thread;
+    `stop` tells the source that nobody waits for it any more.
+    """
+
+    def __init__(self, blocks: Iterable[bytes], stop: threading.Event, ahead_bytes: int = AHEAD_BYTES) -> None:
+        self._blocks = blocks
+        self._stop = stop
+        self._ahead_bytes = ahead_bytes
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._ended = False
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._fill, name="prefetch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._stop.set()
+            self._changed.notify_all()
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._ended)
+                if not self._waiting:
+                    if self._error is not None:
+                        raise self._error
+                    return
+                block = self._waiting.popleft()
+                self._waiting_bytes -= len(block)
+                self._changed.notify_all()
+            yield block
+
+    def _fill(self) -> None:
+        try:
+            for block in self._blocks:
+                if not self._put(block):
+                    break
+        except BaseException as error:  # noqa: BLE001 it is raised again on the consumer's thread
+            self._error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _put(self, block: bytes) -> bool:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._stop.is_set() or not self._waiting or self._waiting_bytes < self._ahead_bytes
+            )
+            if self._stop.is_set():
+                return False
+            self._waiting.append(block)
+            self._waiting_bytes += len(block)
+            self._changed.notify_all()
+            return True
