@@ -5,6 +5,7 @@
     VfexportError
     ├── PermanentError                trying again changes nothing
     │   ├── ConfigurationError        a setting is missing or wrong
+    │   ├── InitialisationFailed      an index or documents that exist are in the way of the queue's rules
     │   ├── EmbeddedServerFailed      a server of the demo or the tests did not come up
     │   ├── RequestError              400
     │   │   ├── InvalidExportType
@@ -74,6 +75,11 @@ class TransientError(VfexportError):
 class ConfigurationError(PermanentError):
     code = "ConfigurationError"
     hint = "Correct the named environment variable and start again."
+
+
+class InitialisationFailed(PermanentError):
+    code = "InitialisationFailed"
+    hint = "Drop the named index, or end the named exports, then run `vfexport init` again."
 
 
 class EmbeddedServerFailed(PermanentError):

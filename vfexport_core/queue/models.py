@@ -1,0 +1,229 @@
+"""What the queue knows about an export, as frozen values; the documents themselves are in the specification.
+
+Identifiers are strings (24 hexadecimal digits for exports and campaigns); times are aware, in UTC, to the millisecond.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+Document = dict[str, Any]
+Source = Literal["api", "dagster"]
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class ExportStatus(StrEnum):
+    PENDING = "PENDING"
+    TRIGGERED = "TRIGGERED"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    EXPIRED = "EXPIRED"
+    CANCELED = "CANCELED"
+
+
+ACTIVE = frozenset({ExportStatus.PENDING, ExportStatus.TRIGGERED})
+FINAL = frozenset(ExportStatus) - ACTIVE
+RETRYABLE = FINAL - {ExportStatus.FINISHED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewExport:
+    """A request that passed every check: `campaign_id` exists, `export_type` is registered, `date_key` fits it."""
+
+    campaign_id: str
+    campaign_name: str
+    export_type: str
+    date_key: str | None = None
+    include_all_markets: bool = False
+    requester_user_id: str
+    correlation_id: str
+    source: Source
+
+    def to_document(self) -> Document:
+        """Give the PENDING document of attempt 1, without ``_id`` and ``date``: those come with the insertion."""
+        document: Document = {
+            # One spelling per campaign: otherwise two requests could differ in case only, and L3 would not see it.
+            "campaignId": self.campaign_id.lower(),
+            "campaignName": storable(self.campaign_name),
+            "exportType": str(self.export_type),
+            "status": ExportStatus.PENDING.value,
+            "includeAllMarkets": self.include_all_markets,
+            "requesterUserId": storable(self.requester_user_id),
+            "correlationId": self.correlation_id,
+            "source": self.source,
+            "attempt": 1,
+            "attempts": [],
+        }
+        if self.date_key is not None:
+            document["dateKey"] = self.date_key
+        return document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportDates:
+    created: datetime
+    triggered: datetime | None = None
+    finished: datetime | None = None
+    failed: datetime | None = None
+    expired: datetime | None = None
+    canceled: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One run of an export. `keys` were noted before anything was published: an object under one of them may exist."""
+
+    attempt: int
+    status: ExportStatus
+    run_id: str | None = None
+    triggered: datetime | None = None
+    ended: datetime | None = None
+    error: Document | None = None
+    bucket: str | None = None
+    keys: tuple[str, ...] = ()
+
+    @classmethod
+    def from_document(cls, document: Document) -> Attempt:
+        return cls(
+            attempt=document["attempt"],
+            status=ExportStatus(document["status"]),
+            run_id=document.get("runId"),
+            triggered=_utc(document.get("triggered")),
+            ended=_utc(document.get("ended")),
+            error=document.get("error"),
+            bucket=document.get("bucket"),
+            keys=tuple(document.get("keys", ())),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is: documents read, rows and bytes written; `updated` is when its worker was last heard of."""
+
+    read: int
+    rows: int
+    bytes: int
+    updated: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The fence (L6): every write of a run is conditional on the export being TRIGGERED by this run and attempt."""
+
+    export_id: str
+    attempt: int
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What a run published: `bucket` is the catalog's name for it, `sha256` (hexadecimal) runs parallel to `keys`.
+
+    `meta` holds figures only (numbers, booleans, documents of them): text could carry a fan's data into the queue.
+    """
+
+    bucket: str
+    keys: tuple[str, ...]
+    rows: int
+    bytes: int
+    sha256: tuple[str, ...]
+    meta: Document = field(default_factory=dict[str, Any])
+
+    def to_fields(self) -> Document:
+        """Give the document's fields: ``key`` and one digest for one file, ``keys`` and a list for any other number."""
+        if len(self.keys) != len(self.sha256):
+            raise ValueError(f"{len(self.keys)} keys but {len(self.sha256)} digests")
+        files: Document = {"keys": list(self.keys), "sha256": list(self.sha256)}
+        if len(self.keys) == 1:
+            files = {"key": self.keys[0], "sha256": self.sha256[0]}
+        return {"bucket": self.bucket, "count": self.rows, "bytes": self.bytes, "meta": self.meta, **files}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """One export document. `count` is preliminary while TRIGGERED and exact when FINISHED; `sha256` is by key."""
+
+    id: str
+    campaign_id: str
+    campaign_name: str
+    export_type: str
+    status: ExportStatus
+    requester_user_id: str
+    correlation_id: str
+    source: Source
+    date: ExportDates
+    attempt: int
+    attempts: tuple[Attempt, ...] = ()
+    date_key: str | None = None
+    include_all_markets: bool = False
+    run_id: str | None = None
+    bucket: str | None = None
+    keys: tuple[str, ...] = ()
+    count: int | None = None
+    progress: Progress | None = None
+    bytes: int | None = None
+    sha256: dict[str, str] = field(default_factory=dict[str, str])
+    meta: Document | None = None
+    error: Document | None = None
+
+    @property
+    def position(self) -> tuple[datetime, str]:
+        """Where this export is in the order of the queue; `ExportStore.list` goes on after such a position."""
+        return self.date.created, self.id
+
+    @classmethod
+    def from_document(cls, document: Document) -> Export:
+        """Read a stored document; raises KeyError or ValueError for one that the validator would not let in."""
+        keys = tuple(document["keys"]) if "keys" in document else tuple(filter(None, [document.get("key")]))
+        digests: str | list[str] = document.get("sha256", [])
+        progress = document.get("progress")
+        return cls(
+            id=str(document["_id"]),
+            campaign_id=document["campaignId"],
+            campaign_name=document["campaignName"],
+            export_type=document["exportType"],
+            status=ExportStatus(document["status"]),
+            requester_user_id=document["requesterUserId"],
+            correlation_id=document["correlationId"],
+            source=document["source"],
+            date=_dates(document["date"]),
+            attempt=document["attempt"],
+            attempts=tuple(Attempt.from_document(item) for item in document["attempts"]),
+            date_key=document.get("dateKey"),
+            include_all_markets=document.get("includeAllMarkets", False),
+            run_id=document.get("runId"),
+            bucket=document.get("bucket"),
+            keys=keys,
+            count=document.get("count"),
+            progress=_progress(progress) if progress else None,
+            bytes=document.get("bytes"),
+            sha256=dict(zip(keys, [digests] if isinstance(digests, str) else digests, strict=True)),
+            meta=document.get("meta"),
+            error=document.get("error"),
+        )
+
+
+def storable(text: str) -> str:
+    """Replace what is not Unicode text: names read from dirty documents may hold lone surrogates, BSON must not."""
+    return _LONE_SURROGATE.sub("\ufffd", text)
+
+
+def _dates(document: Document) -> ExportDates:
+    dates = {name: moment for name, value in document.items() if (moment := _utc(value)) is not None}
+    return ExportDates(**dates)
+
+
+def _progress(document: Document) -> Progress:
+    return Progress(
+        read=document["read"], rows=document["rows"], bytes=document["bytes"], updated=_utc(document.get("updated"))
+    )
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    """BSON dates are UTC; a client that decodes them without a time zone says so nowhere."""
+    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value

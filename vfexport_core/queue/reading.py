@@ -1,0 +1,117 @@
+"""Reading the queue: one export, the running one, the waiting ones, pages of all."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bson import ObjectId
+from bson.codec_options import CodecOptions
+from pymongo import ReadPreference, WriteConcern
+from pymongo.read_concern import ReadConcern
+
+from vfexport_core.errors import ExportNotFound, InvalidRequest
+from vfexport_core.queue import schema
+from vfexport_core.queue.faults import persist
+from vfexport_core.queue.models import Export, ExportStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from pymongo.database import Database
+
+    from vfexport_core.queue.models import Document
+
+T = TypeVar("T")
+Exports = list[Export]  # within the class `list` is the method
+
+COLLECTION = "exports"
+PAYLOAD_LENGTH = 64
+
+
+class ExportReader:
+    """The `exports` collection of one database, read only; safe to share between threads.
+
+    Any method may raise SourceUnavailable, after `patience_seconds` of trying at most.
+    """
+
+    def __init__(self, database: Database[dict[str, Any]], *, patience_seconds: float = 10.0) -> None:
+        # Whatever the client's address says: what was acknowledged survives a failover, and is read where it was
+        # written.
+        self._exports = database.get_collection(
+            COLLECTION,
+            codec_options=CodecOptions(tz_aware=True, tzinfo=UTC),
+            read_preference=ReadPreference.PRIMARY,
+            read_concern=ReadConcern("local"),
+            write_concern=WriteConcern("majority"),
+        )
+        self._patience_seconds = patience_seconds
+
+    def get(self, export_id: str, campaign_id: str | None = None) -> Export:
+        """Give one export; raises ExportNotFound (also when an id is not an ObjectId, or of another campaign)."""
+        query: Document = {"_id": object_id(export_id)}
+        if campaign_id is not None:
+            query["campaignId"] = campaign_id.lower()
+        document = self._persist(lambda: self._exports.find_one(query))
+        if document is None:
+            raise _not_found(export_id)
+        return Export.from_document(document)
+
+    def running(self) -> Export | None:
+        """Give the TRIGGERED export; there is one at most (L2)."""
+        document = self._persist(lambda: self._exports.find_one({"status": ExportStatus.TRIGGERED.value}))
+        return None if document is None else Export.from_document(document)
+
+    def pending(self, limit: int) -> Exports:
+        """Give the first `limit` PENDING exports in the order of the queue: oldest first."""
+        query = {"status": ExportStatus.PENDING.value}
+        return self._find(query, schema.ORDER, limit)
+
+    def list(
+        self,
+        *,
+        campaign_id: str | None = None,
+        export_type: str | None = None,
+        status: ExportStatus | None = None,
+        descending: bool = True,
+        limit: int = 50,
+        after: tuple[datetime, str] | None = None,
+    ) -> Exports:
+        """Give up to `limit` exports that fit, in the order of the queue or its reverse, from behind `after` on.
+
+        `after` is `Export.position` of the last one seen: pages stay right while exports are added and removed.
+        """
+        wanted = {"campaignId": campaign_id and campaign_id.lower(), "exportType": export_type, "status": status}
+        query: Document = {name: str(value) for name, value in wanted.items() if value is not None}
+        if after is not None:
+            query |= _behind(after, descending=descending)
+        return self._find(query, schema.ORDER_NEWEST_FIRST if descending else schema.ORDER, limit)
+
+    def _find(self, query: Document, order: Sequence[tuple[str, int]], limit: int) -> Exports:
+        documents = self._persist(lambda: [*self._exports.find(query).sort(order).limit(limit)])
+        return [Export.from_document(document) for document in documents]
+
+    def _persist(self, operation: Callable[[], T]) -> T:
+        return persist(COLLECTION, operation, self._patience_seconds)
+
+
+def _behind(after: tuple[datetime, str], *, descending: bool) -> Document:
+    created, export_id = after
+    if not ObjectId.is_valid(export_id):
+        raise InvalidRequest("the cursor is not one of ours", payload="cursor")
+    beyond = "$lt" if descending else "$gt"
+    later = [{"date.created": {beyond: created}}, {"date.created": created, "_id": {beyond: ObjectId(export_id)}}]
+    # The first condition follows from the second, but is one that the index can begin at.
+    return {"date.created": {f"{beyond}e": created}, "$or": later}
+
+
+def object_id(export_id: str) -> ObjectId:
+    """Read an export's id; raises ExportNotFound for anything that no export can have as its id."""
+    if not ObjectId.is_valid(export_id):
+        raise _not_found(export_id)
+    return ObjectId(export_id)
+
+
+def _not_found(export_id: object) -> ExportNotFound:
+    return ExportNotFound("no such export", payload=str(export_id)[:PAYLOAD_LENGTH])

@@ -1,0 +1,142 @@
+"""The indexes and the validator of `exports`: the part of the rules that the database holds by itself.
+
+Everything here works on MongoDB 6 and newer (partial indexes with ``$in`` need 6.0).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from vfexport_core.errors import InitialisationFailed
+from vfexport_core.queue.models import ACTIVE, ExportStatus
+
+if TYPE_CHECKING:
+    from pymongo.collection import Collection
+
+    from vfexport_core.queue.models import Document
+
+ORDER = [("date.created", ASCENDING), ("_id", ASCENDING)]
+ORDER_NEWEST_FIRST = [("date.created", DESCENDING), ("_id", DESCENDING)]
+
+INDEXES = (
+    # L2: there can be one document with status TRIGGERED.
+    IndexModel(
+        [("status", ASCENDING)],
+        name="one_triggered",
+        unique=True,
+        partialFilterExpression={"status": ExportStatus.TRIGGERED.value},
+    ),
+    # L3: a missing dateKey is a value like any other to a unique index, which is just what is wanted.
+    IndexModel(
+        [("campaignId", ASCENDING), ("exportType", ASCENDING), ("dateKey", ASCENDING)],
+        name="one_active_per_campaign_type_date",
+        unique=True,
+        partialFilterExpression={"status": {"$in": sorted(ACTIVE)}},
+    ),
+    IndexModel([("status", ASCENDING), *ORDER], name="queue_order"),
+    IndexModel([("campaignId", ASCENDING), *ORDER], name="campaign_order"),
+)
+
+_NAMESPACE_EXISTS = 48
+_INDEX_CONFLICTS = frozenset({67, 85, 86})
+
+_INT: Document = {"bsonType": ["int", "long"], "minimum": 0}
+_DATE: Document = {"bsonType": "date"}
+_TEXT: Document = {"bsonType": "string"}
+_STATUS: Document = {"enum": [status.value for status in ExportStatus]}
+_DIGEST: Document = {"bsonType": "string", "pattern": "^[0-9a-f]{64}$"}
+_TEXTS: Document = {"bsonType": "array", "items": _TEXT}
+_FIGURE: Document = {"bsonType": ["int", "long", "double", "bool"]}
+
+
+def _closed(required: list[str], properties: Document) -> Document:
+    """Give the schema of a document that has no other fields: a token or a fan's data has no place to go."""
+    return {"bsonType": "object", "required": required, "additionalProperties": False, "properties": properties}
+
+
+def _figures(depth: int) -> Document:
+    """Give the schema of a document of numbers and booleans, nested `depth` levels at most."""
+    values = _FIGURE if depth == 1 else {"anyOf": [_FIGURE, _figures(depth - 1)]}
+    return {"bsonType": "object", "additionalProperties": values}
+
+
+_ERROR = _closed(["code", "message"], {"code": _TEXT, "message": _TEXT, "payload": {"bsonType": ["string", "null"]}})
+_ATTEMPT = _closed(
+    ["attempt", "status"],
+    {
+        "attempt": _INT,
+        "runId": _TEXT,
+        "status": _STATUS,
+        "triggered": _DATE,
+        "ended": _DATE,
+        "error": _ERROR,
+        "bucket": _TEXT,
+        "keys": _TEXTS,
+    },
+)
+_PROPERTIES: Document = {
+    "_id": {"bsonType": "objectId"},
+    "campaignId": {"bsonType": "string", "pattern": "^[0-9a-f]{24}$"},
+    "campaignName": _TEXT,
+    "exportType": {"bsonType": "string", "pattern": "^[a-z][A-Za-z]{0,63}$"},
+    "status": _STATUS,
+    "dateKey": {"bsonType": "string", "pattern": "^[0-9]+$"},
+    "includeAllMarkets": {"bsonType": "bool"},
+    "requesterUserId": _TEXT,
+    "correlationId": {"bsonType": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+    "source": {"enum": ["api", "dagster"]},
+    "date": _closed(
+        ["created"],
+        dict.fromkeys(["created", "triggered", "finished", "failed", "expired", "canceled"], _DATE),
+    ),
+    "attempt": _INT,
+    "attempts": {"bsonType": "array", "items": _ATTEMPT},
+    "runId": _TEXT,
+    "bucket": _TEXT,
+    "key": _TEXT,
+    "keys": _TEXTS,
+    "count": _INT,
+    "progress": _closed(["read", "rows", "bytes"], {"read": _INT, "rows": _INT, "bytes": _INT, "updated": _DATE}),
+    "bytes": _INT,
+    "sha256": {"anyOf": [_DIGEST, {"bsonType": "array", "items": _DIGEST}]},
+    "meta": _figures(depth=3),
+    "error": _ERROR,
+}
+_REQUIRED = [
+    *("_id", "campaignId", "campaignName", "exportType", "status", "requesterUserId", "correlationId", "source"),
+    *("date", "attempt", "attempts"),
+]
+VALIDATOR: Document = {"$jsonSchema": _closed(_REQUIRED, _PROPERTIES)}
+
+
+def put_validator(collection: Collection[dict[str, Any]]) -> None:
+    """Create the collection with its validator, or give the existing one the present validator."""
+    options: Document = {"validator": VALIDATOR, "validationLevel": "strict", "validationAction": "error"}
+    try:
+        collection.database.create_collection(collection.name, check_exists=False, **options)
+    except OperationFailure as error:
+        if error.code != _NAMESPACE_EXISTS:
+            raise
+    # Also after creating: some servers take the creation of a collection that exists for done.
+    collection.database.command("collMod", collection.name, **options)
+
+
+def put_indexes(collection: Collection[dict[str, Any]]) -> None:
+    """Create the indexes that are not there yet.
+
+    Raises InitialisationFailed when an index of that name or those fields has another definition, or when documents
+    that are already there break the rule that a unique index stands for.
+    """
+    try:
+        collection.create_indexes(INDEXES)
+    except OperationFailure as error:
+        if isinstance(error, DuplicateKeyError):
+            what = "holds documents that break the rule of a unique index"
+        elif error.code in _INDEX_CONFLICTS:
+            what = "has an index that differs from ours"
+        else:
+            raise
+        raise InitialisationFailed(f"collection {collection.name} {what}: {error}", payload=collection.name) from error

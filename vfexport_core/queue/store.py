@@ -1,0 +1,207 @@
+"""The queue: requests, claims and every later change of an export, each one conditional update (L1-L3, L5-L8).
+
+What may happen at the same time is decided by unique indexes and update conditions; a document is read only to say
+why an update found nothing to do.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from bson import ObjectId
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from vfexport_core.errors import (
+    CampaignNotFound,
+    ExportNotClaimable,
+    ExportNotRetryable,
+    LeaseLost,
+    QueueBusy,
+    SourceUnavailable,
+)
+from vfexport_core.queue import schema, transitions
+from vfexport_core.queue.faults import persist
+from vfexport_core.queue.models import ACTIVE, RETRYABLE, Claim, Export, ExportStatus
+from vfexport_core.queue.reading import COLLECTION, PAYLOAD_LENGTH, ExportReader, object_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vfexport_core.queue.models import Delivered, Document, NewExport
+    from vfexport_core.queue.transitions import Transition
+
+_REQUEST_TRIES = 50
+_REQUEST_PAUSE_SECONDS = 0.02
+# An index over many documents takes a while to build; that MongoDB answers at all is found out before.
+_INDEX_BUILD_SECONDS = 120.0
+
+
+class ExportStore(ExportReader):
+    """The `exports` collection of one database; safe to share between threads.
+
+    Any method may raise SourceUnavailable, after `patience_seconds` of trying (some read once more to explain).
+    """
+
+    def initialise(self) -> None:
+        """Create validator and indexes, or bring them up to date; idempotent, and safe in several processes at once.
+
+        Raises InitialisationFailed when what exists is in the way.
+        """
+        self._persist(lambda: schema.put_validator(self._exports))
+        persist(COLLECTION, lambda: schema.put_indexes(self._exports), _INDEX_BUILD_SECONDS)
+
+    def request(self, new: NewExport) -> tuple[Export, bool]:
+        """Queue an export (L1), or give the one of the same campaign, type and date that is still active (L3).
+
+        True when the export is new. Raises CampaignNotFound when the campaign's id cannot be one.
+        """
+        if not ObjectId.is_valid(new.campaign_id):
+            raise CampaignNotFound("the campaign's id is not an ObjectId", payload=new.campaign_id[:PAYLOAD_LENGTH])
+        document = new.to_document()
+        export_id = ObjectId()
+        for _ in range(_REQUEST_TRIES):
+            found = self._persist(lambda: self._insert_or_find(export_id, document))
+            if found is not None:
+                return Export.from_document(found), found["_id"] == export_id
+            # The active one ended between our insertion and our look at it, or is not yet visible.
+            time.sleep(_REQUEST_PAUSE_SECONDS)
+        raise SourceUnavailable(
+            f"collection {COLLECTION}: neither a new export nor the active one could be found", payload=COLLECTION
+        )
+
+    def claim(self, export_id: str, run_id: str, attempt: int | None = None) -> tuple[Claim, Export]:
+        """Take a PENDING export for `run_id`; asking again for the same run gives the same claim.
+
+        With `attempt`, only that attempt: a run that was queued for an earlier one does not take a later one's place.
+        Raises QueueBusy while another export is TRIGGERED (L2), ExportNotClaimable when it is not PENDING.
+        """
+        transition = transitions.claim(object_id(export_id), run_id, attempt)
+        try:
+            document = self._apply(transition)
+        except DuplicateKeyError:
+            running = self.running()
+            other = "another export" if running is None else f"export {running.id}"
+            raise QueueBusy(f"{other} is TRIGGERED", payload=None if running is None else running.id) from None
+        export = Export.from_document(document) if document else self.get(export_id)
+        held = export.status == ExportStatus.TRIGGERED and export.run_id == run_id
+        if not held or attempt not in {None, export.attempt}:
+            raise ExportNotClaimable(
+                f"export {export_id} is {export.status}, in attempt {export.attempt}", payload=export_id
+            )
+        return Claim(export.id, export.attempt, run_id), export
+
+    def set_count(self, claim: Claim, count: int) -> None:
+        """Note the preliminary number of rows; raises LeaseLost."""
+        self._apply_fenced(claim, transitions.set_count(claim, count))
+
+    def progress(self, claim: Claim, read: int, rows: int, bytes: int) -> None:  # noqa: A002 named as the field
+        """Note documents read, rows and bytes written, and that the worker is alive; raises LeaseLost."""
+        self._apply_fenced(claim, transitions.progress(claim, read, rows, bytes))
+
+    def note_keys(self, claim: Claim, bucket: str, keys: Sequence[str]) -> None:
+        """Note what is about to be published, so that it can be found if the run dies; raises LeaseLost."""
+        self._apply_fenced(claim, transitions.note_keys(claim, bucket, keys))
+
+    def confirm(self, claim: Claim) -> None:
+        """Prove, at this moment and by a write, that the run still owns its export (L6); raises LeaseLost."""
+        self._apply_fenced(claim, transitions.confirm(claim))
+
+    def finish(self, claim: Claim, delivered: Delivered) -> Export:
+        """TRIGGERED -> FINISHED with what was delivered (L7); raises LeaseLost. Finishing twice is finishing once."""
+        return self._end(claim, ExportStatus.FINISHED, transitions.finish(claim, delivered))
+
+    def fail(self, claim: Claim, error: Document) -> Export:
+        """TRIGGERED -> FAILED with `error` {code, message, payload} (L5); raises LeaseLost."""
+        return self._end(claim, ExportStatus.FAILED, transitions.close(claim, ExportStatus.FAILED, error))
+
+    def expire(self, claim: Claim, error: Document | None = None) -> Export:
+        """TRIGGERED -> EXPIRED (L4); raises LeaseLost."""
+        return self._end(claim, ExportStatus.EXPIRED, transitions.close(claim, ExportStatus.EXPIRED, error))
+
+    def cancel(self, claim: Claim, error: Document | None = None) -> Export:
+        """TRIGGERED -> CANCELED, by the run itself; raises LeaseLost."""
+        return self._end(claim, ExportStatus.CANCELED, transitions.close(claim, ExportStatus.CANCELED, error))
+
+    def close_run(
+        self, export_id: str, run_id: str, status: ExportStatus, error: Document | None, attempt: int | None = None
+    ) -> bool:
+        """End as FAILED, EXPIRED or CANCELED the export that `run_id` holds: for whoever sees a run end.
+
+        With `attempt`, the number the run was started for, also a PENDING export of that attempt: its run ended
+        without claiming it. False when there was nothing to do.
+        """
+        if status not in RETRYABLE:
+            raise ValueError(f"a run cannot be closed as {status}")
+        transition = transitions.close_run(object_id(export_id), run_id, status, error, attempt)
+        return self._apply(transition) is not None
+
+    def retry(self, export_id: str, campaign_id: str | None = None, *, redeliver: bool = False) -> Export:
+        """Queue the next attempt of a FAILED, EXPIRED or CANCELED export (L8); `redeliver`: of a FINISHED one as well.
+
+        Two calls at the same time start one attempt, and both get it. Raises ExportNotFound, and ExportNotRetryable
+        when it is active, or when another export of the same campaign, type and date is (L3).
+        """
+        seen = self.get(export_id, campaign_id)
+        transition = transitions.retry(ObjectId(seen.id), seen.attempt, redeliver=redeliver)
+        try:
+            document = self._apply(transition)
+        except DuplicateKeyError:
+            raise ExportNotRetryable(
+                "another export of this campaign, type and date is PENDING or TRIGGERED", payload=seen.id
+            ) from None
+        if document is not None:
+            return Export.from_document(document)
+        now = self.get(export_id, campaign_id)
+        if now.attempt > seen.attempt:
+            return now
+        raise ExportNotRetryable(f"export {now.id} is {now.status}", payload=now.id)
+
+    def _insert_or_find(self, export_id: ObjectId, document: Document) -> Document | None:
+        """Insert; when that is refused, give what is in the way: the active export, or our own of an earlier try."""
+        try:
+            # An update that inserts, because only an update knows the server's clock; no document meets its condition.
+            self._exports.update_one(
+                {"_id": export_id, "status": {"$exists": False}},
+                {"$setOnInsert": document, "$currentDate": {"date.created": True}},
+                upsert=True,
+            )
+        except DuplicateKeyError:
+            active: Document = {name: document.get(name) for name in ("campaignId", "exportType", "dateKey")}
+            active["status"] = {"$in": sorted(ACTIVE)}
+            found = self._exports.find_one(active)
+            return found or self._exports.find_one({"_id": export_id})
+        return self._exports.find_one({"_id": export_id})
+
+    def _apply(self, transition: Transition) -> Document | None:
+        """Apply a transition and give the changed document; None when its condition did not hold."""
+        return self._persist(
+            lambda: self._exports.find_one_and_update(
+                transition.condition, transition.pipeline, return_document=ReturnDocument.AFTER
+            )
+        )
+
+    def _apply_fenced(self, claim: Claim, transition: Transition) -> Document:
+        document = self._apply(transition)
+        if document is None:
+            raise self._lost(claim)
+        return document
+
+    def _end(self, claim: Claim, status: ExportStatus, transition: Transition) -> Export:
+        """Apply a transition to a final status; the same end by the same claim is a repetition after a lost answer."""
+        document = self._apply(transition)
+        if document is None:
+            same_end = transitions.fence(claim) | {"status": status.value}
+            document = self._persist(lambda: self._exports.find_one(same_end))
+        if document is None:
+            raise self._lost(claim)
+        return Export.from_document(document)
+
+    def _lost(self, claim: Claim) -> LeaseLost:
+        document = self._persist(lambda: self._exports.find_one({"_id": ObjectId(claim.export_id)}))
+        state = "is gone" if document is None else f"is {document['status']} in attempt {document['attempt']}"
+        return LeaseLost(
+            f"run {claim.run_id} no longer owns attempt {claim.attempt} of export {claim.export_id}, which {state}",
+            payload=claim.export_id,
+        )

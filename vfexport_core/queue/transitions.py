@@ -1,0 +1,167 @@
+"""Every change of an export's state, as data: a condition and an update, done together by the database.
+
+The update is an aggregation pipeline, so that it can use the server's clock (``$$NOW``) and the document's own
+``attempt``. In a pipeline a string that begins with ``$`` is an expression: whatever comes from outside goes through
+`_literal`. A nested document in ``$set`` merges on MongoDB but replaces on the embedded server: single fields are
+always set by dotted path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bson import ObjectId
+
+from vfexport_core.queue.models import RETRYABLE, ExportStatus, storable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vfexport_core.queue.models import Claim, Delivered, Document
+
+NOW = "$$NOW"
+DATE_FIELDS = {
+    ExportStatus.TRIGGERED: "date.triggered",
+    ExportStatus.FINISHED: "date.finished",
+    ExportStatus.FAILED: "date.failed",
+    ExportStatus.EXPIRED: "date.expired",
+    ExportStatus.CANCELED: "date.canceled",
+}
+# What belongs to one attempt only; `attempts` keeps what is worth remembering.
+_OF_ONE_ATTEMPT = ["runId", "bucket", "key", "keys", "count", "progress", "bytes", "sha256", "meta", "error"]
+_ERROR_LIMITS = {"code": 64, "message": 2_000, "payload": 256}
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Apply `pipeline` to the one document that meets `condition`; if none does, nothing happens."""
+
+    condition: Document
+    pipeline: list[Document]
+
+
+def claim(export_id: ObjectId, run_id: str, attempt: int | None) -> Transition:
+    """PENDING -> TRIGGERED; the unique index on TRIGGERED refuses it while another export runs (L2)."""
+    condition: Document = {"_id": export_id, "status": ExportStatus.PENDING.value}
+    if attempt is not None:
+        condition["attempt"] = attempt
+    status = ExportStatus.TRIGGERED.value
+    entry = {"attempt": "$attempt", "runId": _literal(run_id), "status": status, "triggered": NOW}
+    change: Document = {
+        "status": status,
+        "runId": _literal(run_id),
+        DATE_FIELDS[ExportStatus.TRIGGERED]: NOW,
+        "attempts": {"$concatArrays": ["$attempts", [entry]]},
+    }
+    return Transition(condition, [{"$set": change | _progress(0, 0, 0)}])
+
+
+def set_count(claim: Claim, count: int) -> Transition:
+    """Note the preliminary number of rows."""
+    return Transition(fence(claim), [{"$set": {"count": count, "progress.updated": NOW}}])
+
+
+def progress(claim: Claim, read: int, rows: int, size: int) -> Transition:
+    """Note how far the run is: documents read, rows and bytes written."""
+    return Transition(fence(claim), [{"$set": _progress(read, rows, size)}])
+
+
+def note_keys(claim: Claim, bucket: str, keys: Sequence[str]) -> Transition:
+    """Add to the keys of the current attempt; what was noted before stays noted."""
+    noted: Document = {"$ifNull": ["$$entry.keys", []]}
+    new = {"$filter": {"input": _literal(list(keys)), "as": "key", "cond": {"$not": [{"$in": ["$$key", noted]}]}}}
+    change = {"bucket": _literal(bucket), "keys": {"$concatArrays": [noted, new]}}
+    return Transition(fence(claim), [{"$set": {"attempts": _in_current_attempt(change), "progress.updated": NOW}}])
+
+
+def confirm(claim: Claim) -> Transition:
+    """Prove the fence by a write: a primary that was deposed unknowingly can answer a read, but not this."""
+    return Transition(fence(claim), [{"$set": {"progress.updated": NOW}}])
+
+
+def finish(claim: Claim, delivered: Delivered) -> Transition:
+    """TRIGGERED -> FINISHED, with what was delivered (L7)."""
+    status = ExportStatus.FINISHED
+    files = {name: _literal(value) for name, value in delivered.to_fields().items()}
+    figures = {"progress.rows": delivered.rows, "progress.bytes": delivered.bytes, "progress.updated": NOW}
+    closed = {"attempts": _in_current_attempt({"status": status.value, "ended": NOW})}
+    change = {"status": status.value, DATE_FIELDS[status]: NOW} | files | figures | closed
+    return Transition(fence(claim), [{"$set": change}])
+
+
+def close(claim: Claim, status: ExportStatus, error: Document | None) -> Transition:
+    """TRIGGERED -> FAILED, EXPIRED or CANCELED, by the run itself."""
+    ended = _ended(status, error)
+    return Transition(fence(claim), [{"$set": _closed(status, error) | {"attempts": _in_current_attempt(ended)}}])
+
+
+def close_run(
+    export_id: ObjectId, run_id: str, status: ExportStatus, error: Document | None, attempt: int | None
+) -> Transition:
+    """Close what `run_id` left behind; with `attempt` also the PENDING export that the run should have claimed."""
+    held: Document = {"status": ExportStatus.TRIGGERED.value, "runId": run_id}
+    waiting: Document = {"status": ExportStatus.PENDING.value, "attempt": attempt}
+    condition: Document = {"_id": export_id} | (held if attempt is None else {"$or": [held, waiting]})
+    ended = _ended(status, error)
+    # A run that never claimed has no entry yet; every attempt that ended has one.
+    missing = {"attempt": "$attempt", "runId": _literal(run_id)} | ended
+    attempts = {
+        "$cond": [
+            {"$eq": ["$status", ExportStatus.PENDING.value]},
+            {"$concatArrays": ["$attempts", [missing]]},
+            _in_current_attempt(ended),
+        ]
+    }
+    return Transition(condition, [{"$set": _closed(status, error) | {"attempts": attempts}}])
+
+
+def retry(export_id: ObjectId, attempt: int, *, redeliver: bool) -> Transition:
+    """Start attempt `attempt` + 1 (L8): the condition on `attempt` makes two presses of the button one retry."""
+    statuses = RETRYABLE | ({ExportStatus.FINISHED} if redeliver else set())
+    condition: Document = {"_id": export_id, "attempt": attempt, "status": {"$in": sorted(statuses)}}
+    pending: Document = {"status": ExportStatus.PENDING.value, "attempt": attempt + 1}
+    return Transition(condition, [{"$set": pending}, {"$unset": [*_OF_ONE_ATTEMPT, *DATE_FIELDS.values()]}])
+
+
+def fence(claim: Claim) -> Document:
+    """Give the condition under which `claim` still owns its export (L6)."""
+    return {
+        "_id": ObjectId(claim.export_id),
+        "status": ExportStatus.TRIGGERED.value,
+        "attempt": claim.attempt,
+        "runId": claim.run_id,
+    }
+
+
+def clean_error(error: Document) -> Document:
+    """Keep code, message and payload, as text of bounded length; a stack trace or anything else stays outside."""
+    return {
+        name: None if error.get(name) is None else storable(str(error[name]))[:limit]
+        for name, limit in _ERROR_LIMITS.items()
+    }
+
+
+def _closed(status: ExportStatus, error: Document | None) -> Document:
+    change: Document = {"status": status.value, DATE_FIELDS[status]: NOW}
+    return change if error is None else change | {"error": _literal(clean_error(error))}
+
+
+def _ended(status: ExportStatus, error: Document | None) -> Document:
+    entry: Document = {"status": status.value, "ended": NOW}
+    return entry if error is None else entry | {"error": _literal(clean_error(error))}
+
+
+def _progress(read: int, rows: int, size: int) -> Document:
+    return {"progress.read": read, "progress.rows": rows, "progress.bytes": size, "progress.updated": NOW}
+
+
+def _in_current_attempt(change: Document) -> Document:
+    """Give the `attempts` with `change` merged into the entry of the document's current attempt."""
+    is_current = {"$eq": ["$$entry.attempt", "$attempt"]}
+    merged = {"$mergeObjects": ["$$entry", change]}
+    return {"$map": {"input": "$attempts", "as": "entry", "in": {"$cond": [is_current, merged, "$$entry"]}}}
+
+
+def _literal(value: Any) -> Document:
+    return {"$literal": value}
