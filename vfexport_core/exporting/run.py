@@ -65,12 +65,12 @@ def run_export(
         content_disposition=content_disposition(download_name(export.campaign_name, spec.type, spec.extension)),
         metadata={"export-id": export.id, "export-type": spec.type},
     )
+    hooks.note_keys(target.name, (key,))
     with writer:
         for block in rows.blocks():
             writer.write(block.data)
             hooks.on_progress(block.read, block.rows, writer.bytes_written)
         writer.prepare()
-        hooks.note_keys(target.name, (key,))
         writer.publish({"sha256": writer.sha256, "row-count": str(rows.rows)}, hooks.confirm)
     return Delivered(
         bucket=target.name,

@@ -1,0 +1,142 @@
+"""The decoder: whatever the fast path does, the cells are those of the value-by-value rules."""
+
+import struct
+
+import bson
+import pytest
+from bson import DatetimeMS, Decimal128, Int64, ObjectId
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from vfexport_core.catalog.spec import Field, Kind, Root
+from vfexport_core.rows.cells import cells_of_chunks
+from vfexport_core.rows.expand import _elements, _flatten
+from vfexport_core.rows.values import render
+from vfexport_core.sources.client import SOUND_CODEC
+from vfexport_core.sources.decode import PIECE_DOCUMENTS, Decoder
+
+SCALAR_KINDS = [kind for kind in Kind if kind is not Kind.TEXT_LIST]
+FIELDS = tuple(Field(Root.ENTRY, (kind.value,), kind) for kind in Kind)
+
+int64 = st.integers(-(2**63), 2**63 - 1)
+values = st.recursive(
+    st.one_of(
+        st.none(),
+        st.text(max_size=6),
+        st.booleans(),
+        st.integers(-(2**31), 2**31 - 1),
+        int64.map(Int64),
+        st.floats(),
+        st.binary(min_size=8, max_size=8).map(lambda raw: struct.unpack("<d", raw)[0]),
+        int64.map(DatetimeMS),
+        st.binary(min_size=12, max_size=12).map(ObjectId),
+        st.decimals(allow_nan=True, places=3, min_value=-1000, max_value=1000).map(Decimal128),
+        st.binary(max_size=4),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=4,
+)
+usual = {
+    Kind.TEXT: st.text(max_size=8),
+    Kind.DATE: st.integers(-(10**14), 10**15).map(DatetimeMS),
+    Kind.NUMBER: st.floats() | st.integers(-(2**31), 2**31 - 1),
+    Kind.BOOLEAN: st.booleans(),
+    Kind.TEXT_LIST: st.lists(st.text(max_size=4), max_size=3),
+    Kind.OBJECT_ID: st.binary(min_size=12, max_size=12).map(ObjectId),
+}
+names = Decoder(FIELDS).names
+clean = st.fixed_dictionaries({}, optional={names[field]: usual[field.kind] for field in FIELDS})
+dirty = st.fixed_dictionaries({}, optional=dict.fromkeys(names.values(), values))
+
+
+def expected(raw: bytes, name: str) -> list[str | None]:
+    return [render(document.get(name))[0] for document in bson.decode_all(raw, SOUND_CODEC)]
+
+
+def agree(decoder: Decoder, documents: list[dict]) -> None:
+    raw = b"".join(bson.encode(document) for document in documents)
+    batch = decoder.decode(raw)
+    assert batch.size == len(documents)
+    for field, name in decoder.names.items():
+        if field.kind is Kind.TEXT_LIST:
+            texts, parents = _flatten(batch.columns[field])
+            wanted = [
+                (row, text)
+                for row, document in enumerate(bson.decode_all(raw, SOUND_CODEC))
+                for text in _elements(document.get(name))
+            ]
+            assert [
+                (row, text) for row, text in zip(parents.tolist(), texts.to_pylist(), strict=True) if text
+            ] == wanted
+        else:
+            assert cells_of_chunks(batch.columns[field]).text.to_pylist() == expected(raw, name)
+
+
+@given(st.lists(clean | dirty, min_size=1, max_size=12))
+@example([{names[FIELDS[0]]: float("nan")}])
+@example([{name: True} for name in names.values()])
+@example([{name: Int64(2**53 + 1)} for name in names.values()])
+@example([{name: -0.0} for name in names.values()])
+def test_cells_do_not_depend_on_the_path_taken(documents):
+    agree(Decoder(FIELDS), documents)
+
+
+@given(st.lists(clean, min_size=1, max_size=6))
+def test_usual_values_take_the_fast_path_or_agree(documents):
+    agree(Decoder(FIELDS), documents)
+
+
+def test_clean_documents_take_the_fast_path():
+    document = {
+        names[field]: {
+            "text": "x",
+            "date": DatetimeMS(5),
+            "number": 1.5,
+            "boolean": True,
+            "text list": ["a"],
+            "object id": ObjectId(),
+        }[field.kind]
+        for field in FIELDS
+    }
+    assert Decoder(FIELDS).decode(bson.encode(document) * 500).slow_documents == 0
+
+
+def test_only_the_pieces_with_an_offender_are_slow():
+    good, bad = bson.encode({names[FIELDS[0]]: "x"}), bson.encode({names[FIELDS[0]]: 7})
+    batch = Decoder(FIELDS).decode(good * 1000 + bad + good * 1000)
+    assert batch.size == 2001
+    assert 0 < batch.slow_documents <= PIECE_DOCUMENTS
+
+
+@pytest.mark.parametrize(
+    "value",
+    [7, Int64(2**60), DatetimeMS(1), True, ObjectId("65a1b2c3d4e5f60718293a4b"), 1.5],
+    ids=lambda v: type(v).__name__,
+)
+def test_a_field_of_another_type_all_the_time_is_learned(value):
+    field = Field(Root.ENTRY, ("phone",))
+    decoder = Decoder([field])
+    raw = bson.encode({decoder.names[field]: value}) * 1000
+    first, second = decoder.decode(raw), decoder.decode(raw)
+    assert first.slow_documents == 1000
+    assert second.slow_documents == (1000 if value == Int64(2**60) else 0), "an int64 beyond 53 bits is never guessed"
+    assert set(cells_of_chunks(second.columns[field]).text.to_pylist()) == {render(value)[0]}
+
+
+def test_after_learning_the_usual_type_is_still_exact():
+    field = Field(Root.ENTRY, ("phone",))
+    decoder = Decoder([field])
+    name = decoder.names[field]
+    decoder.decode(bson.encode({name: 7}) * 1000)
+    agree(decoder, [{name: "x"}, {name: 7}, {name: None}, {}, {name: True}, {name: float("nan")}])
+
+
+@given(st.binary(min_size=1, max_size=4))
+def test_bytes_that_are_not_utf8_survive_as_replacement_characters(junk):
+    filler = b"\x01" * len(junk)
+    field = Field(Root.ENTRY, ("name",))
+    decoder = Decoder([field])
+    document = bson.encode({decoder.names[field]: "<" + filler.decode() + ">"}).replace(filler, junk)
+    cells = cells_of_chunks(decoder.decode(document).columns[field])
+    assert cells.text.to_pylist() == ["<" + junk.decode("utf-8", "replace").replace("\0", "") + ">"]
+    assert bool(cells.repaired()) == (junk.decode("utf-8", "replace") != junk.decode("utf-8", "surrogateescape"))
