@@ -1,0 +1,125 @@
+"""The ASGI app, put together."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from vfexport_core.api import documentation
+from vfexport_core.api.documentation import describe_api
+from vfexport_core.api.errors import answer_error, answer_http_error, answer_validation_error
+from vfexport_core.api.middleware import RequestMiddleware
+from vfexport_core.api.readiness import Readiness, service_checks
+from vfexport_core.api.routes import catalog as catalog_routes
+from vfexport_core.api.routes import dev, exports, health
+from vfexport_core.api.services import Access, Services
+from vfexport_core.catalog import CATALOG, Registry
+from vfexport_core.delivery.buckets import BucketClients
+from vfexport_core.errors import VfexportError
+from vfexport_core.queue.store import ExportStore
+from vfexport_core.sources.client import connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from fastapi import APIRouter
+    from pymongo.database import Database
+
+    from vfexport_core.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+# A caller waits: less patience with MongoDB than a run has.
+_PATIENCE_SECONDS = 5.0
+
+
+def create_app(
+    settings: Settings,
+    *,
+    database: Database[dict[str, Any]] | None = None,
+    store: ExportStore | None = None,
+    buckets: BucketClients | None = None,
+    catalog: Registry = CATALOG,
+) -> FastAPI:
+    """Make the app; clients that are not given are made from `settings` and closed when the app shuts down.
+
+    Nothing is connected yet. Raises ConfigurationError when the settings do not say whose tokens are trusted.
+    """
+    access = Access.from_settings(settings)
+    if settings.dev_mode:
+        _log.warning("dev mode is on: /dev/token gives anybody a token for anything")
+    closing = ExitStack()
+    if database is None:
+        client = connect(settings)
+        closing.callback(client.close)
+        database = client[settings.mongo_database]
+    if buckets is None:
+        buckets = BucketClients(settings)
+        closing.callback(buckets.close)
+    readiness = Readiness(service_checks(settings, database, buckets))
+    closing.callback(readiness.close)
+    services = Services(
+        settings=settings,
+        access=access,
+        catalog=catalog,
+        database=database,
+        store=store or ExportStore(database, patience_seconds=_PATIENCE_SECONDS),
+        buckets=buckets,
+        readiness=readiness,
+    )
+    return _assemble(services, closing)
+
+
+def _assemble(services: Services, closing: ExitStack) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
+        with closing:
+            yield
+
+    app = FastAPI(
+        title=documentation.TITLE,
+        version=documentation.VERSION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        middleware=[Middleware(RequestMiddleware)],
+        exception_handlers={
+            VfexportError: answer_error,
+            RequestValidationError: answer_validation_error,
+            HTTPException: answer_http_error,
+        },
+    )
+    routers = [health.router, catalog_routes.router, exports.router, documentation.router]
+    if services.access.signer is not None:
+        routers.append(dev.router)
+    for router in routers:
+        app.include_router(router)
+    app.state.services = services
+    app.state.methods = _methods(routers)
+    app.openapi = partial(_openapi, app, services.catalog)
+    return app
+
+
+def _openapi(app: FastAPI, catalog: Registry) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        app.openapi_schema = describe_api(app, catalog)
+    return app.openapi_schema
+
+
+def _methods(routers: list[APIRouter]) -> dict[str, list[str]]:
+    """Give the methods of each path, over all routes that share it."""
+    methods: dict[str, set[str]] = {}
+    for router in routers:
+        for route in router.routes:
+            assert isinstance(route, APIRoute)
+            methods.setdefault(route.path, set()).update(route.methods or ())
+    return {path: sorted(names) for path, names in methods.items()}

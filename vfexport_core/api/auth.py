@@ -1,0 +1,153 @@
+"""Who calls, and what they may do: bearer tokens (JWT, RS256 or ES256) and the permissions in them.
+
+Everything that is not exactly as it should be is refused: a token that cannot be checked is no token.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jwt
+
+from vfexport_core.errors import ConfigurationError, MissingPermissions, Unauthenticated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from vfexport_core.api.keys import KeySource
+    from vfexport_core.settings import Settings
+
+REPORT = "REPORT"
+ANY_CAMPAIGN = "*"
+
+DEV_ISSUER = "vfexport-dev"
+DEV_AUDIENCE = "vfexport"
+
+_LONGEST_TOKEN = 8_192
+_LEEWAY_SECONDS = 10
+_ALGORITHMS = ("RS256", "ES256")
+_REQUIRED = ("exp", "iss", "aud", "sub")
+_USER_ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,256}")
+
+# What jwt lets through when a segment or a claim is not of the form it expects.
+_MALFORMED = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The person or machine a valid token speaks for."""
+
+    user_id: str
+    permissions: Mapping[str, frozenset[str]]
+    supreme: bool = False
+
+    def require_report(self, campaign_id: str) -> None:
+        """Raise MissingPermissions unless the token allows REPORT for this campaign (id in lower case)."""
+        for key in (campaign_id, ANY_CAMPAIGN):
+            if REPORT in self.permissions.get(key, ()):
+                return
+        raise MissingPermissions(f"the token does not allow {REPORT} for this campaign", payload=campaign_id[:64])
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a token must be made out by and for."""
+
+    issuer: str
+    audience: str
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Expected:
+        """Read JWT_ISSUER and JWT_AUDIENCE; raises ConfigurationError, since without them any token would do.
+
+        In dev mode both have defaults.
+        """
+        issuer = settings.jwt_issuer or (DEV_ISSUER if settings.dev_mode else None)
+        audience = settings.jwt_audience or (DEV_AUDIENCE if settings.dev_mode else None)
+        if not issuer:
+            raise ConfigurationError("VFEXPORT_JWT_ISSUER is missing", payload="VFEXPORT_JWT_ISSUER")
+        if not audience:
+            raise ConfigurationError("VFEXPORT_JWT_AUDIENCE is missing", payload="VFEXPORT_JWT_AUDIENCE")
+        return cls(issuer, audience)
+
+
+class TokenVerifier:
+    """Checks tokens against the keys of its sources."""
+
+    def __init__(self, sources: Sequence[KeySource], expected: Expected) -> None:
+        self._sources = tuple(sources)
+        self._expected = expected
+
+    def verify(self, token: str) -> Caller:
+        """Give the caller of a valid token; raises Unauthenticated. May block on a JWKS fetch."""
+        if len(token) > _LONGEST_TOKEN:
+            raise _refused("it is too long")
+        try:
+            header = jwt.get_unverified_header(token)
+        except _MALFORMED:
+            raise _refused("it is not a JWT") from None
+        algorithm = header.get("alg")
+        if algorithm not in _ALGORITHMS:
+            raise _refused("its algorithm is not accepted")
+        key_id: str | None = header.get("kid")
+        for source in self._sources:
+            for key in source.find(key_id, algorithm):
+                if (claims := self._claims(token, key.key, key.algorithm)) is not None:
+                    return read_claims(claims)
+        raise _refused("no known key has signed it")
+
+    def _claims(self, token: str, key: Any, algorithm: str) -> dict[str, Any] | None:
+        """Decode with one key; None when another key has signed it."""
+        try:
+            return jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                issuer=self._expected.issuer,
+                audience=self._expected.audience,
+                leeway=_LEEWAY_SECONDS,
+                options={"require": list(_REQUIRED)},
+            )
+        except jwt.InvalidSignatureError:
+            return None
+        except jwt.ExpiredSignatureError:
+            raise _refused("it has expired") from None
+        except jwt.ImmatureSignatureError:
+            raise _refused("it is not valid yet") from None
+        except jwt.InvalidIssuerError:
+            raise _refused("its issuer is not accepted") from None
+        except jwt.InvalidAudienceError:
+            raise _refused("it is not meant for this service") from None
+        except jwt.MissingRequiredClaimError as error:
+            raise _refused(f"it has no {error.claim}") from None
+        except _MALFORMED:
+            raise _refused("it is malformed") from None
+
+
+def read_claims(claims: Mapping[str, Any]) -> Caller:
+    """Make the caller from the claims of a verified token; raises Unauthenticated when one has another form."""
+    user_id, supreme = claims.get("sub"), claims.get("supreme", False)
+    if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
+        raise _refused("its sub is no user id")
+    if not isinstance(supreme, bool):
+        raise _refused("its supreme is not a boolean")
+    return Caller(user_id, _permissions(claims.get("permissions", {})), supreme)
+
+
+def _permissions(claim: Any) -> dict[str, frozenset[str]]:
+    if not isinstance(claim, dict):
+        raise _refused("its permissions are not an object")
+    permissions: dict[str, frozenset[str]] = {}
+    for campaign_id, granted in claim.items():
+        if not isinstance(granted, list) or not all(isinstance(name, str) for name in granted):
+            raise _refused("its permissions are not lists of names")
+        # Ids are hex: the same campaign in upper and in lower case.
+        key = campaign_id.lower()
+        permissions[key] = permissions.get(key, frozenset()) | frozenset(granted)
+    return permissions
+
+
+def _refused(why: str) -> Unauthenticated:
+    return Unauthenticated(f"the token is refused: {why}", payload="token")

@@ -1,0 +1,170 @@
+"""Keys that tokens are checked with: configured PEM, a JWKS address (cached, rotated, failing closed), the dev key.
+
+The algorithm belongs to the key, never to the token: an RSA key is good for RS256 and an EC P-256 key for ES256 only,
+so neither ``alg: none`` nor an HMAC made with the public key can be accepted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from urllib.parse import urlsplit
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from vfexport_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+_log = logging.getLogger(__name__)
+
+PublicKey: TypeAlias = RSAPublicKey | EllipticCurvePublicKey
+
+_SMALLEST_RSA_BITS = 2048
+_FRESH_SECONDS = 300.0
+"""A key that the issuer withdraws is refused after this time at the latest, while its JWKS address answers."""
+_STALE_SECONDS = 3_600.0
+"""For so long an outage of the JWKS address is bridged with the keys known before."""
+_UNKNOWN_KEY_SECONDS = 10.0
+"""Tokens with made-up key ids cost one fetch in this time at most, failing fetches included."""
+_FETCH_TIMEOUT_SECONDS = 3.0
+_LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """A public key, the only algorithm it is used with, and its id (`None`: good for tokens with any)."""
+
+    key: PublicKey
+    algorithm: str
+    key_id: str | None = None
+
+
+class KeySource(Protocol):
+    """Where verification keys come from."""
+
+    def find(self, key_id: str | None, algorithm: str) -> Iterable[VerificationKey]:
+        """Give the keys that may have signed a token with this header; none means refuse it."""
+        ...
+
+
+class FixedKeys:
+    """Keys that never change while the process lives."""
+
+    def __init__(self, keys: Sequence[VerificationKey]) -> None:
+        self._keys = tuple(keys)
+
+    def find(self, key_id: str | None, algorithm: str) -> Iterable[VerificationKey]:
+        return matching(self._keys, key_id, algorithm)
+
+
+def matching(keys: Iterable[VerificationKey], key_id: str | None, algorithm: str) -> tuple[VerificationKey, ...]:
+    """Select the keys of this algorithm and id."""
+    return tuple(key for key in keys if key.algorithm == algorithm and key.key_id in (None, key_id))
+
+
+def public_key_from_pem(pem: str) -> VerificationKey:
+    """Read VFEXPORT_JWT_PUBLIC_KEY, where backslash-n may stand for line ends; raises ConfigurationError."""
+    try:
+        key = load_pem_public_key(pem.replace("\\n", "\n").encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ConfigurationError(
+            "VFEXPORT_JWT_PUBLIC_KEY is not a public key in PEM form", payload="VFEXPORT_JWT_PUBLIC_KEY"
+        ) from None
+    if (algorithm := algorithm_of(key)) is None:
+        raise ConfigurationError(
+            f"VFEXPORT_JWT_PUBLIC_KEY must be RSA of at least {_SMALLEST_RSA_BITS} bits or EC P-256",
+            payload="VFEXPORT_JWT_PUBLIC_KEY",
+        )
+    assert isinstance(key, (RSAPublicKey, EllipticCurvePublicKey))
+    return VerificationKey(key, algorithm)
+
+
+def algorithm_of(key: object) -> str | None:
+    """Give the algorithm that this public key is good for; None when the key is too weak or of another kind."""
+    if isinstance(key, RSAPublicKey) and key.key_size >= _SMALLEST_RSA_BITS:
+        return "RS256"
+    if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
+        return "ES256"
+    return None
+
+
+class JwksKeys:
+    """The signing keys published at a JWKS address.
+
+    A known key id is answered from memory. An unknown one, or keys older than `_FRESH_SECONDS`, cause one fetch (other
+    requests do not wait for a refresh, only for the very first fetch). Keys of an address that stopped answering are
+    used up to `_STALE_SECONDS`; then every token is refused. Blocks while it fetches: call it from a worker thread.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """Raise ConfigurationError unless the address is https (or http on this machine)."""
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS):
+            raise ConfigurationError("VFEXPORT_JWT_JWKS_URL must be an https address", payload="VFEXPORT_JWT_JWKS_URL")
+        # Only for its fetching: http(s) only, no redirects. Its own cache has no limits on stale or failing fetches.
+        self._client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=_FETCH_TIMEOUT_SECONDS)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._keys: tuple[VerificationKey, ...] = ()
+        self._fetched: float | None = None
+        self._tried: float | None = None
+
+    def find(self, key_id: str | None, algorithm: str) -> Iterable[VerificationKey]:
+        if key_id is None:  # which of the issuer's keys it means cannot be told
+            return ()
+        found = matching(self._usable(), key_id, algorithm)
+        if not found or self._age(self._fetched) > _FRESH_SECONDS:
+            self._refresh()
+            found = matching(self._usable(), key_id, algorithm)
+        return found
+
+    def _usable(self) -> tuple[VerificationKey, ...]:
+        return self._keys if self._age(self._fetched) <= _STALE_SECONDS else ()
+
+    def _age(self, moment: float | None) -> float:
+        return float("inf") if moment is None else self._clock() - moment
+
+    def _refresh(self) -> None:
+        if not self._lock.acquire(blocking=not self._usable()):
+            return  # another request fetches already, and there are keys to go on with
+        try:
+            if self._age(self._tried) < _UNKNOWN_KEY_SECONDS:
+                return
+            self._tried = self._clock()
+            self._keys = self._fetch()
+            self._fetched = self._clock()
+        except (jwt.PyJWTError, OSError, ValueError, RecursionError) as error:
+            _log.warning("the JWKS address did not give keys: %s", type(error).__name__)
+        finally:
+            self._lock.release()
+
+    def _fetch(self) -> tuple[VerificationKey, ...]:
+        """Read the published keys; an empty list is an answer too: the issuer has withdrawn all of them."""
+        published: dict[str, Any] = self._client.fetch_data()
+        entries = published.get("keys")
+        if not isinstance(entries, list):
+            raise ValueError("not a key set")  # noqa: TRY004 what was published is wrong, not our call
+        return tuple(filter(None, map(_usable_key, entries)))
+
+
+def _usable_key(entry: Any) -> VerificationKey | None:
+    """Read one published key; None for one that is not for signing, has no id, is symmetric, weak or broken."""
+    if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or not isinstance(entry.get("kid"), str):
+        return None
+    try:
+        key = jwt.PyJWK.from_dict(entry).key
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
+    algorithm = algorithm_of(key)
+    if algorithm is None or entry.get("alg", algorithm) != algorithm:
+        return None
+    return VerificationKey(key, algorithm, entry["kid"])

@@ -1,0 +1,62 @@
+"""Around every request: correlation id, access log, and the answer to whatever nobody expected."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+
+from vfexport_core.api import correlation
+from vfexport_core.api.errors import internal_error
+from vfexport_core.api.logs import FIELDS_KEY
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_log = logging.getLogger("vfexport_core.api.access")
+
+_SAFE_HEADERS = {"X-Content-Type-Options": "nosniff"}
+
+
+class RequestMiddleware:
+    """The outermost layer of the app; see the module."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        correlation_id = correlation.accept(Headers(scope=scope).get(correlation.HEADER))
+        correlation.enter(correlation_id)
+        started = time.perf_counter()
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers[correlation.HEADER] = correlation_id
+                for name, value in _SAFE_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_marked)
+        except Exception:
+            _log.exception("unexpected error", extra={FIELDS_KEY: _place(scope)})
+            if status:  # an answer has begun: breaking the connection is all that is left
+                raise
+            await internal_error()(scope, receive, send_marked)
+        finally:
+            millis = round(1000 * (time.perf_counter() - started), 1)
+            _log.info("request", extra={FIELDS_KEY: _place(scope) | {"status": status, "millis": millis}})
+
+
+def _place(scope: Scope) -> dict[str, object]:
+    """Say where a request went by its route's template: paths and queries are the caller's words and may hold ids."""
+    return {"method": scope["method"][:16], "route": getattr(scope.get("route"), "path", None)}

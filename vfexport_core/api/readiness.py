@@ -1,0 +1,85 @@
+"""Readiness: do MongoDB and every configured bucket answer, asked in parallel and within a bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import pymongo
+
+from vfexport_core.catalog import Bucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pymongo.database import Database
+
+    from vfexport_core.delivery.buckets import BucketClients
+    from vfexport_core.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = 2.0
+
+Outcome: TypeAlias = Literal["ok", "failed", "timeout"]
+
+
+class Readiness:
+    """Runs the checks on threads of its own, one per check at most, however often it is asked."""
+
+    def __init__(self, checks: Mapping[str, Callable[[], object]], *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._checks = dict(checks)
+        self._timeout_seconds = timeout_seconds
+        self._pool = ThreadPoolExecutor(max(1, len(checks)), thread_name_prefix="ready")
+        self._running: dict[str, Future[Outcome]] = {}
+
+    async def outcomes(self) -> dict[str, Outcome]:
+        """Give each check's outcome; a check that still hangs from an earlier call is waited for, not begun again."""
+        pending = {name: asyncio.wrap_future(self._start(name)) for name in self._checks}
+        if pending:
+            await asyncio.wait(pending.values(), timeout=self._timeout_seconds)
+        return {name: future.result() if future.done() else "timeout" for name, future in pending.items()}
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self, name: str) -> Future[Outcome]:
+        running = self._running.get(name)
+        if running is None or running.done():
+            running = self._running[name] = self._pool.submit(self._run, name)
+        return running
+
+    def _run(self, name: str) -> Outcome:
+        try:
+            self._checks[name]()
+        except Exception as error:  # noqa: BLE001 whatever fails, the answer is that it does not work
+            _log.warning("%s is not ready: %s", name, type(error).__name__)
+            return "failed"
+        return "ok"
+
+
+def service_checks(
+    settings: Settings, database: Database[dict[str, Any]], buckets: BucketClients
+) -> dict[str, Callable[[], object]]:
+    """Give the checks of MongoDB and of each bucket that is configured."""
+
+    def ping() -> None:
+        with pymongo.timeout(TIMEOUT_SECONDS):
+            database.command("ping")
+
+    def bucket_check(bucket: Bucket) -> Callable[[], object]:
+        return lambda: buckets.check(bucket)
+
+    configured = {
+        Bucket.EXPORTS: settings.buckets.exports,
+        Bucket.SCORING: settings.buckets.scoring,
+        Bucket.VF_SCORING: settings.buckets.vf_scoring,
+        Bucket.SFMC: settings.buckets.sfmc,
+    }
+    checks: dict[str, Callable[[], object]] = {"mongodb": ping}
+    for bucket, bucket_settings in configured.items():
+        if bucket_settings is not None:
+            checks[bucket.value] = bucket_check(bucket)
+    return checks

@@ -1,0 +1,1 @@
+"""The routes of 04, one module per group; each has a ``router``."""

@@ -1,0 +1,192 @@
+"""Requesting and reading exports."""
+
+# No postponed annotations here: FastAPI reads them when a route is declared.
+
+import math
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from starlette.responses import Response
+
+from vfexport_core.api import answers, correlation, cursor
+from vfexport_core.api.bodies import parse_export_body
+from vfexport_core.api.dependencies import (
+    CallerOf,
+    CampaignId,
+    ExportInPath,
+    PermittedBody,
+    canonical_id,
+    refuse_repeated_parameters,
+)
+from vfexport_core.api.errors import JsonAnswer
+from vfexport_core.api.queries import ListQuery
+from vfexport_core.api.services import Services, services_of
+from vfexport_core.api.wire import ExportWire, entity_tag, export_wire, tag_matches
+from vfexport_core.catalog import Bucket
+from vfexport_core.delivery.keys import download_name
+from vfexport_core.errors import ExportNotFound
+from vfexport_core.queue.models import FINAL, Export, ExportStatus, NewExport
+from vfexport_core.settings import Settings
+from vfexport_core.sources.campaigns import find_campaign
+
+router = APIRouter(tags=["exports"])
+
+_MILLIS = 1000
+
+
+@router.post(
+    "/campaigns/{campaignId}/exports",
+    summary="Request an export",
+    response_model=ExportWire,
+    status_code=HTTPStatus.ACCEPTED,
+    response_description="The export is new and PENDING.",
+    responses={
+        HTTPStatus.ACCEPTED: answers.described("The export is new and PENDING.", "Location", "Retry-After"),
+        HTTPStatus.OK: {
+            "model": ExportWire,
+            **answers.described("The one that is PENDING or TRIGGERED already.", "Location", "Retry-After"),
+        },
+        **answers.errors(
+            answers.UNAUTHENTICATED,
+            answers.NO_PERMISSION,
+            answers.BAD_EXPORT_BODY,
+            answers.NO_CAMPAIGN,
+            answers.UNAVAILABLE,
+        ),
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/NewExport"}}},
+        }
+    },
+)
+def request_export(request: Request, caller: CallerOf, campaign_id: CampaignId, body: PermittedBody) -> Response:
+    """Queue an export and answer at once (L1), or give the one of the same type and dateKey that is active (L3)."""
+    services = services_of(request)
+    wanted = parse_export_body(body, services.catalog)
+    campaign = find_campaign(services.database, campaign_id)
+    export, created = services.store.request(
+        NewExport(
+            campaign_id=campaign_id,
+            campaign_name=_campaign_name(campaign),
+            export_type=wanted.spec.type,
+            date_key=wanted.date_key,
+            include_all_markets=wanted.include_all_markets,
+            requester_user_id=caller.user_id,
+            correlation_id=correlation.current() or correlation.accept(None),
+            source="api",
+        )
+    )
+    headers = _polling_headers(export, services.settings)
+    headers["Location"] = f"{_root(request)}/campaigns/{export.campaign_id}/exports/{export.id}"
+    status = HTTPStatus.ACCEPTED if created else HTTPStatus.OK
+    return JsonAnswer(_full_wire(export, services), status_code=status, headers=headers)
+
+
+@router.get(
+    "/campaigns/{campaignId}/exports/{exportId}",
+    summary="Read an export",
+    response_model=ExportWire,
+    responses={
+        HTTPStatus.OK: answers.described("The export.", "ETag", "Retry-After", "Cache-Control"),
+        HTTPStatus.NOT_MODIFIED: answers.described(
+            "The export is as it was when the ETag was given.", "ETag", "Retry-After", "Cache-Control"
+        ),
+        **answers.errors(answers.UNAUTHENTICATED, answers.NO_PERMISSION, answers.NO_EXPORT, answers.UNAVAILABLE),
+    },
+)
+def read_export(
+    request: Request,
+    campaign_id: CampaignId,
+    export_id: ExportInPath,
+    if_none_match: Annotated[list[str] | None, Header(description="ETags of earlier answers.")] = None,
+) -> Response:
+    """Give one export; poll it with `If-None-Match`, no more often than `Retry-After` says."""
+    services = services_of(request)
+    try:
+        export = services.store.get(canonical_id(export_id), campaign_id)
+    except ExportNotFound:
+        find_campaign(services.database, campaign_id)  # then it is the campaign that is not there
+        raise
+    wire = export_wire(export)
+    tag = entity_tag(wire, now=time.time(), url_seconds=services.settings.signed_url_seconds)
+    headers = _polling_headers(export, services.settings) | {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if tag_matches(", ".join(if_none_match or []), tag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return JsonAnswer(_full_wire(export, services), headers=headers)
+
+
+@router.get(
+    "/campaigns/{campaignId}/exports",
+    summary="List a campaign's exports",
+    response_model=list[ExportWire],
+    responses={
+        HTTPStatus.OK: answers.described("A page of exports, newest first unless asked otherwise.", "Link"),
+        **answers.errors(
+            answers.UNAUTHENTICATED,
+            answers.NO_PERMISSION,
+            answers.BAD_QUERY,
+            answers.NO_CAMPAIGN,
+            answers.UNAVAILABLE,
+        ),
+    },
+    dependencies=[Depends(refuse_repeated_parameters)],
+)
+def list_exports(request: Request, campaign_id: CampaignId, query: Annotated[ListQuery, Query()]) -> Response:
+    """List exports page by page; pages stay right while exports are added. Follow `Link` for the next one."""
+    services = services_of(request)
+    scope = query.list_scope(campaign_id)
+    found = services.store.list(
+        campaign_id=campaign_id,
+        export_type=None if query.export_type is None else services.catalog.find(query.export_type).type,
+        status=query.status,
+        descending=query.descending,
+        limit=query.limit + 1,  # one more tells whether there is a next page
+        after=None if query.cursor is None else cursor.decode(query.cursor, scope),
+    )
+    if not found:
+        find_campaign(services.database, campaign_id)  # an empty list may mean that there is no such campaign
+    page = found[: query.limit]
+    headers = {}
+    if len(found) > len(page):
+        following = query.parameters() | {"cursor": cursor.encode(page[-1].position, scope)}
+        path = f"{_root(request)}/campaigns/{campaign_id}/exports"
+        headers["Link"] = f'<{path}?{urlencode(following)}>; rel="next"'
+    return JsonAnswer([_full_wire(export, services) for export in page], headers=headers)
+
+
+def _full_wire(export: Export, services: Services) -> ExportWire:
+    """Give the export's wire form with its pre-signed URL, where it has one file that people download."""
+    wire = export_wire(export)
+    if export.status is ExportStatus.FINISHED and len(export.keys) == 1 and export.bucket != Bucket.SFMC:
+        key = export.keys[0]
+        wire["path"] = services.buckets.sign_download(
+            export.bucket or "",
+            key,
+            services.settings.signed_url_seconds,
+            download_name(export.campaign_name, export.export_type, key.rpartition(".")[2]),
+        )
+    return wire
+
+
+def _polling_headers(export: Export, settings: Settings) -> dict[str, str]:
+    """Say when to ask again, while the export can still change by itself."""
+    if export.status in FINAL:
+        return {}
+    return {"Retry-After": str(max(1, math.ceil(settings.polling_interval_millis / _MILLIS)))}
+
+
+def _campaign_name(campaign: Mapping[str, Any]) -> str:
+    """Give the campaign's name as text, whatever is stored there."""
+    name = campaign.get("name")
+    return "" if name is None else str(name)
+
+
+def _root(request: Request) -> str:
+    """Give the path under which a proxy serves the app."""
+    return str(request.scope.get("root_path", "")).rstrip("/")

@@ -1,0 +1,72 @@
+"""Serving the app with uvicorn; ``uvicorn --factory vfexport_core.api.server:app_factory`` does the same."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from pydantic import SecretStr
+
+from vfexport_core.api.app import create_app
+from vfexport_core.api.devtokens import new_private_key
+from vfexport_core.api.logs import logging_config
+from vfexport_core.settings import PREFIX, Settings, load_settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from pydantic import BaseModel
+
+APP_FACTORY = "vfexport_core.api.server:app_factory"
+
+_GRACE_SECONDS = 10
+
+
+def app_factory() -> FastAPI:
+    """Make the app from the environment; raises ConfigurationError."""
+    return create_app(load_settings())
+
+
+def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
+    """Serve until SIGINT or SIGTERM, then finish the requests at hand; logs go to stderr as JSON.
+
+    Several workers are processes of their own: they get the settings through the environment, and in dev mode a
+    common key, so that each accepts the tokens of the others.
+    """
+    options: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "log_config": logging_config(),
+        "access_log": False,  # the app's own says more, and nothing private
+        "server_header": False,
+        "timeout_graceful_shutdown": _GRACE_SECONDS,
+    }
+    if workers == 1:
+        uvicorn.run(create_app(settings), **options)
+        return
+    create_app(settings)  # wrong settings are refused here, before there are processes that could only die of them
+    if settings.dev_mode and settings.dev_private_key is None:
+        settings = settings.model_copy(update={"dev_private_key": SecretStr(new_private_key())})
+    os.environ.update(settings_environment(settings))
+    uvicorn.run(APP_FACTORY, factory=True, workers=workers, **options)
+
+
+def settings_environment(settings: Settings) -> dict[str, str]:
+    """Give the environment variables that `load_settings` reads these settings from."""
+    return {f"{PREFIX}{name.upper()}": _text(value) for name, value in _revealed(settings).items()}
+
+
+def _revealed(model: BaseModel) -> dict[str, Any]:
+    values = {name: getattr(model, name) for name in type(model).model_fields}
+    return {name: _plain(value) for name, value in values.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return _revealed(value) if hasattr(value, "model_fields") else value
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
