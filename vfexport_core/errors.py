@@ -28,7 +28,8 @@
     │   │   └── LeaseLost             a run no longer owns its export (L6)
     │   ├── NoMarketsFound            the export ends FAILED
     │   ├── PromotersNotFound         the export ends FAILED
-    │   └── SourceMissing             a collection that rows come from does not exist
+    │   ├── SourceMissing             a collection that rows come from does not exist
+    │   └── DeliveryRefused           S3 says no: a missing permission, bucket or key
     └── TransientError                trying again may help
         ├── QueueBusy                 another export is TRIGGERED (L2)
         ├── SourceUnavailable         MongoDB still failing after retries
@@ -208,6 +209,14 @@ class SourceMissing(PermanentError):
     code = "SourceUnavailable"
     status = 503
     hint = "Check VFEXPORT_MONGO_URI and VFEXPORT_MONGO_DATABASE: the named collection is not there."
+
+
+class DeliveryRefused(PermanentError):
+    """S3 answered, and will answer the same again; on the wire it is a failed delivery like any other."""
+
+    code = "DeliveryFailed"
+    status = 503
+    hint = "Correct the named bucket's settings, or what its policy allows, then retry the export."
 
 
 class DeliveryFailed(TransientError):

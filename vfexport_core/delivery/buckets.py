@@ -1,0 +1,97 @@
+"""The configured buckets and the S3 clients that reach them.
+
+A client is made when it is first needed and kept. It does not retry by itself (`BucketTarget.call` does): retries at
+two levels would multiply, those of the client cannot be ended by an abort, and they hide that an earlier attempt may
+have had its effect.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from vfexport_core.delivery.clients import make_client
+from vfexport_core.delivery.failures import S3_ERRORS, delivery_error
+from vfexport_core.delivery.keys import content_disposition
+from vfexport_core.delivery.target import BucketTarget, RetryPolicy
+from vfexport_core.errors import ConfigurationError
+from vfexport_core.settings import PREFIX
+
+if TYPE_CHECKING:
+    from vfexport_core.settings import BucketSettings, Settings
+
+# The buckets of the specification, and the settings that configure them.
+_SETTINGS = {"exportsS3": "exports", "scoringS3": "scoring", "vfScoringS3": "vf_scoring", "sfmcS3": "sfmc"}
+
+# S3 answers the largest part or copy within this, or begins to (it sends white space while it works).
+_READ_SECONDS = 60
+# Whoever asks whether a bucket answers wants to know soon.
+_CHECK_SECONDS = 3
+
+
+class BucketClients:
+    """Hands out `BucketTarget`s by the names of 03-export-types (``exportsS3``, ...); safe for several threads.
+
+    Every method raises ConfigurationError, naming the variable, for a bucket that is not (or wrongly) configured.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings.buckets
+        self._lock = threading.Lock()
+        self._clients: dict[tuple[str, int], Any] = {}
+
+    def target(self, bucket: str) -> BucketTarget:
+        """Give the bucket and its client; no request is sent yet."""
+        return self._target(bucket, _READ_SECONDS, RetryPolicy())
+
+    def check(self, bucket: str) -> None:
+        """Ask once, and not long, whether the bucket is there; raises DeliveryFailed or DeliveryRefused."""
+        self._target(bucket, _CHECK_SECONDS, RetryPolicy(attempts=1)).call("head_bucket", {})
+
+    def sign_download(self, bucket: str, key: str, seconds: int, download_name: str | None = None) -> str:
+        """Give a URL that downloads an object without credentials for `seconds`; no request is sent.
+
+        `download_name` replaces the file name that is kept with the object.
+        """
+        target = self.target(bucket)
+        params = {"Bucket": target.name, "Key": key}
+        if download_name is not None:
+            params["ResponseContentDisposition"] = content_disposition(download_name)
+        try:
+            return target.client.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
+        except S3_ERRORS as error:  # no credentials, or a role that may not be assumed
+            raise delivery_error(target.name, "get_object", error, 1) from error
+
+    def close(self) -> None:
+        """Close all connections; a later use opens new ones."""
+        with self._lock:
+            clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _find(self, bucket: str) -> tuple[str, BucketSettings]:
+        """Give the beginning of a bucket's variables, and its settings."""
+        field = _SETTINGS.get(bucket)
+        if field is None:
+            raise ConfigurationError(f"there is no bucket {bucket}", payload=bucket)
+        variables = f"{PREFIX}BUCKETS__{field.upper()}__"
+        settings: BucketSettings | None = getattr(self._settings, field)
+        if settings is None:
+            name = f"{variables}NAME"
+            raise ConfigurationError(f"{name} is not set, and bucket {bucket} is needed", payload=name)
+        return variables, settings
+
+    def _target(self, bucket: str, read_seconds: int, retry: RetryPolicy) -> BucketTarget:
+        variables, settings = self._find(bucket)
+        with self._lock:
+            client = self._clients.get((bucket, read_seconds))
+            if client is None:
+                client = make_client(settings, variables, read_seconds=read_seconds)
+                self._clients[bucket, read_seconds] = client
+        return BucketTarget(settings.name, client, retry)

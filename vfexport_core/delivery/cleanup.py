@@ -1,0 +1,126 @@
+"""Taking away what must not stay: uploads that were never completed, and objects with all their versions.
+
+Safe to repeat, and safe beside other exports: only exact keys (or one attempt's staging prefix) are touched, and no two
+attempts share a key. Every function raises DeliveryFailed or DeliveryRefused when something may be left.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from vfexport_core.delivery.failures import NO_SUCH_UPLOAD, error_code, is_passing_code
+from vfexport_core.delivery.keys import staging_prefix
+from vfexport_core.errors import DeliveryFailed, DeliveryRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from vfexport_core.delivery.target import Answer, BucketTarget
+
+# What S3 takes in one DeleteObjects.
+_DELETE_AT_ONCE = 1000
+
+_log = logging.getLogger(__name__)
+
+
+def discard(target: BucketTarget, keys: Sequence[str]) -> None:
+    """Leave nothing of these keys: neither uploads nor objects nor versions of them."""
+    refusals: list[DeliveryRefused] = []
+    for step in (abort_uploads, remove):
+        try:
+            step(target, keys)
+        except DeliveryRefused as error:  # a permission that is missing for the one must not keep the other back
+            refusals.append(error)
+    if refusals:
+        raise refusals[0]
+
+
+def discard_attempt(target: BucketTarget, export_id: str, attempt: int, keys: Sequence[str]) -> None:
+    """Leave nothing of a lost attempt: its `keys` (as noted before it published) and all that it had staged."""
+    discard(target, keys)
+    prefix = staging_prefix(export_id, attempt)
+    for key, upload_id in _uploads(target, prefix):
+        abort_upload(target, key, upload_id)
+    _delete(target, list(_versions(target, prefix)))
+
+
+def remove(target: BucketTarget, keys: Sequence[str]) -> None:
+    """Delete the objects under exactly these keys, in a versioned bucket every version and delete marker.
+
+    Where versions cannot be listed (no permission, or a store that has none) the plain objects are deleted.
+    """
+    found: list[dict[str, str]] = []
+    for key in keys:
+        try:
+            found += [version for version in _versions(target, key) if version["Key"] == key]
+        except DeliveryRefused as error:
+            _log.info("deleting without versions: %s", error.message)
+            found.append({"Key": key})
+    _delete(target, found)
+
+
+def abort_uploads(target: BucketTarget, keys: Iterable[str]) -> None:
+    """Abort every multipart upload under exactly these keys, also one whose id was never learnt."""
+    for key in keys:
+        for found, upload_id in list(_uploads(target, key)):
+            if found == key:
+                abort_upload(target, key, upload_id)
+
+
+def abort_upload(target: BucketTarget, key: str, upload_id: str) -> None:
+    """Abort one upload; one that S3 does not know (any more) is fine."""
+    target.call("abort_multipart_upload", {"Key": key, "UploadId": upload_id}, happened=_is_gone)
+
+
+def _is_gone(error: Exception) -> Answer | None:
+    return {} if error_code(error) == NO_SUCH_UPLOAD else None
+
+
+def _uploads(target: BucketTarget, prefix: str) -> Iterator[tuple[str, str]]:
+    more = ("KeyMarker", "NextKeyMarker"), ("UploadIdMarker", "NextUploadIdMarker")
+    for page in _pages(target, "list_multipart_uploads", prefix, more):
+        for upload in page.get("Uploads", []):
+            yield upload["Key"], upload["UploadId"]
+
+
+def _versions(target: BucketTarget, prefix: str) -> Iterator[dict[str, str]]:
+    more = ("KeyMarker", "NextKeyMarker"), ("VersionIdMarker", "NextVersionIdMarker")
+    for page in _pages(target, "list_object_versions", prefix, more):
+        for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+            yield {"Key": version["Key"], "VersionId": version["VersionId"]}
+
+
+def _pages(target: BucketTarget, operation: str, prefix: str, more: Iterable[tuple[str, str]]) -> Iterator[Answer]:
+    """Give all pages of a listing; `more` maps the request's markers to where the answer has their next values."""
+    markers: dict[str, Any] = {}
+    while True:
+        page = target.call(operation, {"Prefix": prefix, **markers})
+        yield page
+        if not page.get("IsTruncated"):
+            return
+        markers = {marker: page[following] for marker, following in more if page.get(following)}
+
+
+def _delete(target: BucketTarget, objects: Sequence[Mapping[str, str]]) -> None:
+    for start in range(0, len(objects), _DELETE_AT_ONCE):
+        _delete_at_once(target, objects[start : start + _DELETE_AT_ONCE])
+
+
+def _delete_at_once(target: BucketTarget, objects: Sequence[Mapping[str, str]]) -> None:
+    """Delete up to a thousand objects (or versions); those that S3 only fails to delete just now are tried again."""
+    left = objects
+    for attempt in itertools.count(1):
+        answer = target.call("delete_objects", {"Delete": {"Objects": left, "Quiet": True}})
+        failed: list[dict[str, str]] = answer.get("Errors", [])
+        if not failed:
+            return
+        codes = sorted({error.get("Code", "") for error in failed})
+        passing = all(is_passing_code(code) for code in codes)
+        if attempt >= target.retry.attempts or not passing:
+            message = f"S3 bucket {target.name}: DeleteObjects left {len(failed)} of {len(objects)}: {', '.join(codes)}"
+            raise (DeliveryFailed if passing else DeliveryRefused)(message, payload=target.name)
+        left = [{name: error[name] for name in ("Key", "VersionId") if error.get(name)} for error in failed]
+        time.sleep(target.retry.wait_seconds(attempt))

@@ -1,0 +1,110 @@
+"""What an S3 failure is: passing or not, possibly done in spite of it, and what it is called."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, cast
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004 botocore's own, which is not a kind of the built-in one
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+from botocore.parsers import ResponseParserError
+
+from vfexport_core.errors import DeliveryFailed, DeliveryRefused, VfexportError
+
+NO_SUCH_UPLOAD = "NoSuchUpload"
+ACL_NOT_SUPPORTED = "AccessControlListNotSupported"
+
+# Whatever a request to S3 may raise. A response that cannot be parsed was cut on its way.
+S3_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
+
+_PASSING_ERRORS = (ConnectionError, HTTPClientError, IncompleteReadError, CredentialRetrievalError, ResponseParserError)
+_PASSING_CODES = frozenset(
+    {
+        "BadDigest",  # the bytes were damaged on their way
+        "BandwidthLimitExceeded",
+        "ConditionalRequestConflict",
+        "IncompleteBody",
+        "InternalError",
+        "OperationAborted",
+        "PriorRequestNotComplete",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "XAmzContentSHA256Mismatch",
+    }
+)
+# S3 may answer 200 with an error in the body, which botocore reports as status 500: then the code alone tells.
+_LASTING_CODES = frozenset(
+    {"AccessDenied", "InvalidAccessKeyId", "NoSuchBucket", "NoSuchKey", NO_SUCH_UPLOAD, "SignatureDoesNotMatch"}
+)
+_LASTING_STATUSES = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED})
+_PASSING_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+_SHOWN_CHARACTERS = 200
+
+
+def error_code(error: Exception) -> str:
+    """Give S3's code for an error that S3 answered (``NoSuchKey``, or the status when there is no body), else empty."""
+    return str(_answer(error).get("Error", {}).get("Code", ""))
+
+
+def is_passing(error: Exception) -> bool:
+    """Tell whether the same request may succeed when it is sent again."""
+    if not isinstance(error, ClientError):
+        return isinstance(error, _PASSING_ERRORS)
+    code, status = error_code(error), _status(error)
+    if code in _PASSING_CODES or status in _PASSING_STATUSES:
+        return True
+    return status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LASTING_STATUSES and code not in _LASTING_CODES
+
+
+def is_passing_code(code: str) -> bool:
+    """Tell the same of an error that S3 reports for one of many objects."""
+    return code in _PASSING_CODES
+
+
+def may_have_happened(error: Exception) -> bool:
+    """Tell whether S3 may have done what was asked although this came back.
+
+    An answer can be lost after the work is done; completing an upload a second time then finds no upload.
+    """
+    return is_passing(error) or error_code(error) == NO_SUCH_UPLOAD
+
+
+def delivery_error(bucket: str, operation: str, error: Exception, attempts: int) -> VfexportError:
+    """Say which bucket, which operation and why: DeliveryFailed when it may pass, DeliveryRefused when it will not."""
+    tries = f" after {attempts} attempts" if attempts > 1 else ""
+    message = f"S3 bucket {bucket}: {shown(operation)} failed{tries}: {cause(error)}"
+    return (DeliveryFailed if is_passing(error) else DeliveryRefused)(message, payload=bucket)
+
+
+def shown(operation: str) -> str:
+    """Give an operation's name as S3 documents it: ``UploadPart`` for ``upload_part``."""
+    return operation.title().replace("_", "")
+
+
+def cause(error: Exception) -> str:
+    """Say why in a few words; an error that S3 did not answer is named only, since its text may hold an address."""
+    if not isinstance(error, ClientError):
+        return type(error).__name__
+    message = str(_answer(error).get("Error", {}).get("Message", ""))[:_SHOWN_CHARACTERS]
+    return f"{error_code(error)} (HTTP {_status(error)})" + (f": {message}" if message else "")
+
+
+def _status(error: Exception) -> int:
+    return int(_answer(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _answer(error: Exception) -> dict[str, Any]:
+    return cast("dict[str, Any]", error.response) if isinstance(error, ClientError) else {}

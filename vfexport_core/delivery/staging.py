@@ -1,0 +1,71 @@
+"""From the staging object to the final one.
+
+The digest and the row count of a file are known at its end, but an upload's metadata is fixed at its beginning. So a
+file of several parts is first completed under a staging key that no consumer watches, then copied by S3 itself, with
+its metadata, ACL and headers, to the final key: whoever watches that key sees one creation, of the complete object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vfexport_core.delivery.multipart import MAX_PARTS, MIB, Multipart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from vfexport_core.delivery.requests import Requests
+    from vfexport_core.delivery.target import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How a writer uses S3.
+
+    Up to `copy_single_bytes` (S3 allows 5 GiB) one request copies an object. Above, parts of `copy_part_bytes` are
+    copied side by side: faster, and the step that makes the object visible is short then, so that the fence check
+    directly before it says more.
+    """
+
+    threads: int = 3
+    copy_single_bytes: int = 256 * MIB
+    copy_part_bytes: int = 128 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A complete object that nobody looks at yet."""
+
+    key: str
+    size: int
+    etag: str
+    version_id: str | None
+
+    def source(self, bucket: str) -> dict[str, Any]:
+        """Give a copy's parameters: this very object, or the copy fails."""
+        version = {"VersionId": self.version_id} if self.version_id else {}
+        return {"CopySource": {"Bucket": bucket, "Key": self.key, **version}, "CopySourceIfMatch": self.etag}
+
+
+def copy(
+    requests: Requests,
+    staged: Staged,
+    upload: Multipart,
+    headers: Mapping[str, Any],
+    limits: Limits,
+    *,
+    confirm: Callable[[], None],
+    happened: Callable[[Exception], Answer | None],
+) -> None:
+    """Copy `staged` to the key of `upload`; `confirm` is called directly before the object becomes visible."""
+    source = staged.source(requests.target.name)
+    if staged.size <= limits.copy_single_bytes:
+        params = {"Key": upload.key, **source, **headers, "MetadataDirective": "REPLACE"}
+        requests.call("copy_object", params, before=confirm, happened=happened)
+        return
+    upload.create(headers)
+    step = max(limits.copy_part_bytes, -(-staged.size // MAX_PARTS))
+    for first in range(0, staged.size, step):
+        upload.copy(source, first, min(first + step, staged.size) - 1)
+    upload.complete(before=confirm, happened=happened)

@@ -1,0 +1,111 @@
+"""One bucket, and the one way in which every request to it is sent, tried again and given up."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vfexport_core.delivery.failures import (
+    ACL_NOT_SUPPORTED,
+    S3_ERRORS,
+    cause,
+    delivery_error,
+    error_code,
+    is_passing,
+    may_have_happened,
+    shown,
+)
+from vfexport_core.errors import DeliveryFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Answer = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a request is sent at most, and how long to wait in between: doubling up to `cap_seconds`, jittered."""
+
+    attempts: int = 6
+    base_seconds: float = 0.2
+    cap_seconds: float = 10.0
+
+    def wait_seconds(self, attempt: int) -> float:
+        """Give the wait after failed attempt `attempt` (the first is 1)."""
+        longest = min(self.cap_seconds, self.base_seconds * 2 ** (attempt - 1))
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311 jitter, not a secret
+
+
+@dataclass(frozen=True, slots=True)
+class BucketTarget:
+    """A bucket's name, an S3 client that reaches it and does not retry by itself, and how to retry instead."""
+
+    name: str
+    client: Any
+    retry: RetryPolicy = RetryPolicy()
+
+    def send(self, operation: str, params: Mapping[str, Any]) -> Answer:
+        """Send one request, once; raises what the client raises.
+
+        A bucket of ownership mode BucketOwnerEnforced refuses the ACL ``private``; to give none means the same there.
+        """
+        request = getattr(self.client, operation)
+        try:
+            return request(Bucket=self.name, **params)
+        except S3_ERRORS as error:
+            if error_code(error) != ACL_NOT_SUPPORTED or params.get("ACL") != "private":
+                raise
+        return request(Bucket=self.name, **{name: value for name, value in params.items() if name != "ACL"})
+
+    def call(
+        self,
+        operation: str,
+        params: Mapping[str, Any],
+        *,
+        stop: threading.Event | None = None,
+        before: Callable[[], None] | None = None,
+        happened: Callable[[Exception], Answer | None] | None = None,
+        send: Callable[[], Answer] | None = None,
+    ) -> Answer:
+        """Send a request until it succeeds, fails for good or the attempts are used up.
+
+        `before` is called directly before each attempt and may raise. `happened` is asked after a failure that may hide
+        a success, and gives the answer if so. No attempt begins once `stop` is set. `send` replaces the plain sending.
+
+        Raises DeliveryFailed or DeliveryRefused, naming bucket, operation and cause.
+        """
+        stop = stop or threading.Event()
+        for attempt in itertools.count(1):
+            if before is not None:
+                before()
+            if stop.is_set():
+                raise aborted(self.name, operation)
+            try:
+                return send() if send else self.send(operation, params)
+            except S3_ERRORS as error:
+                if happened is not None and may_have_happened(error) and (answer := happened(error)) is not None:
+                    return answer
+                if attempt >= self.retry.attempts or not is_passing(error):
+                    raise delivery_error(self.name, operation, error, attempt) from error
+                _log.warning("bucket %s: %s, attempt %d: %s", self.name, shown(operation), attempt, cause(error))
+            stop.wait(self.retry.wait_seconds(attempt))
+        raise AssertionError  # the count never ends
+
+    def head(self, key: str) -> Answer | None:
+        """Look at an object, once; None when it is not there or cannot be asked for."""
+        try:
+            return self.send("head_object", {"Key": key})
+        except S3_ERRORS:
+            return None
+
+
+def aborted(bucket: str, operation: str) -> DeliveryFailed:
+    """Give the error of a request that is not sent any more because the upload was aborted."""
+    return DeliveryFailed(f"S3 bucket {bucket}: {shown(operation)} not sent: the upload was aborted", payload=bucket)
