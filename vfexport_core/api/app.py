@@ -54,8 +54,6 @@ def create_app(
     Nothing is connected yet. Raises ConfigurationError when the settings do not say whose tokens are trusted.
     """
     access = Access.from_settings(settings)
-    if settings.dev_mode:
-        _log.warning("dev mode is on: /dev/token gives anybody a token for anything")
     closing = ExitStack()
     if database is None:
         client = connect(settings)
@@ -81,6 +79,8 @@ def create_app(
 def _assemble(services: Services, closing: ExitStack) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
+        if services.access.signer is not None:
+            _log.warning("dev mode is on: /dev/token gives anybody a token for anything")
         with closing:
             yield
 
@@ -90,6 +90,7 @@ def _assemble(services: Services, closing: ExitStack) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
         middleware=[Middleware(RequestMiddleware)],
         exception_handlers={

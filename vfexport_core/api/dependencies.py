@@ -74,6 +74,14 @@ async def permitted_body(request: Request, _campaign_id: CampaignId) -> bytes:
 PermittedBody: TypeAlias = Annotated[bytes, Depends(permitted_body)]
 
 
+async def open_body(request: Request) -> bytes:
+    """Read the body of a request that anybody may make."""
+    return await read_body(request)
+
+
+OpenBody: TypeAlias = Annotated[bytes, Depends(open_body)]
+
+
 async def refuse_repeated_parameters(request: Request, _campaign_id: CampaignId) -> None:
     """Raise InvalidRequest when a query parameter comes twice: which one is meant cannot be told."""
     for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():

@@ -97,6 +97,7 @@ def _correct(operation: dict[str, Any]) -> None:
         answers["304"].pop("content", None)
     for parameter in operation.get("parameters", []):
         parameter["schema"] = _without_null(parameter["schema"])
+        parameter["schema"].pop("title", None)
         if parameter["name"] == "exportType":
             parameter["schema"] = {"$ref": "#/components/schemas/ExportType"}
     operation.setdefault("parameters", []).append(_CORRELATION_PARAMETER)

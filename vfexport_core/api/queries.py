@@ -31,8 +31,8 @@ class ListQuery(BaseModel):
         default="created", description="By date of creation, then id: the order of the queue."
     )
     sort_dir: Literal["asc", "desc"] = Field(default="desc", alias="sortDir", description="`desc` is newest first.")
-    limit: Annotated[int, BeforeValidator(_whole_number), Field(ge=1, le=LARGEST_PAGE)] = Field(
-        default=DEFAULT_PAGE, description="How many exports a page has at most."
+    limit: Annotated[int, BeforeValidator(_whole_number)] = Field(
+        default=DEFAULT_PAGE, ge=1, le=LARGEST_PAGE, description="How many exports a page has at most."
     )
     cursor: str | None = Field(
         default=None, description="From the `Link` header of the page before, with the same other parameters."

@@ -3,14 +3,15 @@
 # No postponed annotations here: FastAPI reads them when a route is declared.
 
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from vfexport_core.api import answers
-from vfexport_core.api.bodies import parse_token_body, read_body
+from vfexport_core.api.bodies import parse_token_body
+from vfexport_core.api.dependencies import OpenBody
 from vfexport_core.api.devtokens import LIFETIME_SECONDS
 from vfexport_core.api.errors import JsonAnswer
 from vfexport_core.api.services import services_of
@@ -41,7 +42,7 @@ class TokenWire(TypedDict):
         }
     },
 )
-async def make_token(request: Request, body: Annotated[bytes, Depends(read_body)]) -> Response:
+async def make_token(request: Request, body: OpenBody) -> Response:
     """Sign a token for any user with any permissions: `{"*": ["REPORT"]}` is good for every campaign."""
     wanted = parse_token_body(body)
     signer = services_of(request).access.signer
