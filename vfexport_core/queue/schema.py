@@ -131,7 +131,7 @@ def put_indexes(collection: Collection[dict[str, Any]]) -> None:
     that are already there break the rule that a unique index stands for.
     """
     try:
-        collection.create_indexes(INDEXES)
+        collection.create_indexes([*INDEXES])
     except OperationFailure as error:
         if isinstance(error, DuplicateKeyError):
             what = "holds documents that break the rule of a unique index"

@@ -1,0 +1,409 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bson import ObjectId
+
+from tests.integration.queue_helpers import DELIVERED, ERROR, SHA, in_processes, new_export, queued, triggered
+from vfexport_core.errors import ExportNotClaimable, ExportNotFound, ExportNotRetryable, LeaseLost, QueueBusy
+from vfexport_core.queue.models import RETRYABLE, Claim, Delivered, ExportStatus
+from vfexport_core.queue.store import ExportStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pymongo.database import Database
+
+    from vfexport_core.embedded import MongoServer
+
+    Documents = Database[dict[str, Any]]
+
+
+FENCED: dict[str, Callable[[ExportStore, Claim], Any]] = {
+    "set_count": lambda store, claim: store.set_count(claim, 5),
+    "progress": lambda store, claim: store.progress(claim, 10, 9, 100),
+    "note_keys": lambda store, claim: store.note_keys(claim, "exportsS3", ["k"]),
+    "confirm": lambda store, claim: store.confirm(claim),
+    "finish": lambda store, claim: store.finish(claim, DELIVERED),
+    "fail": lambda store, claim: store.fail(claim, ERROR),
+    "expire": lambda store, claim: store.expire(claim),
+    "cancel": lambda store, claim: store.cancel(claim),
+}
+
+
+@pytest.fixture
+def store(database: Documents) -> ExportStore:
+    store = ExportStore(database)
+    store.initialise()
+    return store
+
+
+def snapshot(database: Documents) -> list[dict[str, Any]]:
+    return list(database.exports.find().sort("_id"))
+
+
+def test_a_claim_triggers_and_opens_an_attempt(store: ExportStore) -> None:
+    pending = queued(store)
+    claim, export = store.claim(pending.id, "$run")
+    assert claim == Claim(pending.id, 1, "$run")
+    assert (export.status, export.run_id) == (ExportStatus.TRIGGERED, "$run")
+    assert export.date.created == pending.date.created
+    assert export.date.triggered is not None
+    assert export.progress is not None
+    assert (export.progress.read, export.progress.rows, export.progress.bytes) == (0, 0, 0)
+    (attempt,) = export.attempts
+    assert (attempt.attempt, attempt.status, attempt.run_id) == (1, ExportStatus.TRIGGERED, "$run")
+    assert attempt.triggered == export.date.triggered == export.progress.updated
+    assert attempt.ended is None
+    assert store.get(pending.id) == export
+
+
+def test_the_same_run_may_claim_again(store: ExportStore) -> None:
+    pending = queued(store)
+    first = store.claim(pending.id, "run-1")
+    assert store.claim(pending.id, "run-1") == first
+    assert store.claim(pending.id, "run-1", attempt=1) == first
+
+
+def test_another_run_may_not(store: ExportStore, database: Documents) -> None:
+    pending = queued(store)
+    store.claim(pending.id, "run-1")
+    before = snapshot(database)
+    with pytest.raises(ExportNotClaimable, match="TRIGGERED"):
+        store.claim(pending.id, "run-2")
+    assert snapshot(database) == before
+
+
+def test_a_run_of_an_earlier_attempt_does_not_take_a_later_one(store: ExportStore) -> None:
+    pending = queued(store)
+    assert store.close_run(pending.id, "run-1", ExportStatus.CANCELED, None, attempt=1)
+    store.retry(pending.id)
+    with pytest.raises(ExportNotClaimable, match="attempt 2"):
+        store.claim(pending.id, "run-1", attempt=1)
+    claim, _ = store.claim(pending.id, "run-2", attempt=2)
+    assert claim.attempt == 2
+
+
+def test_one_is_triggered_at_a_time(store: ExportStore) -> None:
+    running = triggered(store)
+    waiting = queued(store)
+    with pytest.raises(QueueBusy, match=running.export_id) as caught:
+        store.claim(waiting.id, "run-2")
+    assert caught.value.payload == running.export_id
+    assert store.get(waiting.id) == waiting
+    store.finish(running, DELIVERED)
+    assert store.claim(waiting.id, "run-2")[0] == Claim(waiting.id, 1, "run-2")
+
+
+def test_an_export_that_ended_or_does_not_exist_cannot_be_claimed(store: ExportStore) -> None:
+    claim = triggered(store)
+    store.fail(claim, ERROR)
+    with pytest.raises(ExportNotClaimable, match="FAILED"):
+        store.claim(claim.export_id, "run-1")
+    for export_id in ("0" * 24, "nonsense"):
+        with pytest.raises(ExportNotFound):
+            store.claim(export_id, "run-1")
+
+
+def _claim(store: ExportStore, number: int, export_id: str) -> str | None:
+    try:
+        return store.claim(export_id, f"run-{number}")[0].export_id
+    except QueueBusy:
+        return None
+
+
+def test_50_concurrent_claims_of_50_exports_trigger_one(
+    store: ExportStore, database: Documents, mongo_server: MongoServer
+) -> None:
+    ids = [queued(store).id for _ in range(50)]
+    answers = in_processes(_claim, mongo_server.uri, database.name, [ids[:17], ids[17:34], ids[34:]])
+    (winner,) = [answer for answer in answers if answer]
+    assert len(answers) == 50
+    assert [str(found["_id"]) for found in database.exports.find({"status": "TRIGGERED"})] == [winner]
+    assert database.exports.count_documents({"status": "PENDING"}) == 49
+
+
+def _claim_same(store: ExportStore, number: int, export_id: str) -> int | None:
+    try:
+        return number if store.claim(export_id, f"run-{number}") else None
+    except ExportNotClaimable:
+        return None
+
+
+def test_concurrent_claims_of_one_export_are_won_by_one_run(
+    store: ExportStore, database: Documents, mongo_server: MongoServer
+) -> None:
+    export_id = queued(store).id
+    answers = in_processes(_claim_same, mongo_server.uri, database.name, [[export_id] * 10] * 3)
+    (winner,) = [answer for answer in answers if answer is not None]
+    export = store.get(export_id)
+    assert export.run_id == f"run-{winner}"
+    assert len(export.attempts) == 1
+
+
+def test_what_a_run_reports_on_its_way(store: ExportStore) -> None:
+    claim = triggered(store)
+    started = store.get(claim.export_id)
+    store.set_count(claim, 1_000)
+    store.progress(claim, 10, 9, 5_000_000_000)
+    store.note_keys(claim, "exportsS3", ["$a", "b"])
+    store.note_keys(claim, "exportsS3", ["b", "c"])
+    store.confirm(claim)
+    export = store.get(claim.export_id)
+    assert export.status is ExportStatus.TRIGGERED
+    assert export.count == 1_000
+    assert export.progress is not None
+    assert started.progress is not None
+    assert (export.progress.read, export.progress.rows, export.progress.bytes) == (10, 9, 5_000_000_000)
+    assert export.progress.updated is not None
+    assert started.progress.updated is not None
+    assert export.progress.updated >= started.progress.updated
+    assert export.attempts[0] == replace(started.attempts[0], bucket="exportsS3", keys=("$a", "b", "c"))
+    assert (export.bucket, export.keys) == (None, ())
+
+
+def test_a_finished_export_says_what_was_delivered(store: ExportStore) -> None:
+    claim = triggered(store)
+    store.note_keys(claim, DELIVERED.bucket, DELIVERED.keys)
+    store.progress(claim, 8, 6, 60)
+    export = store.finish(claim, DELIVERED)
+    assert export == store.get(claim.export_id)
+    assert (export.status, export.run_id, export.bucket, export.keys) == (
+        ExportStatus.FINISHED,
+        "run-1",
+        "exportsS3",
+        ("c/entries/x.csv",),
+    )
+    assert (export.count, export.bytes, export.sha256, export.meta) == (
+        7,
+        70,
+        {"c/entries/x.csv": SHA},
+        {"warnings": {"unknown": 2}},
+    )
+    assert export.progress is not None
+    assert (export.progress.read, export.progress.rows, export.progress.bytes) == (8, 7, 70)
+    assert export.date.finished == export.attempts[0].ended
+    assert export.attempts[0].status is ExportStatus.FINISHED
+    assert export.attempts[0].keys == DELIVERED.keys
+    assert export.date.triggered is not None
+
+
+@pytest.mark.parametrize("keys", [(), ("a", "b")])
+def test_any_number_of_files_can_be_delivered(store: ExportStore, keys: tuple[str, ...]) -> None:
+    delivered = Delivered(bucket="sfmcS3", keys=keys, rows=0, bytes=0, sha256=(SHA,) * len(keys))
+    export = store.finish(triggered(store), delivered)
+    assert (export.keys, export.sha256) == (keys, dict.fromkeys(keys, SHA))
+
+
+def test_a_failed_export_says_why(store: ExportStore) -> None:
+    claim = triggered(store)
+    export = store.fail(claim, {"code": "$x", "message": "$$ROOT", "payload": "p", "stack": "secret"})
+    error = {"code": "$x", "message": "$$ROOT", "payload": "p"}
+    assert (export.status, export.error) == (ExportStatus.FAILED, error)
+    assert (export.attempts[0].status, export.attempts[0].error) == (ExportStatus.FAILED, error)
+    assert export.date.failed == export.attempts[0].ended is not None
+    assert store.get(claim.export_id) == export
+
+
+@pytest.mark.parametrize("status", ["EXPIRED", "CANCELED"])
+def test_an_export_can_expire_and_be_cancelled(store: ExportStore, status: str) -> None:
+    claim = triggered(store)
+    end = store.expire if status == "EXPIRED" else store.cancel
+    export = end(claim)
+    assert (export.status, export.error) == (status, None)
+    assert export.attempts[0].status == status
+    moment = export.date.expired if status == "EXPIRED" else export.date.canceled
+    assert moment == export.attempts[0].ended is not None
+
+
+@pytest.mark.parametrize("name", FENCED)
+@pytest.mark.parametrize("wrong", ["run id", "attempt", "export"])
+def test_whoever_does_not_own_the_export_changes_nothing(
+    store: ExportStore, database: Documents, name: str, wrong: str
+) -> None:
+    claim = triggered(store)
+    others = {
+        "run id": replace(claim, run_id="run-2"),
+        "attempt": replace(claim, attempt=2),
+        "export": replace(claim, export_id=str(ObjectId())),
+    }
+    before = snapshot(database)
+    with pytest.raises(LeaseLost) as caught:
+        FENCED[name](store, others[wrong])
+    assert caught.value.payload == others[wrong].export_id
+    assert snapshot(database) == before
+
+
+ENDS: dict[str, Callable[[ExportStore, Claim], Any]] = {
+    "PENDING": lambda store, claim: (store.fail(claim, ERROR), store.retry(claim.export_id)),
+    "FINISHED": FENCED["finish"],
+    "FAILED": FENCED["fail"],
+    "EXPIRED": FENCED["expire"],
+    "CANCELED": FENCED["cancel"],
+    "next attempt": lambda store, claim: (
+        store.expire(claim),
+        store.retry(claim.export_id),
+        store.claim(claim.export_id, claim.run_id),
+    ),
+}
+REPETITIONS = {"finish": "FINISHED", "fail": "FAILED", "expire": "EXPIRED", "cancel": "CANCELED"}
+
+
+@pytest.mark.parametrize("name", FENCED)
+@pytest.mark.parametrize("state", ENDS)
+def test_a_run_that_lost_its_export_changes_nothing(
+    store: ExportStore, database: Documents, name: str, state: str
+) -> None:
+    claim = triggered(store)
+    ENDS[state](store, claim)
+    before = snapshot(database)
+    if REPETITIONS.get(name) == state:
+        # The answer to the first may have been lost: saying the same again is no error, and changes nothing.
+        assert FENCED[name](store, claim) == store.get(claim.export_id)
+    else:
+        with pytest.raises(LeaseLost, match=claim.export_id):
+            FENCED[name](store, claim)
+    assert snapshot(database) == before
+
+
+def test_the_end_of_a_run_closes_what_it_held(store: ExportStore) -> None:
+    claim = triggered(store)
+    assert store.close_run(claim.export_id, "run-1", ExportStatus.CANCELED, ERROR)
+    export = store.get(claim.export_id)
+    assert (export.status, export.error) == (ExportStatus.CANCELED, ERROR)
+    assert [(a.status, a.run_id, a.error) for a in export.attempts] == [(ExportStatus.CANCELED, "run-1", ERROR)]
+    assert export.attempts[0].ended == export.date.canceled
+
+
+def test_the_end_of_a_run_that_never_claimed_closes_the_pending_attempt(store: ExportStore) -> None:
+    pending = queued(store)
+    assert not store.close_run(pending.id, "run-1", ExportStatus.FAILED, ERROR)
+    assert not store.close_run(pending.id, "run-1", ExportStatus.FAILED, ERROR, attempt=2)
+    assert store.get(pending.id) == pending
+    assert store.close_run(pending.id, "run-1", ExportStatus.FAILED, ERROR, attempt=1)
+    export = store.get(pending.id)
+    assert (export.status, export.error) == (ExportStatus.FAILED, ERROR)
+    (attempt,) = export.attempts
+    assert (attempt.attempt, attempt.run_id, attempt.triggered) == (1, "run-1", None)
+    assert (attempt.status, attempt.ended) == (ExportStatus.FAILED, export.date.failed)
+
+
+@pytest.mark.parametrize("attempt", [None, 1])
+def test_the_end_of_another_run_or_of_one_that_is_over_changes_nothing(
+    store: ExportStore, database: Documents, attempt: int | None
+) -> None:
+    claim = triggered(store)
+    before = snapshot(database)
+    assert not store.close_run(claim.export_id, "run-2", ExportStatus.FAILED, ERROR, attempt)
+    assert snapshot(database) == before
+    store.finish(claim, DELIVERED)
+    before = snapshot(database)
+    assert not store.close_run(claim.export_id, "run-1", ExportStatus.FAILED, ERROR, attempt)
+    assert not store.close_run(str(ObjectId()), "run-1", ExportStatus.FAILED, ERROR, attempt)
+    assert snapshot(database) == before
+
+
+@pytest.mark.parametrize("status", set(ExportStatus) - RETRYABLE)
+def test_a_run_that_ended_badly_cannot_close_its_export_well(store: ExportStore, status: ExportStatus) -> None:
+    claim = triggered(store)
+    with pytest.raises(ValueError, match=status.value):
+        store.close_run(claim.export_id, "run-1", status, None)
+
+
+def test_a_retry_is_a_new_attempt_of_the_same_document_and_keeps_the_old_ones(store: ExportStore) -> None:
+    claim = triggered(store)
+    store.set_count(claim, 100)
+    store.note_keys(claim, "exportsS3", ["first"])
+    failed = store.fail(claim, ERROR)
+    pending = store.retry(claim.export_id, failed.campaign_id)
+    assert (pending.status, pending.attempt, pending.date.created) == (ExportStatus.PENDING, 2, failed.date.created)
+    assert pending.attempts == failed.attempts
+    assert pending.date == replace(failed.date, triggered=None, failed=None)
+    assert (pending.run_id, pending.error, pending.count, pending.progress) == (None, None, None, None)
+    second, _ = store.claim(claim.export_id, "run-2")
+    assert second == Claim(claim.export_id, 2, "run-2")
+    store.note_keys(second, "exportsS3", ["second"])
+    store.expire(second)
+    store.retry(claim.export_id)
+    third, _ = store.claim(claim.export_id, "run-3")
+    finished = store.finish(third, DELIVERED)
+    assert [(a.attempt, a.run_id, a.status, a.keys) for a in finished.attempts] == [
+        (1, "run-1", ExportStatus.FAILED, ("first",)),
+        (2, "run-2", ExportStatus.EXPIRED, ("second",)),
+        (3, "run-3", ExportStatus.FINISHED, ()),
+    ]
+    assert finished.attempts[0] == failed.attempts[0]
+    assert (finished.error, finished.date.failed, finished.date.expired) == (None, None, None)
+
+
+def test_a_finished_export_is_delivered_again_only_when_asked_for(store: ExportStore) -> None:
+    claim = triggered(store)
+    finished = store.finish(claim, DELIVERED)
+    with pytest.raises(ExportNotRetryable, match="FINISHED"):
+        store.retry(claim.export_id)
+    assert store.get(claim.export_id) == finished
+    again = store.retry(claim.export_id, redeliver=True)
+    assert (again.status, again.attempt) == (ExportStatus.PENDING, 2)
+    assert (again.bucket, again.keys, again.bytes, again.sha256, again.meta) == (None, (), None, {}, None)
+    assert again.attempts == finished.attempts
+
+
+def test_active_exports_and_those_of_others_cannot_be_retried(store: ExportStore) -> None:
+    pending = queued(store)
+    with pytest.raises(ExportNotRetryable, match="PENDING"):
+        store.retry(pending.id)
+    store.claim(pending.id, "run-1")
+    with pytest.raises(ExportNotRetryable, match="TRIGGERED"):
+        store.retry(pending.id, redeliver=True)
+    with pytest.raises(ExportNotFound):
+        store.retry(pending.id, str(ObjectId()))
+
+
+def test_a_retry_does_not_double_an_active_export(store: ExportStore) -> None:
+    new = new_export()
+    first, _ = store.request(new)
+    failed = store.fail(store.claim(first.id, "run-1")[0], ERROR)
+    store.request(new)
+    with pytest.raises(ExportNotRetryable, match="another export"):
+        store.retry(first.id)
+    assert store.get(first.id) == failed
+
+
+def _retry(store: ExportStore, number: int, export_id: str) -> int | None:
+    try:
+        return store.retry(export_id).attempt
+    except ExportNotRetryable:
+        return None
+
+
+def test_concurrent_retries_start_one_attempt(
+    store: ExportStore, database: Documents, mongo_server: MongoServer
+) -> None:
+    claim = triggered(store)
+    store.fail(claim, ERROR)
+    answers = in_processes(_retry, mongo_server.uri, database.name, [[claim.export_id] * 8] * 3)
+    assert {answer for answer in answers if answer is not None} == {2}
+    assert store.get(claim.export_id).attempt == 2
+
+
+def _end(store: ExportStore, number: int, claim: Claim) -> str | None:
+    ends = ["finish", "fail", "expire", "cancel"]
+    try:
+        FENCED[ends[number % 4]](store, claim)
+    except LeaseLost:
+        return None
+    return ends[number % 4]
+
+
+def test_of_concurrent_ends_one_wins(store: ExportStore, database: Documents, mongo_server: MongoServer) -> None:
+    claim = triggered(store)
+    answers = in_processes(_end, mongo_server.uri, database.name, [[claim] * 8] * 3)
+    winners = {answer for answer in answers if answer}
+    assert len(winners) == 1
+    export = store.get(claim.export_id)
+    assert REPETITIONS[winners.pop()] == export.status == export.attempts[0].status
+    assert len(export.attempts) == 1
+    ended = [export.date.finished, export.date.failed, export.date.expired, export.date.canceled]
+    assert sum(moment is not None for moment in ended) == 1
