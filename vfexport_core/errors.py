@@ -22,10 +22,14 @@
     │   │   ├── ExportNotFound
     │   │   └── RouteNotFound         no such path in the API
     │   ├── ConflictError             409
+    │   │   ├── CampaignExists        a synthetic campaign is loaded already
     │   │   ├── ExportNotRetryable
     │   │   ├── ExportNotCancelable
     │   │   ├── ExportNotClaimable    a run asked for an export that is not PENDING
     │   │   └── LeaseLost             a run no longer owns its export (L6)
+    │   ├── ExportExpired             an export took longer than timeoutMillis (L4)
+    │   ├── ExportCanceled            an export was cancelled while somebody waited for it
+    │   ├── OutputFailed              a file on this machine cannot be written
     │   ├── NoMarketsFound            the export ends FAILED
     │   ├── PromotersNotFound         the export ends FAILED
     │   ├── SourceMissing             a collection that rows come from does not exist
@@ -161,6 +165,11 @@ class ConflictError(PermanentError):
     status = 409
 
 
+class CampaignExists(ConflictError):
+    code = "CampaignExists"
+    hint = "Use the campaign that is there, or give another --seed or --campaign-name."
+
+
 class ExportNotRetryable(ConflictError):
     code = "ExportNotRetryable"
     hint = "Only FAILED, EXPIRED and CANCELED exports can be run again."
@@ -179,6 +188,21 @@ class ExportNotClaimable(ConflictError):
 class LeaseLost(ConflictError):
     code = "LeaseLost"
     hint = "The export was cancelled, expired or taken over; nothing was published by this run."
+
+
+class ExportExpired(PermanentError):
+    code = "ExportExpired"
+    hint = "Raise VFEXPORT_TIMEOUT_MILLIS if the campaign needs longer, then retry the export."
+
+
+class ExportCanceled(PermanentError):
+    code = "ExportCanceled"
+    hint = "Retry the export if its file is still wanted."
+
+
+class OutputFailed(PermanentError):
+    code = "OutputFailed"
+    hint = "Check that the folder exists, may be written and has room."
 
 
 class NoMarketsFound(PermanentError):

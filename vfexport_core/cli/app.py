@@ -1,0 +1,79 @@
+"""The command's root: which sub-commands there are; each is imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vfexport_core.cli import signals
+from vfexport_core.cli.edge import JSON_ERRORS, at_the_edge
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Where a sub-command is, and what `vfexport --help` says of it without importing it."""
+
+    module: str
+    name: str
+    summary: str
+
+
+COMMANDS = {
+    "export": _Entry("vfexport_core.cli.export", "export", "Export a campaign: to S3 through the queue, or to a file."),
+    "api": _Entry("vfexport_core.cli.api", "api", "Serve the HTTP API."),
+    "init": _Entry("vfexport_core.cli.init", "init", "Create the queue's indexes and validator; idempotent."),
+    "seed": _Entry("vfexport_core.cli.seed", "seed", "Load a synthetic campaign and print its id."),
+    "demo": _Entry("vfexport_core.cli.demo", "demo", "Run everything here, on embedded servers, and export."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a sub-command when it is called, and turns whatever it raises into an exit status."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        return getattr(importlib.import_module(entry.module), entry.name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # An error must know its form even if it comes up before the sub-command has read its options.
+        ctx.meta[JSON_ERRORS] = "--json" in args
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with at_the_edge(as_json=ctx.meta[JSON_ERRORS]):
+            return super().invoke(ctx)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="vfexport")
+def vfexport() -> None:
+    """Export fan registrations from MongoDB to S3.
+
+    Settings come from VFEXPORT_* variables and from .env. Exit status: 0 done, 1 failed, 2 wrong usage, 3 a passing
+    fault (MongoDB or S3 not reachable) where trying again may help. VFEXPORT_DEBUG=1 shows tracebacks.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its status."""
+    with signals.raised():
+        vfexport(prog_name="vfexport")
+    raise AssertionError  # click exits

@@ -1,0 +1,157 @@
+"""`vfexport export`."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import click
+
+from vfexport_core.api.bodies import DATE_KEY_PATTERN
+from vfexport_core.catalog import Bucket, find_spec
+from vfexport_core.cli.attempt import Tools
+from vfexport_core.cli.output import STDOUT, opened_output
+from vfexport_core.cli.progress import shown
+from vfexport_core.cli.queued import QueuedExport
+from vfexport_core.cli.report import failure_of_export, summary_of, tell
+from vfexport_core.delivery.buckets import BucketClients
+from vfexport_core.errors import InvalidDateKey, MissingDateKey
+from vfexport_core.exporting import count_rows, open_rows, write_rows
+from vfexport_core.queue.models import ExportStatus, NewExport
+from vfexport_core.queue.store import ExportStore
+from vfexport_core.settings import Settings, load_settings
+from vfexport_core.sources.campaigns import find_campaign
+from vfexport_core.sources.client import opened
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+    from vfexport_core.catalog import ExportSpec
+    from vfexport_core.queue.models import Export
+    from vfexport_core.sources.client import Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What was asked for on the command line, checked as far as it can be without a database."""
+
+    campaign_id: str
+    spec: ExportSpec
+    date_key: str | None
+    all_markets: bool
+    as_json: bool
+
+
+@click.command()
+@click.argument("campaign", metavar="CAMPAIGN")
+@click.argument("export_type", metavar="TYPE")
+@click.option("--date-key", metavar="K", help="The wave to export (codeWaves): its key, epoch milliseconds.")
+@click.option("--all-markets", is_flag=True, help="One more row per additional market of a fan (entries).")
+@click.option("--output", metavar="FILE", type=click.Path(dir_okay=False), help="Write to FILE, or - for stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome, and an error, as JSON.")
+def export(
+    *, campaign: str, export_type: str, date_key: str | None, all_markets: bool, output: str | None, as_json: bool
+) -> None:
+    """Export the campaign with id CAMPAIGN as TYPE (entries, scoring, ...).
+
+    The export goes through the queue: it waits until no other runs, and its file is delivered to its bucket. If
+    another process takes it up first, its progress is shown. Ctrl-C cancels it.
+
+    With --output there is neither queue nor S3: the rows are written to a file, and only VFEXPORT_MONGO_URI is needed.
+    """
+    wanted = Wanted(
+        campaign_id=campaign,
+        spec=find_spec(export_type),
+        date_key=date_key,
+        all_markets=all_markets,
+        as_json=as_json,
+    )
+    _check_date_key(wanted)
+    settings = load_settings()
+    with opened(settings) as database:
+        if output is None:
+            _through_the_queue(wanted, settings, database)
+        else:
+            _to_output(wanted, output, settings, database)
+
+
+def _check_date_key(wanted: Wanted) -> None:
+    if wanted.date_key is None:
+        if wanted.spec.needs_date_key:
+            raise MissingDateKey(f"{wanted.spec.type} needs --date-key, the key of the wave to export")
+    elif not re.fullmatch(DATE_KEY_PATTERN, wanted.date_key):
+        raise InvalidDateKey("--date-key must be 1 to 32 digits")
+
+
+def _to_output(wanted: Wanted, output: str, settings: Settings, database: Database[Document]) -> None:
+    start = time.monotonic()
+    campaign = find_campaign(database, wanted.campaign_id)
+    rows = open_rows(wanted.spec, campaign, database, settings, include_all_markets=wanted.all_markets)
+    with shown(wanted.spec.type, as_json=wanted.as_json) as display, opened_output(output) as out:
+        display.expect(count_rows(wanted.spec, wanted.campaign_id, database))
+        written = write_rows(rows, cast("BinaryIO", out), display.update)
+    summary: dict[str, Any] = {
+        "output": output,
+        "rows": rows.rows,
+        "bytes": written,
+        "sha256": out.sha256,
+        "seconds": round(time.monotonic() - start, 3),
+        "warnings": dict(rows.warnings.counts),
+    }
+    # Where the file goes to stdout, or a person looks on, stdout has no room for the summary.
+    tell(summary, as_json=wanted.as_json, err=output == STDOUT or not wanted.as_json)
+
+
+def _through_the_queue(wanted: Wanted, settings: Settings, database: Database[Document]) -> None:
+    name = find_campaign(database, wanted.campaign_id).get("name")
+    new = NewExport(
+        campaign_id=wanted.campaign_id,
+        campaign_name="" if name is None else str(name),
+        export_type=wanted.spec.type,
+        date_key=wanted.date_key,
+        include_all_markets=wanted.all_markets,
+        requester_user_id=f"cli:{_user()}",
+        correlation_id=f"cli-{uuid.uuid4()}",
+        source="api",
+    )
+    with BucketClients(settings) as buckets, shown(wanted.spec.type, as_json=wanted.as_json) as display:
+        buckets.target(wanted.spec.bucket)  # refused before anything is queued if it is not configured
+        tools = Tools(settings=settings, database=database, store=ExportStore(database), buckets=buckets)
+        queued = QueuedExport(tools, display)
+        with _telling_the_end(queued, as_json=wanted.as_json):
+            ended = queued.run(new)
+        bucket = _bucket_name(ended, buckets)
+    if ended.status is not ExportStatus.FINISHED:
+        raise failure_of_export(ended)
+    tell(summary_of(ended, bucket), as_json=wanted.as_json)
+
+
+@contextlib.contextmanager
+def _telling_the_end(queued: QueuedExport, *, as_json: bool) -> Any:
+    """Say which export it was, and how it stands, when the block does not end well."""
+    try:
+        yield
+    except BaseException:
+        if queued.export is not None and not as_json:
+            with contextlib.suppress(OSError):
+                click.echo(f"export {queued.export.id} is {queued.export.status}", err=True)
+        raise
+
+
+def _bucket_name(export: Export, buckets: BucketClients) -> str:
+    """Give the bucket's name in S3: the document may have the catalog's name for it."""
+    bucket = export.bucket or ""
+    return buckets.target(bucket).name if bucket in set(Bucket) else bucket
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return str(os.getuid())

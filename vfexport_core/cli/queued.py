@@ -1,0 +1,111 @@
+"""One export through the queue: ask for it, wait for its turn, run it, or follow whoever runs it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vfexport_core.cli import signals
+from vfexport_core.cli.attempt import AttemptRun, Tools
+from vfexport_core.errors import ExportNotClaimable, QueueBusy, VfexportError
+from vfexport_core.queue.models import FINAL, ExportStatus
+
+if TYPE_CHECKING:
+    from vfexport_core.cli.progress import Display
+    from vfexport_core.queue.models import Claim, Export, NewExport
+
+# Of those that wait before us as many are counted.
+_COUNTED = 1_000
+_MILLIS = 1_000
+
+
+def _new_run_id() -> str:
+    return f"cli-{uuid.uuid4()}"
+
+
+@dataclass(slots=True)
+class QueuedExport:
+    """An export asked for on the command line, by the same rules as any other (L1-L3, L6)."""
+
+    tools: Tools
+    display: Display
+    run_id: str = field(default_factory=_new_run_id)
+    export: Export | None = None
+    """The export as it was last seen; None until it was asked for."""
+    _created: bool = False
+
+    def run(self, new: NewExport) -> Export:
+        """Give the export in its final state; raises what ended it when it ran here.
+
+        A signal cancels it if it runs here, or waits because of us; an export of others goes on.
+        """
+        self.export, self._created = self.tools.store.request(new)
+        try:
+            claim = self._wait_for_turn(self.export)
+            if claim is None:
+                return self._follow(self.export.id)
+        except KeyboardInterrupt:
+            with signals.deferred():
+                self._withdraw(self.export)
+            raise
+        self.display.note("running")
+        try:
+            self.export = AttemptRun(claim, self.export, self.tools, self.display).run()
+        finally:
+            self._look_again()
+        return self.export
+
+    def _wait_for_turn(self, export: Export) -> Claim | None:
+        """Claim the export when it is the oldest and none runs; None when somebody else has claimed or ended it.
+
+        One that others asked for is claimed as well: whoever comes first runs it, and the next in line is not held up.
+        """
+        if not self._created:
+            self.display.note(f"export {export.id} was asked for before and is {export.status}")
+        while self.tools.store.get(export.id).status is ExportStatus.PENDING:
+            ahead = [waiting.id for waiting in self.tools.store.pending(_COUNTED)]
+            if ahead and ahead[0] == export.id:
+                try:
+                    claim, self.export = self.tools.store.claim(export.id, self.run_id)
+                except QueueBusy as busy:
+                    self.display.note(f"waiting: {busy.message}")
+                except ExportNotClaimable:
+                    return None
+                else:
+                    return claim
+            elif export.id in ahead:
+                self.display.note(f"waiting: {ahead.index(export.id)} exports were asked for before this one")
+            self._pause()
+        return None
+
+    def _follow(self, export_id: str) -> Export:
+        while True:
+            self.export = export = self.tools.store.get(export_id)
+            if export.status in FINAL:
+                return export
+            if export.status is ExportStatus.TRIGGERED:
+                self.display.note("run by another process: following it")
+                self.display.expect(export.count)
+            if export.progress is not None:
+                self.display.update(export.progress.read, export.progress.rows, export.progress.bytes)
+            self._pause()
+
+    def _withdraw(self, export: Export) -> None:
+        """Cancel what we have claimed, or what waits only because of us."""
+        attempt = export.attempt if self._created else None
+        self.tools.store.close_run(export.id, self.run_id, ExportStatus.CANCELED, None, attempt)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Know the export's state after an end that gave none."""
+        if self.export is None or self.export.status in FINAL:
+            return
+        try:
+            self.export = self.tools.store.get(self.export.id)
+        except VfexportError:
+            return  # what is known is told
+
+    def _pause(self) -> None:
+        time.sleep(self.tools.settings.polling_interval_millis / _MILLIS)

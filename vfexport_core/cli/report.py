@@ -1,0 +1,95 @@
+"""What a finished command tells: a table for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vfexport_core.cli.edge import FAILED, PASSING, CommandFailed, Failure
+from vfexport_core.cli.meter import MEGABYTE
+from vfexport_core.errors import INTERNAL_CODE, ExportCanceled, ExportExpired, TransientError, VfexportError
+from vfexport_core.queue.models import ExportStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vfexport_core.queue.models import Export
+
+_LABELS = {"exportId": "export", "sha256": "SHA-256"}
+
+
+def summary_of(export: Export, bucket: str) -> dict[str, Any]:
+    """Give the figures of a FINISHED export; `bucket` is the bucket's name in S3."""
+    digests = [export.sha256[key] for key in export.keys]
+    one = len(export.keys) == 1
+    return {
+        "exportId": export.id,
+        "status": export.status.value,
+        "bucket": bucket,
+        **({"key": export.keys[0]} if one else {"keys": list(export.keys)}),
+        "rows": export.count,
+        "bytes": export.bytes,
+        "sha256": digests[0] if one else digests,
+        "seconds": seconds_of(export),
+        "warnings": (export.meta or {}).get("warnings", {}),
+    }
+
+
+def seconds_of(export: Export) -> float | None:
+    """Give how long the run took, by the database's clock."""
+    if export.date.triggered is None or export.date.finished is None:
+        return None
+    return round((export.date.finished - export.date.triggered).total_seconds(), 3)
+
+
+def tell(summary: Mapping[str, Any], *, as_json: bool, err: bool = False) -> None:
+    """Print a summary to stdout, or to stderr."""
+    if as_json:
+        click.echo(json.dumps(summary, ensure_ascii=False), err=err)
+        return
+    for name, value in summary.items():
+        if value in (None, {}):
+            continue
+        label = _LABELS.get(name, name)
+        first, *others = _values(name, value)
+        click.echo(f"{click.style(f'{label:<9}', bold=True)} {first}", err=err)
+        for other in others:
+            click.echo(f"{'':<9} {other}", err=err)
+
+
+def failure_of_export(export: Export) -> CommandFailed:
+    """Give the failure that ends a command whose export ended, elsewhere, in any way but FINISHED."""
+    error = export.error or {}
+    known = {cls.code: cls for cls in _all_errors(VfexportError)}
+    endings: dict[ExportStatus, type[VfexportError]] = {
+        ExportStatus.EXPIRED: ExportExpired,
+        ExportStatus.CANCELED: ExportCanceled,
+    }
+    code = error.get("code") or endings.get(export.status, VfexportError).code
+    cls = known.get(code, VfexportError)
+    passing = any(cls.code == code for cls in _all_errors(TransientError))
+    failure = Failure(
+        code=code or INTERNAL_CODE,
+        message=error.get("message") or f"the export is {export.status}",
+        hint=cls.hint,
+        payload=error.get("payload") or export.id,
+        status=PASSING if passing else FAILED,
+    )
+    return CommandFailed(failure)
+
+
+def _all_errors(root: type[VfexportError]) -> list[type[VfexportError]]:
+    return [root, *(cls for child in root.__subclasses__() for cls in _all_errors(child))]
+
+
+def _values(name: str, value: Any) -> list[str]:
+    """Write a value for people, one line per file where there are several."""
+    if isinstance(value, dict):
+        return [", ".join(f"{key} {count:,}" for key, count in value.items())]
+    if isinstance(value, list):
+        return [str(item) for item in value] or ["none"]
+    if name == "bytes":
+        return [f"{value:,} ({value / MEGABYTE:,.1f} MB)"]
+    return [f"{value:,}" if isinstance(value, int) else str(value)]
