@@ -1,0 +1,63 @@
+# Each target makes what it needs and nothing twice. On a fresh machine: `make demo`, `make test`, `make check`.
+#
+#   make demo [ONCE=1] [ENTRIES=20000]   the whole service on embedded servers; ONCE=1 ends after the exports
+#   make test [ARGS="-k queue"]          all tests
+#   make check                           format, lint, types, layers, tests: what has to pass before a change goes in
+#   make venv                            the environment alone; PYTHON=python3.12 chooses the interpreter
+
+SHELL = /bin/sh
+.SUFFIXES:
+
+PYTHON = python3
+VENV = .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+ENTRIES = 20000
+ONCE =
+ARGS =
+# Two processes: each has embedded servers of its own, and more than two would need more than two cores.
+WORKERS = 2
+
+.PHONY: help venv demo test check format-check lint types layers hooks clean
+
+help:
+	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
+
+venv: $(READY)
+
+# pip keeps no cache in the home directory: nothing outside the checkout is written.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; for another interpreter: make PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/pip || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing requirements.lock into $(VENV) (a minute or two the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -e .
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/vfexport demo --entries $(ENTRIES) $(if $(filter-out 0,$(ONCE)),--once)
+
+test: $(READY)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
+
+check: format-check lint types layers test
+
+format-check: $(READY)
+	@echo "ruff format"; $(BIN)/ruff format --check --quiet .
+
+lint: $(READY)
+	@echo "ruff check"; $(BIN)/ruff check --quiet .
+
+types: $(READY)
+	@echo "basedpyright"; log=$$($(BIN)/basedpyright --level error 2>&1) || { echo "$$log"; exit 1; }
+
+layers: $(READY)
+	@echo "import-linter"; log=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$log"; exit 1; }
+
+# Runs the quick checks at every commit.
+hooks: $(READY)
+	@$(BIN)/pre-commit install
+
+clean:
+	rm -rf $(VENV) .demo .pytest_cache .ruff_cache .hypothesis .import_linter_cache
