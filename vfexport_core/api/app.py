@@ -17,7 +17,7 @@ from vfexport_core.api import documentation
 from vfexport_core.api.documentation import describe_api
 from vfexport_core.api.errors import answer_error, answer_http_error, answer_validation_error
 from vfexport_core.api.middleware import RequestMiddleware
-from vfexport_core.api.readiness import Readiness, service_checks
+from vfexport_core.api.readiness import READY_SECONDS, Readiness, service_checks
 from vfexport_core.api.routes import catalog as catalog_routes
 from vfexport_core.api.routes import dev, exports, health
 from vfexport_core.api.services import Access, Services
@@ -48,10 +48,14 @@ def create_app(
     store: ExportStore | None = None,
     buckets: BucketClients | None = None,
     catalog: Registry = CATALOG,
+    ready_seconds: float = READY_SECONDS,
+    warm_up: bool = False,
 ) -> FastAPI:
     """Make the app; clients that are not given are made from `settings` and closed when the app shuts down.
 
-    Nothing is connected yet. Raises ConfigurationError when the settings do not say whose tokens are trusted.
+    Readiness checks get `ready_seconds`; with `warm_up` they begin when the app starts, for S3 clients take longer to
+    make than a probe should. Nothing is connected yet. Raises ConfigurationError when the settings do not say whose
+    tokens are trusted.
     """
     access = Access.from_settings(settings)
     closing = ExitStack()
@@ -62,7 +66,8 @@ def create_app(
     if buckets is None:
         buckets = BucketClients(settings)
         closing.callback(buckets.close)
-    readiness = Readiness(service_checks(settings, database, buckets))
+    checks = service_checks(settings, database, buckets, ready_seconds)
+    readiness = Readiness(checks, timeout_seconds=ready_seconds)
     closing.callback(readiness.close)
     services = Services(
         settings=settings,
@@ -73,14 +78,16 @@ def create_app(
         buckets=buckets,
         readiness=readiness,
     )
-    return _assemble(services, closing)
+    return _assemble(services, closing, warm_up=warm_up)
 
 
-def _assemble(services: Services, closing: ExitStack) -> FastAPI:
+def _assemble(services: Services, closing: ExitStack, *, warm_up: bool) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
         if services.access.signer is not None:
             _log.warning("dev mode is on: /dev/token gives anybody a token for anything")
+        if warm_up:
+            services.readiness.begin()
         with closing:
             yield
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-TIMEOUT_SECONDS = 2.0
+READY_SECONDS = 2.0
 
 Outcome: TypeAlias = Literal["ok", "failed", "timeout"]
 
@@ -29,11 +29,16 @@ Outcome: TypeAlias = Literal["ok", "failed", "timeout"]
 class Readiness:
     """Runs the checks on threads of its own, one per check at most, however often it is asked."""
 
-    def __init__(self, checks: Mapping[str, Callable[[], object]], *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, checks: Mapping[str, Callable[[], object]], *, timeout_seconds: float = READY_SECONDS) -> None:
         self._checks = dict(checks)
         self._timeout_seconds = timeout_seconds
         self._pool = ThreadPoolExecutor(max(1, len(checks)), thread_name_prefix="ready")
         self._running: dict[str, Future[Outcome]] = {}
+
+    def begin(self) -> None:
+        """Begin every check; `outcomes` then waits for these."""
+        for name in self._checks:
+            self._start(name)
 
     async def outcomes(self) -> dict[str, Outcome]:
         """Give each check's outcome; a check that still hangs from an earlier call is waited for, not begun again."""
@@ -43,7 +48,8 @@ class Readiness:
         return {name: future.result() if future.done() else "timeout" for name, future in pending.items()}
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Wait for the checks that run, which is not long, so that none uses a client that is closed next."""
+        self._pool.shutdown(cancel_futures=True)
 
     def _start(self, name: str) -> Future[Outcome]:
         running = self._running.get(name)
@@ -61,12 +67,12 @@ class Readiness:
 
 
 def service_checks(
-    settings: Settings, database: Database[dict[str, Any]], buckets: BucketClients
+    settings: Settings, database: Database[dict[str, Any]], buckets: BucketClients, seconds: float
 ) -> dict[str, Callable[[], object]]:
-    """Give the checks of MongoDB and of each bucket that is configured."""
+    """Give the checks of MongoDB (for at most `seconds`) and of each bucket that is configured."""
 
     def ping() -> None:
-        with pymongo.timeout(TIMEOUT_SECONDS):
+        with pymongo.timeout(seconds):
             database.command("ping")
 
     def bucket_check(bucket: Bucket) -> Callable[[], object]:

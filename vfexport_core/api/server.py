@@ -7,16 +7,17 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from vfexport_core.api.app import create_app
 from vfexport_core.api.devtokens import new_private_key
 from vfexport_core.api.logs import logging_config
-from vfexport_core.settings import PREFIX, Settings, load_settings
+from vfexport_core.settings import PREFIX, load_settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from pydantic import BaseModel
+
+    from vfexport_core.settings import Settings
 
 APP_FACTORY = "vfexport_core.api.server:app_factory"
 
@@ -25,7 +26,7 @@ _GRACE_SECONDS = 10
 
 def app_factory() -> FastAPI:
     """Make the app from the environment; raises ConfigurationError."""
-    return create_app(load_settings())
+    return create_app(load_settings(), warm_up=True)
 
 
 def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
@@ -43,7 +44,7 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
         "timeout_graceful_shutdown": _GRACE_SECONDS,
     }
     if workers == 1:
-        uvicorn.run(create_app(settings), **options)
+        uvicorn.run(create_app(settings, warm_up=True), **options)
         return
     create_app(settings)  # wrong settings are refused here, before there are processes that could only die of them
     if settings.dev_mode and settings.dev_private_key is None:
@@ -58,6 +59,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
 
 
 def _revealed(model: BaseModel) -> dict[str, Any]:
+    """Give the set fields, secrets and all: where they go is where they came from."""
     values = {name: getattr(model, name) for name in type(model).model_fields}
     return {name: _plain(value) for name, value in values.items() if value is not None}
 
@@ -65,7 +67,7 @@ def _revealed(model: BaseModel) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    return _revealed(value) if hasattr(value, "model_fields") else value
+    return _revealed(value) if isinstance(value, BaseModel) else value
 
 
 def _text(value: Any) -> str:

@@ -13,7 +13,7 @@ from vfexport_core.api.dependencies import CallerOf
 from vfexport_core.api.errors import JsonAnswer
 from vfexport_core.api.services import services_of
 from vfexport_core.catalog import ExportSpec
-from vfexport_core.catalog.spec import Column
+from vfexport_core.catalog.expressions import Column
 
 router = APIRouter(tags=["catalog"])
 

@@ -1,0 +1,199 @@
+"""The API as it runs in production: uvicorn with two worker processes, over HTTP, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.api_client import insert_campaign, wait_for
+from vfexport_core.embedded import embedded_environment
+from vfexport_core.queue.store import ExportStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pymongo import MongoClient
+    from pymongo.database import Database
+
+    from vfexport_core.embedded import MongoServer, S3Server
+
+PROGRAM = """
+import sys
+from vfexport_core.api.server import serve
+from vfexport_core.settings import load_settings
+serve(load_settings(None), port=int(sys.argv[1]), workers=int(sys.argv[2]))
+"""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+class Server:
+    """A server process and where it logs."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        self.process, self.url, self._log = process, url, log
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def stored(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
+    name = f"test_api_server_{os.getpid()}"
+    ExportStore(mongo_client[name]).initialise()
+    yield mongo_client[name]
+    mongo_client.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def server(
+    mongo_server: MongoServer,
+    s3_server: S3Server,
+    stored: Database[dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Server]:
+    environment = embedded_environment(mongo_server, s3_server, bucket_suffix=f"-api-{os.getpid()}")
+    environment["VFEXPORT_MONGO_DATABASE"] = stored.name
+    port, log = free_port(), tmp_path_factory.mktemp("api") / "log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(port), "2"], env=os.environ | environment, stderr=stream
+        )
+    server = Server(process, f"http://127.0.0.1:{port}", log)
+    try:
+        wait_for(lambda: server.log().count("Application startup complete") == 2, seconds=60)
+        yield server
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
+        assert server.log().count("Application shutdown complete") == 2
+        assert "Traceback" not in server.log()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def http(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        yield client
+
+
+def make_token(http: httpx.Client, **fields: Any) -> str:
+    response = http.post("/dev/token", json={"userId": "admin-1", "permissions": {"*": ["REPORT"]}, **fields})
+    assert response.status_code == 200
+    return response.json()["token"]
+
+
+def test_two_hundred_concurrent_requests_make_one_export(
+    server: Server, http: httpx.Client, stored: Database[dict[str, Any]]
+) -> None:
+    """L3 over two processes; each accepts the tokens of the other."""
+    campaign, token = insert_campaign(stored), make_token(http)
+
+    async def post_from_clients() -> list[httpx.Response]:
+        headers = {"Authorization": f"Bearer {token}"}
+        clients = [httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60) for _ in range(4)]
+        path, body = f"/campaigns/{campaign}/exports", {"exportType": "entries"}
+        answers = await asyncio.gather(*(client.post(path, json=body) for client in clients for _ in range(50)))
+        for client in clients:
+            await client.aclose()
+        return answers
+
+    answers = asyncio.run(post_from_clients())
+    assert Counter(answer.status_code for answer in answers) == {200: 199, 202: 1}
+    assert len({answer.headers["Location"] for answer in answers}) == 1
+    assert stored["exports"].count_documents({"campaignId": campaign}) == 1
+
+
+def test_a_body_of_ten_megabytes_is_answered(http: httpx.Client, stored: Database[dict[str, Any]]) -> None:
+    path, token = f"/campaigns/{insert_campaign(stored)}/exports", make_token(http)
+    big = b'{"exportType":"' + b"x" * 10_000_000 + b'"}'
+    headers = {"Content-Type": "application/json"}
+    for authorization, status in ((None, 401), (token, 413)):
+        if authorization:
+            headers["Authorization"] = f"Bearer {authorization}"
+        response = http.post(path, content=big, headers=headers)
+        assert (response.status_code, response.json()["error"]["status"]) == (status, status)
+        chunked = http.post(path, content=iter([big[:5_000_000], big[5_000_000:]]), headers=headers)
+        assert chunked.status_code == status
+    assert http.get("/heartbeat").status_code == 200
+
+
+def test_line_ends_in_a_correlation_id_add_no_header(server: Server) -> None:
+    port = int(server.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        request = b"GET /heartbeat HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Correlation-Id: a\r\n Set-Cookie: b=1"
+        connection.sendall(request + b"\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 ")
+    assert b"set-cookie" not in answer.lower()
+
+
+def test_the_page_and_its_assets_need_no_internet(http: httpx.Client) -> None:
+    page = http.get("/docs")
+    assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "http:" not in page.text
+    assert "https:" not in page.text
+    assert "//" not in page.text
+    for name, kind in (("swagger-ui-bundle.js", "text/javascript"), ("swagger-ui.css", "text/css")):
+        assert f"docs/assets/{name}" in page.text
+        asset = http.get(f"/docs/assets/{name}")
+        assert (asset.status_code, len(asset.content) > 100_000) == (200, True)
+        assert asset.headers["Content-Type"].startswith(kind)
+    for bad in ("redoc.standalone.js", "..%2f..%2fcore.py", "../../core.py"):
+        assert http.get(f"/docs/assets/{bad}").status_code == 404
+    assert http.get("/openapi.json").json()["openapi"].startswith("3.1")
+
+
+def logged_requests(server: Server, *correlation_ids: str) -> list[dict[str, Any]]:
+    return [line for line in server.lines() if line.get("correlationId") in correlation_ids]
+
+
+def test_logs_are_json_with_correlation_ids_and_without_tokens(
+    server: Server, http: httpx.Client, stored: Database[dict[str, Any]]
+) -> None:
+    token = make_token(http, userId="user-in-no-log")
+    path = f"/campaigns/{insert_campaign(stored)}/exports"
+    headers = {"Authorization": f"Bearer {token}", "X-Correlation-Id": "find-me"}
+    assert http.post(path, json={"exportType": "entries"}, headers=headers).status_code == 202
+    assert (
+        http.get("/nothing/fan@example.com?fan@example.com", headers={"X-Correlation-Id": "find-too"}).status_code
+        == 404
+    )
+    lines = wait_for(lambda: found if len(found := logged_requests(server, "find-me", "find-too")) == 2 else None)
+    assert {name: lines[0][name] for name in ("message", "method", "route", "status")} == {
+        "message": "request",
+        "method": "POST",
+        "route": "/campaigns/{campaignId}/exports",
+        "status": 202,
+    }
+    assert (lines[1]["route"], lines[1]["status"]) == (None, 404)
+    log = server.log()
+    assert token not in log
+    assert token.rpartition(".")[2] not in log
+    assert "fan@example.com" not in log
+    assert "user-in-no-log" not in log
+    assert "PRIVATE KEY" not in log
+
+
+def test_it_is_ready(http: httpx.Client) -> None:
+    ready = wait_for(lambda: http.get("/ready").json().get("status") == "ready", seconds=30)
+    assert ready
+    assert "server" not in http.get("/heartbeat").headers
