@@ -31,8 +31,8 @@ $(READY): requirements.lock pyproject.toml
 		{ echo "Python 3.11 or newer is needed; for another interpreter: make PYTHON=..." >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing requirements.lock into $(VENV) (a minute or two the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps -e .
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-cache-dir -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-cache-dir --no-deps -e .
 	@touch $(READY)
 
 demo: $(READY)

@@ -36,15 +36,30 @@ def free_port() -> int:
     raise EmbeddedServerFailed(f"no free port on {HOST} between {PORTS.start} and {PORTS.stop}")
 
 
+def server_failure(name: str, what: str, log: Path) -> EmbeddedServerFailed:
+    """Make the error that says what happened to a server and what it last wrote."""
+    with log.open("rb") as written:
+        written.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
+        tail = written.read().decode(errors="replace").strip()
+    return EmbeddedServerFailed(f"the embedded {name} {what}; its log ends:\n{tail}", payload=str(log))
+
+
 class ServerProcess:
     """One embedded server under its supervisor (see supervisor.py); a context manager that stops it on leaving.
 
     `pid` is the server's own process id. Output goes to `log`. Raises `EmbeddedServerFailed`, with the end of the
-    log, when the command cannot be started.
+    log, when the command cannot be started. `folder` is its working directory, if not ours.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], log: Path, *, stop_seconds: float, environment: Mapping[str, str]
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        *,
+        stop_seconds: float,
+        environment: Mapping[str, str],
+        folder: Path | None = None,
     ) -> None:
         self.name = name
         self.log = log
@@ -58,6 +73,7 @@ class ServerProcess:
                 stdout=subprocess.PIPE,
                 stderr=output,
                 start_new_session=True,
+                cwd=folder,
                 env=dict(environment),
             )
         assert self._supervisor.stdout is not None
@@ -80,10 +96,7 @@ class ServerProcess:
 
     def failure(self, what: str) -> EmbeddedServerFailed:
         """Make the error that says what happened and what the server last wrote."""
-        with self.log.open("rb") as log:
-            log.seek(max(0, self.log.stat().st_size - LOG_TAIL_BYTES))
-            tail = log.read().decode(errors="replace").strip()
-        return EmbeddedServerFailed(f"the embedded {self.name} {what}; its log ends:\n{tail}", payload=str(self.log))
+        return server_failure(self.name, what, self.log)
 
     def stop(self) -> None:
         """End the server and its supervisor and wait for both; harmless when they have ended already."""

@@ -57,7 +57,7 @@ def stop_now(signal_number: int, frame: FrameType | None) -> None:
 
 
 def end(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
-    """Ask the child to stop, then make it."""
+    """Ask the child to stop, then make it; what it started and left behind (its process group) is made to stop too."""
     if child.poll() is None and grace_seconds > 0:
         child.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -65,6 +65,8 @@ def end(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
     if child.poll() is None:
         child.kill()
         child.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def watch(child: subprocess.Popen[bytes], parent: int) -> int:
@@ -89,6 +91,7 @@ def main(arguments: list[str]) -> int:
         command,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
+        process_group=0,
         preexec_fn=die_with_parent(),  # noqa: PLW1509 no threads here
     )
     try:
