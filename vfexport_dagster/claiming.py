@@ -1,0 +1,154 @@
+"""How a run comes to own its export: one that is queued, or one that it queues itself (L2, L3, L9)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from vfexport_core.catalog import find_spec
+from vfexport_core.errors import ExportNotClaimable, ExportNotFound, QueueBusy
+from vfexport_core.queue.models import Claim, Export, ExportStatus
+from vfexport_dagster import tags
+from vfexport_dagster.runlog import recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import dagster as dg
+    from pymongo.database import Database
+
+    from vfexport_core.queue.store import ExportStore
+    from vfexport_core.settings import Settings
+    from vfexport_dagster.config import ClaimConfig
+    from vfexport_dagster.runlog import RunLog
+
+REQUESTER = "dagster"
+
+
+class Skipped(Exception):
+    """A run that a sensor asked for has nothing to do any more; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """An export and the claim by which a run owns it; `expected` is the preliminary number of documents to read."""
+
+    claim: Claim
+    export: Export
+    expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often to look whether the queue is free, and for how long at most; then, as long, the export may run."""
+
+    interval_seconds: float
+    seconds: float
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Patience:
+        return cls(settings.polling_interval_millis / 1000, settings.timeout_millis / 1000)
+
+
+@dataclass(frozen=True)
+class Claiming:
+    """One run's way to its export.
+
+    A run that a sensor asked for may find its export cancelled, ended, deleted or taken by another run: it came too
+    late and is `Skipped`. What a person started was meant for something, so it fails and says what is in the way.
+    """
+
+    run: dg.DagsterRun
+    instance: dg.DagsterInstance
+    store: ExportStore
+    patience: Patience
+    log: RunLog
+
+    @cached_property
+    def attempt(self) -> int | None:
+        """The attempt that a sensor asked for; None for what a person started."""
+        return tags.requested_attempt(self.run.tags, is_reexecution=self.run.parent_run_id is not None)
+
+    def find_or_request(self, config: ClaimConfig, database: Database[dict[str, Any]]) -> Export:
+        """Give the export that the run is for: the one of its configuration, or one that is queued for the campaign.
+
+        Raises Skipped, ExportNotFound, ExportNotClaimable (an equal one runs already, or it is of another type),
+        CampaignNotFound, MissingDateKey, InvalidDateKey.
+        """
+        export = self._request(config, database) if config.export_id is None else self._find(config.export_id)
+        if export.export_type != config.export_type:
+            raise ExportNotClaimable(
+                f"export {export.id} is of type {export.export_type}, this job is for {config.export_type}",
+                payload=export.id,
+            )
+        return export
+
+    def claim(self, export: Export) -> Owned:
+        """Claim `export`, waiting while another one is TRIGGERED (L2), and tag the run with it.
+
+        Raises Skipped, QueueBusy when the wait was in vain, ExportNotClaimable when the export is no longer PENDING.
+        """
+        began = self.patience.clock()
+        if tags.EXPORT_ID not in self.run.tags:
+            # Before the claim, so that whatever becomes of this run is recorded on the export.
+            self.instance.add_run_tags(self.run.run_id, {tags.EXPORT_ID: export.id})
+        owned = self._claim_in_turn(export, began)
+        waited = self.patience.clock() - began
+        if self.attempt is None or waited >= self.patience.interval_seconds:
+            with recorded(self.store, owned.claim, self.log):
+                # The export has its whole time from now on, whatever its run spent on waiting.
+                all_tags = tags.export_tags(owned.export, waited + self.patience.seconds)
+                self.instance.add_run_tags(self.run.run_id, all_tags)
+        self.log.say(f"claimed export {export.id}, attempt {owned.claim.attempt}, of campaign {export.campaign_id}")
+        return owned
+
+    def _find(self, export_id: str) -> Export:
+        try:
+            return self.store.get(export_id)
+        except ExportNotFound as error:
+            if self.attempt is None:
+                raise
+            raise Skipped(f"export {export_id}: {error.message}") from None
+
+    def _request(self, config: ClaimConfig, database: Database[dict[str, Any]]) -> Export:
+        from vfexport_core.queue.requesting import new_export  # noqa: PLC0415 only a run by hand needs it
+
+        request = new_export(
+            database,
+            find_spec(config.export_type),
+            config.campaign_id or "",
+            date_key=config.date_key,
+            include_all_markets=config.include_all_markets,
+            requester_user_id=REQUESTER,
+            correlation_id=self.run.run_id,
+            source="dagster",
+        )
+        export, created = self.store.request(request)
+        if export.status is ExportStatus.TRIGGERED and export.run_id != self.run.run_id:
+            raise ExportNotClaimable(
+                f"export {export.id} of the same campaign, type and date key is TRIGGERED by run {export.run_id}",
+                payload=export.id,
+            )
+        self.log.say(f"export {export.id} {'is queued' if created else 'was PENDING already and is taken'}")
+        return export
+
+    def _claim_in_turn(self, export: Export, began: float) -> Owned:
+        told = False
+        while True:
+            try:
+                return Owned(*self.store.claim(export.id, self.run.run_id, self.attempt))
+            except (ExportNotClaimable, ExportNotFound) as error:
+                if self.attempt is None:
+                    raise
+                raise Skipped(error.message) from None
+            except QueueBusy as error:
+                if self.patience.clock() - began >= self.patience.seconds:
+                    raise
+                if not told:
+                    self.log.say(f"waiting: {error.message}")
+                    told = True
+            self.patience.sleep(self.patience.interval_seconds)

@@ -1,0 +1,27 @@
+"""What Dagster loads (workspace.yaml). Nothing is read from the environment here: it loads anywhere."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from vfexport_core.catalog import all_specs
+from vfexport_dagster.assets import export_assets
+from vfexport_dagster.jobs import build_export_job
+from vfexport_dagster.resources import RESOURCES
+from vfexport_dagster.sensors.outcome import build_outcome_sensor
+from vfexport_dagster.sensors.pending import build_pending_sensor
+
+
+def build_definitions() -> dg.Definitions:
+    """Build everything from the catalog: a type that is registered there has its job, its asset and its requests."""
+    specs = all_specs()
+    jobs = {spec.type: build_export_job(spec) for spec in specs}
+    return dg.Definitions(
+        assets=export_assets(specs),
+        jobs=list(jobs.values()),
+        sensors=[build_pending_sensor(jobs), build_outcome_sensor()],
+        resources=RESOURCES,
+    )
+
+
+defs = build_definitions()

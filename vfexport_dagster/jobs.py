@@ -1,0 +1,35 @@
+"""One job per export type, all from the same ops."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from vfexport_dagster import tags
+from vfexport_dagster.config import launch_mapping
+from vfexport_dagster.ops import claim, count, deliver, finish
+from vfexport_dagster.resources import RESOURCES
+
+if TYPE_CHECKING:
+    from vfexport_core.catalog.spec import ExportSpec
+
+
+@dg.graph
+def export() -> None:
+    """Claim the export, count, deliver the file, record it."""
+    owned, delivered = deliver(count(claim()))
+    finish(owned, delivered)
+
+
+def build_export_job(spec: ExportSpec) -> dg.JobDefinition:
+    """Build the job of an export type. A step is not worth a process of its own, so all run in the run's."""
+    return export.to_job(
+        name=spec.job_name,
+        description=f"{spec.summary}\n\nLaunch it with a `campaign_id`, or with the `export_id` of a PENDING export.",
+        config=launch_mapping(spec),
+        executor_def=dg.in_process_executor,
+        resource_defs=dict(RESOURCES),
+        tags={tags.EXPORT_TYPE: spec.type, tags.PRIORITY: tags.LAST},
+        metadata={"bucket": spec.bucket.value, "acl": spec.acl.value, "format": spec.extension},
+    )

@@ -1,0 +1,52 @@
+"""The tags by which a run is found, queued and timed out."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vfexport_core.queue.models import Export
+
+EXPORT_ID = "vfexport/export_id"
+CAMPAIGN_ID = "vfexport/campaign_id"
+EXPORT_TYPE = "vfexport/export_type"
+ATTEMPT = "vfexport/attempt"
+CORRELATION_ID = "vfexport/correlation_id"
+
+# Dagster's own.
+MAX_RUNTIME = "dagster/max_runtime"
+PRIORITY = "dagster/priority"
+RUN_KEY = "dagster/run_key"
+
+LAST = str(-(10**15))
+"""The priority of a run that has no export yet: whatever it will queue is younger than all that wait."""
+
+
+def run_key(export: Export) -> str:
+    """Give the key by which Dagster knows a run request again, for ever: one per export and attempt."""
+    return f"{export.id}:{export.attempt}"
+
+
+def export_tags(export: Export, max_runtime_seconds: float) -> dict[str, str]:
+    """Give the tags of a run that works on this export.
+
+    The older the export, the higher its priority: a later attempt gets its old place in Dagster's queue again (L2).
+    """
+    return {
+        EXPORT_ID: export.id,
+        CAMPAIGN_ID: export.campaign_id,
+        EXPORT_TYPE: export.export_type,
+        ATTEMPT: str(export.attempt),
+        CORRELATION_ID: export.correlation_id,
+        MAX_RUNTIME: str(math.ceil(max_runtime_seconds)),
+        PRIORITY: str(-round(export.date.created.timestamp() * 1000)),
+    }
+
+
+def requested_attempt(tags: Mapping[str, str], *, is_reexecution: bool) -> int | None:
+    """Give the attempt that a run was requested for; None for one that a person started."""
+    value = tags.get(ATTEMPT, "")
+    return int(value) if value.isdecimal() and not is_reexecution else None
