@@ -1,0 +1,160 @@
+"""One measured run in a process of its own: exports the campaign into a sink and prints its figures as JSON.
+
+    run_once.py pipeline|plain|receive TYPE PORT [--warm-up] [--output FILE]
+
+Each way imports only what it needs, so that the peak of memory is its own. The clock starts when its modules are
+imported: a service imports them once, not once per export.
+"""
+# ruff: noqa: PLC0415 an import at the top would be paid for, in memory, by every way
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import resource
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from replay_data import CAMPAIGN_ID, WARM_UP_ID, user_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bson import ObjectId
+
+_DATABASE = "verifiedfan"
+_LOOKUP_BATCH = 1_000
+_RECEIVE_BATCH = 4_000
+_CSV_BUFFER_BYTES = 2**20
+
+
+class Sink(io.RawIOBase):
+    """Where the file goes: it is hashed and counted, as by a delivery, and kept only when a path is given."""
+
+    def __init__(self, path: Path | None) -> None:
+        super().__init__()
+        self.bytes = 0
+        self.sha256 = hashlib.sha256()
+        self._file = path.open("wb") if path else None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, block: Any) -> int:
+        self.sha256.update(block)
+        self.bytes += len(block)
+        if self._file:
+            self._file.write(block)
+        return len(block)
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+        super().close()
+
+
+def prepare_pipeline(uri: str, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
+    """Give the run of the service's own pipeline; the run returns the rows written."""
+    from vfexport_core.catalog import find_spec
+    from vfexport_core.exporting import open_rows, write_rows
+    from vfexport_core.settings import Settings
+    from vfexport_core.sources.campaigns import find_campaign
+    from vfexport_core.sources.client import opened
+
+    settings = Settings(_env_file=None, mongo_uri=uri, mongo_database=_DATABASE, lookup_batch=_LOOKUP_BATCH)
+
+    def run() -> int:
+        with opened(settings) as database:
+            campaign = find_campaign(database, str(campaign_id))
+            rows = open_rows(find_spec(export_type), campaign, database, settings)
+            write_rows(rows, sink, lambda _read, _rows, _written: None)
+            return rows.rows
+
+    return run
+
+
+def prepare_plain(uri: str, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
+    """Give the run of the plain exporter; the run returns the rows written."""
+    import pymongo
+    from plain_exporter import PlainExporter
+
+    def run() -> int:
+        with pymongo.MongoClient(uri) as client:
+            exporter = PlainExporter(client[_DATABASE], campaign_id, export_type, _LOOKUP_BATCH)
+            buffered = io.BufferedWriter(sink, _CSV_BUFFER_BYTES)
+            with io.TextIOWrapper(buffered, "utf-8", newline="") as text:
+                return exporter.write(text)
+
+    return run
+
+
+def prepare_receive(uri: str, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
+    """Give the run that reads the same values as the pipeline and does nothing with them: the server's own limit."""
+    import pymongo
+    from plain_exporter import ENTRY_PATHS, SCORE_PATHS, USER_PATHS
+
+    paths = (*ENTRY_PATHS, *(SCORE_PATHS if export_type == "scoring" else ("fields.newsletter", "fields.heard_from")))
+    entry_names = {"_id": 0, **{f"c{index}": f"${path}" for index, path in enumerate(paths)}, "r": "$_id"}
+    user_names = {"_id": 0, "c": "$_id", **{f"c{index}": f"${path}" for index, path in enumerate(USER_PATHS)}}
+
+    def read(collection: Any, match: dict[str, Any], names: dict[str, Any], batch_documents: int) -> int:
+        pipeline = [{"$match": {"_id": match}}, {"$project": names}]
+        documents = 0
+        for raw in collection.aggregate_raw_batches(pipeline, batchSize=batch_documents):
+            sink.bytes += len(raw)
+            documents += _count(raw)
+        return documents
+
+    def run() -> int:
+        with pymongo.MongoClient(uri) as client:
+            database = client[_DATABASE]
+            rows = read(database["entries"], {"$gte": {"campaign_id": str(campaign_id)}}, entry_names, _RECEIVE_BATCH)
+            for start in range(0, rows, _LOOKUP_BATCH):
+                ids = [user_id(index) for index in range(start, min(start + _LOOKUP_BATCH, rows))]
+                read(database["users"], {"$in": ids}, user_names, len(ids) + 1)
+            return rows
+
+    return run
+
+
+def _count(raw: bytes) -> int:
+    count = position = 0
+    while position < len(raw):
+        position += int.from_bytes(raw[position : position + 4], "little")
+        count += 1
+    return count
+
+
+_WAYS = {"pipeline": prepare_pipeline, "plain": prepare_plain, "receive": prepare_receive}
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("way", choices=_WAYS)
+    parser.add_argument("export_type")
+    parser.add_argument("port", type=int)
+    parser.add_argument("--warm-up", action="store_true", help="export the small campaign instead")
+    parser.add_argument("--output", type=Path, help="keep the file as well")
+    arguments = parser.parse_args()
+    sink = Sink(arguments.output)
+    uri = f"mongodb://127.0.0.1:{arguments.port}/?directConnection=true"
+    campaign_id = WARM_UP_ID if arguments.warm_up else CAMPAIGN_ID
+    run = _WAYS[arguments.way](uri, arguments.export_type, campaign_id, sink)
+    cpu, start = _cpu_seconds(), time.perf_counter()
+    rows = run()
+    seconds = time.perf_counter() - start
+    figures = {"rows": rows, "bytes": sink.bytes, "seconds": seconds, "cpu_seconds": _cpu_seconds() - cpu}
+    print(json.dumps({**figures, "sha256": sink.sha256.hexdigest()}))
+    sink.close()
+
+
+if __name__ == "__main__":
+    main()
