@@ -1,0 +1,116 @@
+"""What a demo looks like: on a terminal it moves, elsewhere it is lines."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from vfexport_core.cli.meter import MEGABYTE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from rich.console import RenderableType
+
+    from vfexport_core.embedded.demo import DemoExport
+
+_COLORS = {"PENDING": "dim", "TRIGGERED": "yellow", "FINISHED": "green"}
+_LINE_SECONDS = 2.0
+_BAR_WIDTH = 30
+
+
+class DemoView:
+    """Shows the start of a stack and the way of its exports, on stdout."""
+
+    def __init__(self, entries: int) -> None:
+        self._entries = entries
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._begin = time.monotonic()
+        self._lock = threading.Lock()
+        self._told = self._begin
+
+    def say(self, text: str = "", style: str = "") -> None:
+        """Print a line."""
+        with self._lock:
+            self._console.print(Text(text, style=style))
+
+    def started(self, name: str, address: str) -> None:
+        """Say that a part of the stack is up, and how long after the beginning."""
+        self.say(f"{time.monotonic() - self._begin:5.1f} s  {name:<9} {address}")
+
+    def loaded(self, entries: int) -> None:
+        """Say how far the campaign is loaded, about every two seconds and in the end."""
+        if entries < self._entries and time.monotonic() - self._told < _LINE_SECONDS:
+            return
+        self._told = time.monotonic()
+        self.started("Campaign", f"{entries:,} of {self._entries:,} entries loaded")
+
+    @contextlib.contextmanager
+    def exports(self) -> Generator[Callable[[Sequence[DemoExport]], None]]:
+        """Show the exports in the block, each time the given function is called."""
+        self.say()
+        if self._console.is_terminal:
+            with Live(console=self._console, refresh_per_second=8, transient=True) as live:
+                yield lambda exports: live.update(_table(exports))
+        else:
+            yield _Changes(self.say).show
+
+    def result(self, exports: Sequence[DemoExport], addresses: Mapping[str, str]) -> None:
+        """Print where every file is, and every address; nothing is cut, so that it can be copied."""
+        for export in exports:
+            time_taken = "" if export.seconds is None else f"{export.seconds:.1f} s"
+            figures = f"{export.rows:,} rows  {export.bytes:,} bytes  {time_taken}"
+            with self._lock:
+                status = Text(f"{export.status:<9}", style=_COLORS.get(export.status, "red"))
+                self._console.print(Text(f"{export.type:<20} ", style="bold") + status + Text(f"  {figures}"))
+            for key, digest in zip(export.keys, export.sha256, strict=True):
+                self.say(f"  bucket   {export.bucket}")
+                self.say(f"  key      {key}")
+                self.say(f"  SHA-256  {digest}")
+            if export.error:
+                self.say(f"  {export.error}", style="red")
+        self.say()
+        for name, address in addresses.items():
+            self.say(f"{name:<11} {address}")
+        finished = sum(export.status == "FINISHED" for export in exports)
+        self.say(f"\n{finished} of {len(exports)} exports FINISHED, {time.monotonic() - self._begin:.0f} s in all")
+
+
+class _Changes:
+    """Writes a line for an export when its status changes, and now and then while it runs."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._statuses: dict[str, str] = {}
+        self._told = time.monotonic()
+
+    def show(self, exports: Sequence[DemoExport]) -> None:
+        due = time.monotonic() - self._told >= _LINE_SECONDS
+        for export in exports:
+            changed = self._statuses.get(export.id) != export.status
+            if changed or (due and export.status == "TRIGGERED"):
+                self._say(f"{export.type:<20} {export.status:<9} {export.percent:5.1f} %  {export.rows:,} rows")
+                self._told = time.monotonic()
+            self._statuses[export.id] = export.status
+
+
+def _table(exports: Sequence[DemoExport]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("type", "status", ""):
+        table.add_column(name)
+    for name in ("rows", "MB", "seconds"):
+        table.add_column(name, justify="right")
+    for export in exports:
+        bar: RenderableType = ProgressBar(total=100, completed=export.percent, width=_BAR_WIDTH)
+        seconds = "" if export.seconds is None else f"{export.seconds:.1f}"
+        status = Text(export.status, style=_COLORS.get(export.status, "red"))
+        table.add_row(export.type, status, bar, f"{export.rows:,}", f"{export.bytes / MEGABYTE:,.1f}", seconds)
+    return table

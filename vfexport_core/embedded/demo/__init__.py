@@ -1,0 +1,22 @@
+"""The whole service on one machine: embedded servers, API and Dagster as child processes, and exports to watch.
+
+``folder`` is where it lives, ``isolation`` what it does not see of the machine, ``children`` its processes and whether
+they are alive, ``dagster`` Dagster's three, ``stack`` all of it together, ``client`` speaks to the API as any caller
+would, ``exports`` queues one export of every type and watches them.
+"""
+
+from vfexport_core.embedded.demo.exports import FINISHED, DemoExport, queue_every_type, watch
+from vfexport_core.embedded.demo.folder import demo_folder, find_checkout
+from vfexport_core.embedded.demo.stack import Ports, Stack, running_stack
+
+__all__ = [
+    "FINISHED",
+    "DemoExport",
+    "Ports",
+    "Stack",
+    "demo_folder",
+    "find_checkout",
+    "queue_every_type",
+    "running_stack",
+    "watch",
+]

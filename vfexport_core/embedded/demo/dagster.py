@@ -1,0 +1,93 @@
+"""Dagster's three processes, as in production: code location, web server, daemon. Nothing of Dagster is imported."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+from typing import TYPE_CHECKING, Any
+
+from vfexport_core.embedded.demo.children import answers
+from vfexport_core.embedded.demo.folder import DAGSTER_YAML
+from vfexport_core.embedded.process import HOST, free_port, server_failure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vfexport_core.embedded.demo.children import Children
+    from vfexport_core.embedded.process import ServerProcess
+
+DEFINITIONS = "vfexport_dagster.definitions"
+LOCATION = "vfexport"
+
+_LOCATIONS = """{ workspaceOrError { __typename
+  ... on PythonError { message }
+  ... on Workspace { locationEntries { loadStatus locationOrLoadError { __typename ... on PythonError { message } } } }
+} }"""
+
+
+def prepare_home(checkout: Path, folder: Path) -> None:
+    """Make DAGSTER_HOME from the repository's dagster.yaml; every process started from here on uses it."""
+    home = folder / "dagster"
+    home.mkdir()
+    shutil.copy(checkout / DAGSTER_YAML, home)
+    os.environ["DAGSTER_HOME"] = str(home)
+
+
+def start_dagster(children: Children, port: int) -> ServerProcess:
+    """Start the three and wait until the web server on `port` has loaded our definitions; gives the daemon.
+
+    Raises EmbeddedServerFailed, also for definitions that cannot be loaded.
+    """
+    code_port = free_port()
+    arguments = ["api", "grpc", "--host", HOST, "--port", str(code_port), "--module-name", DEFINITIONS]
+    code = children.start("Dagster code location", "dagster", [*arguments, "--location-name", LOCATION])
+    children.wait_for(code, lambda: _listens(code_port))
+    workspace = children.folder / "workspace.yaml"
+    location = {"host": HOST, "port": code_port, "location_name": LOCATION}
+    workspace.write_text(json.dumps({"load_from": [{"grpc_server": location}]}))
+    # Side by side: each takes seconds to import Dagster.
+    daemon = children.start("Dagster daemon", "dagster._daemon", ["run", "--workspace", str(workspace)])
+    web = children.start(
+        "Dagster web server",
+        "dagster_webserver",
+        ["--host", HOST, "--port", str(port), "--workspace", str(workspace)],
+    )
+    children.wait_for(web, lambda: answers(port, "/server_info"))
+    children.wait_for(web, lambda: _has_loaded(port, web))
+    return daemon
+
+
+def _listens(port: int) -> bool:
+    """Tell whether the code location takes connections: it does so when the definitions are loaded."""
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _has_loaded(port: int, web: ServerProcess) -> bool:
+    try:
+        found = _ask(port, _LOCATIONS)["workspaceOrError"]
+    except (OSError, http.client.HTTPException):
+        return False
+    entries: list[dict[str, Any]] = found.get("locationEntries") or []
+    loads = [entry["locationOrLoadError"] or {} for entry in entries]
+    for problem in (found, *loads):
+        if "message" in problem:
+            raise server_failure(web.name, f"could not load {DEFINITIONS}: {problem['message']}", web.log)
+    return bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries)
+
+
+def _ask(port: int, query: str) -> dict[str, Any]:
+    """Send a GraphQL query to the web server."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=30)
+    try:
+        body = json.dumps({"query": query})
+        connection.request("POST", "/graphql", body, {"Content-Type": "application/json"})
+        return json.load(connection.getresponse())["data"]
+    finally:
+        connection.close()
