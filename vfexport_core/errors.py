@@ -215,6 +215,11 @@ class PromotersNotFound(PermanentError):
     hint = "Add promoters to the campaign, then retry the export."
 
 
+class SpoolFull(PermanentError):
+    code = "SpoolFull"
+    hint = "Raise VFEXPORT_SPOOL_MAX_BYTES if the worker's disk allows it, then retry the export."
+
+
 class QueueBusy(TransientError):
     code = "QueueBusy"
     status = 503

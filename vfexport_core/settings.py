@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     sample_rows: int = Field(default=5, ge=1)
     lookup_batch: int = Field(default=1_000, ge=1, le=10_000)
     formula_guard: bool = True
+    spool_max_bytes: int = Field(default=16 * 2**30, ge=2**20)
     jwt_public_key: str | None = None
     jwt_jwks_url: str | None = None
     jwt_issuer: str | None = None

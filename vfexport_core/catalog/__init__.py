@@ -5,12 +5,40 @@ A new type is a module with an `ExportSpec`, a line in `CATALOG` and a golden fi
 
 from __future__ import annotations
 
+from vfexport_core.catalog.codes import CODE_ASSIGNMENTS, CODE_WAVES, CODES
 from vfexport_core.catalog.entries import ENTRIES
+from vfexport_core.catalog.fans import FANLIST, WAITLIST
+from vfexport_core.catalog.opt_ins import (
+    ARTIST_OPT_IN,
+    ARTIST_SMS_OPT_IN,
+    LIVENATION_OPT_IN,
+    PROMOTER_EMAIL_OPT_IN,
+)
 from vfexport_core.catalog.registry import Registry
+from vfexport_core.catalog.reminders import AUTO_REMINDER_EMAIL, REMINDER_EMAIL, REMINDER_EMAIL_SAMPLE
 from vfexport_core.catalog.scoring import SCORING
 from vfexport_core.catalog.spec import Acl, Bucket, ExportSpec, ExportType
+from vfexport_core.catalog.verified_entries import VERIFIED_ENTRIES
 
-CATALOG = Registry((ENTRIES, SCORING))
+CATALOG = Registry(
+    (
+        ENTRIES,
+        SCORING,
+        VERIFIED_ENTRIES,
+        CODES,
+        CODE_ASSIGNMENTS,
+        CODE_WAVES,
+        ARTIST_OPT_IN,
+        ARTIST_SMS_OPT_IN,
+        LIVENATION_OPT_IN,
+        PROMOTER_EMAIL_OPT_IN,
+        FANLIST,
+        WAITLIST,
+        REMINDER_EMAIL,
+        REMINDER_EMAIL_SAMPLE,
+        AUTO_REMINDER_EMAIL,
+    )
+)
 
 
 def find_spec(export_type: object) -> ExportSpec:

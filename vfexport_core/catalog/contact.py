@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vfexport_core.catalog.spec import Column, Field, FirstOf, Joined, Kind, Lookup, Root, ShowLabel
+from vfexport_core.catalog.expressions import Column, Field, FirstOf, Joined, Kind, Root, ShowLabel
+from vfexport_core.catalog.spec import Lookup
 
 
 def entry(path: str, kind: Kind = Kind.TEXT) -> Field:
@@ -25,9 +26,20 @@ def campaign(path: str) -> Field:
     return Field(Root.CAMPAIGN, tuple(path.split(".")))
 
 
+def scoring(path: str, kind: Kind = Kind.TEXT) -> Field:
+    """Give a field of the fan's scoring record (S)."""
+    return Field(Root.SCORING, tuple(path.split(".")), kind)
+
+
+def code(path: str, kind: Kind = Kind.TEXT) -> Field:
+    """Give a field of a code (K)."""
+    return Field(Root.CODE, tuple(path.split(".")), kind)
+
+
 USER_ID = entry("_id.user_id")
 OWN_MARKET = entry("fields.market")
 ADDITIONAL_MARKETS = entry("fields.additionalMarkets", Kind.TEXT_LIST)
+PROMOTER_OPT_INS = entry("fields.promoterOptIns", Kind.TEXT_LIST)
 
 USER_OF_ENTRY = Lookup(Root.USER, USER_ID)
 
@@ -37,17 +49,22 @@ LAST_NAME = FirstOf((user("name.last"), entry("fields.last_name")))
 POSTAL_CODE = FirstOf((entry("origin.ip.postalCode"), user("postalCode")))
 PHONE = FirstOf((entry("fields.phone"), user("phone")))
 ENTRY_DATE = entry("date.created", Kind.DATE)
+COUNTRY = FirstOf((entry("origin.ip.countryCode"), market("countryCode")))
+SCORING_LOCALE = FirstOf((scoring("locale"), entry("locale")))
+
+GLOBAL_USER_ID = Column("globalUserId", user("globalUserId"))
+NAMES = (Column("first_name", FIRST_NAME), Column("last_name", LAST_NAME))
+MARKET_NAME = Column("market", market("name"))
 
 ENTRY_COLUMNS = (
     Column("id", USER_ID),
     Column("contest_title", campaign("name")),
     Column("entry_date", ENTRY_DATE),
     Column("tm_id", user("id")),
-    Column("globalUserId", user("globalUserId")),
+    GLOBAL_USER_ID,
     Column("ip_address", entry("origin.ip.address")),
     Column("email", EMAIL),
-    Column("first_name", FIRST_NAME),
-    Column("last_name", LAST_NAME),
+    *NAMES,
     Column("Zip Code", POSTAL_CODE),
     Column("Mobile Phone", PHONE),
     Column("Hbase_ID", user("member_id")),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from vfexport_core.catalog.contact import ENTRY_COLUMNS, USER_OF_ENTRY
-from vfexport_core.catalog.spec import Bucket, ExportSpec, ExportType, PreferenceColumns, Root, Scan
+from vfexport_core.catalog.contact import ENTRY_COLUMNS, OWN_MARKET, USER_OF_ENTRY
+from vfexport_core.catalog.expressions import PreferenceColumns, Root
+from vfexport_core.catalog.spec import Bucket, Expansion, ExportSpec, ExportType, Scan
 
 ENTRIES = ExportSpec(
     type=ExportType.ENTRIES,
@@ -12,5 +13,6 @@ ENTRIES = ExportSpec(
     lookups=(USER_OF_ENTRY,),
     columns=(*ENTRY_COLUMNS, PreferenceColumns()),
     bucket=Bucket.EXPORTS,
-    per_market=True,
+    market=OWN_MARKET,
+    expansion=Expansion.MARKETS_IF_ASKED,
 )

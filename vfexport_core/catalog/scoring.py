@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from vfexport_core.catalog.contact import ENTRY_COLUMNS, USER_OF_ENTRY, entry
-from vfexport_core.catalog.spec import Acl, Bucket, Column, ExportSpec, ExportType, Kind, Root, Scan
+from vfexport_core.catalog.contact import ENTRY_COLUMNS, OWN_MARKET, USER_OF_ENTRY, entry
+from vfexport_core.catalog.expressions import Column, Kind, Root
+from vfexport_core.catalog.spec import Acl, Bucket, ExportSpec, ExportType, Scan
 
 SCORING = ExportSpec(
     type=ExportType.SCORING,
@@ -20,5 +21,6 @@ SCORING = ExportSpec(
     ),
     bucket=Bucket.SCORING,
     acl=Acl.BUCKET_OWNER_FULL_CONTROL,
+    market=OWN_MARKET,
     ccpa_deletes=False,
 )

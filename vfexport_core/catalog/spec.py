@@ -1,11 +1,9 @@
 """The vocabulary in which an export type is declared.
 
-A declaration says where rows come from (`Scan`, `Lookup`), what stands in each column (`Column` with an `Expression`
-over the documents of the row) and what becomes of the file (bucket, ACL, shape). Nothing here reads or writes: the
+A declaration says where rows come from (`Scan`, `Lookup`), which documents become which rows, what stands in each
+column (catalog.expressions) and what becomes of the file (bucket, ACL, shape). Nothing here reads or writes: the
 MongoDB projection, the Arrow schema, the CSV header, the Dagster job, the API's validation and the data dictionary are
 all derived from these declarations.
-
-The letters of 03-export-types name the documents of a row: see `Root`.
 """
 
 from __future__ import annotations
@@ -13,7 +11,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from vfexport_core.catalog.expressions import Column, Expression, Field, PreferenceColumns, Root
 
 
 class ExportType(StrEnum):
@@ -21,6 +22,19 @@ class ExportType(StrEnum):
 
     ENTRIES = "entries"
     SCORING = "scoring"
+    VERIFIED_ENTRIES = "verifiedEntries"
+    CODES = "codes"
+    CODE_ASSIGNMENTS = "codeAssignments"
+    CODE_WAVES = "codeWaves"
+    ARTIST_OPT_IN = "artistOptIn"
+    ARTIST_SMS_OPT_IN = "artistSmsOptIn"
+    LIVENATION_OPT_IN = "livenationOptIn"
+    PROMOTER_EMAIL_OPT_IN = "promoterEmailOptIn"
+    FANLIST = "fanlist"
+    WAITLIST = "waitlist"
+    REMINDER_EMAIL = "reminderEmail"
+    REMINDER_EMAIL_SAMPLE = "reminderEmailSample"
+    AUTO_REMINDER_EMAIL = "autoReminderEmail"
 
 
 class Bucket(StrEnum):
@@ -39,91 +53,75 @@ class Acl(StrEnum):
     BUCKET_OWNER_FULL_CONTROL = "bucket-owner-full-control"
 
 
-class Root(StrEnum):
-    """The documents that a row is made from."""
-
-    ENTRY = "E"
-    USER = "U"
-    MARKET = "M"
-    CAMPAIGN = "C"
-
-
-class Kind(StrEnum):
-    """The BSON type that a field usually has: a hint for fast decoding, never a condition (02: data is dirty)."""
-
-    TEXT = "text"
-    DATE = "date"
-    NUMBER = "number"
-    BOOLEAN = "boolean"
-    TEXT_LIST = "text list"
-    OBJECT_ID = "object id"
-
-
 @dataclass(frozen=True, slots=True)
-class Field:
-    """One value of one document, by its path in the collection."""
-
-    root: Root
-    path: tuple[str, ...]
-    kind: Kind = Kind.TEXT
-
-
-@dataclass(frozen=True, slots=True)
-class FirstOf:
-    """``a | b``: the first that is neither missing, null nor an empty string."""
-
-    options: tuple[Field, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """The elements of an array, joined with `separator` instead of the cell rules' ``;``."""
-
-    field: Field
-    separator: str
-
-
-@dataclass(frozen=True, slots=True)
-class FalseIfMissing:
-    """A preference: ``false`` when the field is missing or null."""
+class IsTrue:
+    """The field is exactly boolean true."""
 
     field: Field
 
 
 @dataclass(frozen=True, slots=True)
-class ShowLabel:
-    """The show as fans choose it: ``7/04 - Austin, TX``, from the row's market."""
+class IsNotTrue:
+    """The field is anything but boolean true: false, null, missing, a text."""
 
-
-Expression: TypeAlias = Field | FirstOf | Joined | FalseIfMissing | ShowLabel
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: its header and what stands in its cells."""
-
-    header: str
-    expression: Expression
+    field: Field
 
 
 @dataclass(frozen=True, slots=True)
-class PreferenceColumns:
-    """Stands for one column per preference of the campaign, in their order: ``#{type}.{id}``."""
+class IsOneOf:
+    """The field is one of these strings."""
+
+    field: Field
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IsDateKey:
+    """The field is the request's dateKey, written as text or as a number."""
+
+    field: Field
+
+
+Condition: TypeAlias = IsTrue | IsNotTrue | IsOneOf | IsDateKey
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The collection that rows come from: one campaign's documents, by ``_id`` ascending."""
+    """The collection that rows come from: one campaign's documents that meet `where`, by ``_id`` ascending."""
 
     root: Root
+    where: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A document that belongs to the scanned one: found by the text of `key`, fetched by the batch."""
+    """A document that belongs to the scanned one: found by the text of `key`, fetched by the batch.
+
+    Only documents that meet `where` are found; with `required`, a scanned document without one has no row.
+    """
 
     root: Root
     key: Field
+    where: Condition | None = None
+    required: bool = False
+
+
+class Expansion(StrEnum):
+    """Which rows a document becomes when it is not just one."""
+
+    MARKETS_IF_ASKED = "own market, then the additional ones when the request says includeAllMarkets"
+    HELD_CODES = "one per market for which a code is held, with an email; the others are counted as skipped"
+    PROMOTERS = "one per promoter of the campaign that the fan opted in to"
+
+
+class Shape(StrEnum):
+    """How rows become files."""
+
+    SINGLE = "one CSV"
+    SAMPLE = "one CSV of the first rows per locale and market"
+    ZIP_BY_PROMOTER = "a ZIP with a CSV per promoter"
+    ZIP_BY_REGION = "a ZIP with a folder per region and CSV parts per locale"
+    FILES_BY_REGION = "one CSV per region, locale and part, each under a key of its own"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +135,14 @@ class ExportSpec:
     columns: tuple[Column | PreferenceColumns, ...]
     bucket: Bucket
     acl: Acl = Acl.PRIVATE
-    extension: str = "csv"
-    per_market: bool = False
-    """One more row per additional market of the fan when the request says includeAllMarkets."""
+    market: Field | None = None
+    """Names the row's market (M)."""
+    required: Expression | None = None
+    """A document for which this is blank has no row."""
+    not_in_scheduled_wave: Field | None = None
+    """A document whose member is in a SCHEDULED SMS wave of the campaign has no row."""
+    expansion: Expansion | None = None
+    shape: Shape = Shape.SINGLE
     needs_markets: bool = True
     needs_date_key: bool = False
     preliminary_count: bool = True
@@ -151,6 +154,10 @@ class ExportSpec:
     def slug(self) -> str:
         """The type in snake case, as Dagster wants names: ``code_waves``."""
         return re.sub(r"(?<!^)(?=[A-Z])", "_", self.type).lower()
+
+    @property
+    def extension(self) -> str:
+        return "zip" if self.shape in (Shape.ZIP_BY_PROMOTER, Shape.ZIP_BY_REGION) else "csv"
 
     @property
     def job_name(self) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from vfexport_core.exporting.counting import count_rows
 from vfexport_core.exporting.run import ExportHooks, run_export, write_rows
-from vfexport_core.exporting.stream import Block, EntryRows, open_rows
+from vfexport_core.exporting.stream import Lines, RowStream
 
-__all__ = ["Block", "EntryRows", "ExportHooks", "count_rows", "open_rows", "run_export", "write_rows"]
+# What the command line calls the opening of an export's rows.
+open_rows = RowStream
+
+__all__ = ["ExportHooks", "Lines", "RowStream", "count_rows", "open_rows", "run_export", "write_rows"]

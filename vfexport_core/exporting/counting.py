@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vfexport_core.sources.client import reading
-from vfexport_core.sources.scan import entry_range
+from vfexport_core.sources.ranges import COLLECTIONS, range_of
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
 
 def count_rows(spec: ExportSpec, campaign_id: str, database: Database[Document]) -> int | None:
-    """Count the documents that an export's rows come from; None for a type without a preliminary count.
+    """Count the documents that an export reads; None for a type without a preliminary count.
+
+    Conditions are left out on purpose: the index answers without reading a document, and progress is measured against
+    what is read.
 
     Raises SourceMissing when the collection does not exist, SourceUnavailable when MongoDB fails.
     """
     if not spec.preliminary_count:
         return None
-    selection = entry_range(database, campaign_id)
-    with reading("entries"):
-        return database["entries"].count_documents(selection.match(None))
+    root = spec.scan.root
+    selection = range_of(database, root, campaign_id)
+    with reading(COLLECTIONS[root]):
+        return database[COLLECTIONS[root]].count_documents(selection.match())

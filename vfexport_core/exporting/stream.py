@@ -1,67 +1,79 @@
-"""The rows of one export as blocks of CSV: scan, look-ups, rendering, one batch behind the other."""
+"""The rows of one export as lines of CSV: scan, look-ups, selection, rendering, one batch behind the other."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vfexport_core.catalog.contact import ADDITIONAL_MARKETS, OWN_MARKET, USER_ID
-from vfexport_core.catalog.spec import Root
-from vfexport_core.errors import NoMarketsFound
-from vfexport_core.files.csv import csv_lines, header_line, lines_bytes
+from vfexport_core.catalog.contact import ADDITIONAL_MARKETS, EMAIL, PROMOTER_OPT_INS
+from vfexport_core.catalog.expressions import Root
+from vfexport_core.catalog.reminders import CODES_HELD, COUNTRY_CODE, SFMC_LOCALE
+from vfexport_core.catalog.spec import Expansion
+from vfexport_core.exporting.surroundings import Surroundings
+from vfexport_core.files.csv import csv_lines
 from vfexport_core.rows.cells import cells_of_chunks
-from vfexport_core.rows.expand import expand_markets
-from vfexport_core.rows.frame import Frame, count_unmatched, index_by_key, key_texts
-from vfexport_core.rows.markets import Markets
-from vfexport_core.rows.render import Renderer, fields_of, resolve_columns
-from vfexport_core.rows.values import text_of
-from vfexport_core.sources.batch import Batch, Tally
-from vfexport_core.sources.campaigns import find_markets
+from vfexport_core.rows.evaluate import expressions_of, fields_of
+from vfexport_core.rows.frame import Frame, Related
+from vfexport_core.rows.keys import index_by_key, key_texts
+from vfexport_core.rows.reminders import artist_name
+from vfexport_core.rows.render import Renderer, resolve_columns
+from vfexport_core.rows.select import RowSelection
+from vfexport_core.sources.conditions import condition_expression
 from vfexport_core.sources.decode import Decoder
-from vfexport_core.sources.lookup import UserLookup
+from vfexport_core.sources.lookup import BatchedLookup, LookupTarget
 from vfexport_core.sources.prefetch import Prefetch
-from vfexport_core.sources.scan import BATCH_DOCUMENTS, entry_range, scan
+from vfexport_core.sources.ranges import COLLECTIONS, range_of
+from vfexport_core.sources.scan import BATCH_DOCUMENTS, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from concurrent.futures import Future
 
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
     from pymongo.database import Database
 
-    from vfexport_core.catalog.spec import ExportSpec, Field
+    from vfexport_core.catalog.expressions import Expression, Field
+    from vfexport_core.catalog.spec import ExportSpec, Lookup
     from vfexport_core.settings import Settings
+    from vfexport_core.sources.batch import Batch
     from vfexport_core.sources.client import Document
 
 # How many batches may wait for their look-ups while the one before them is rendered.
 _LOOKUPS_AHEAD = 2
+_RULES = (EMAIL, COUNTRY_CODE, SFMC_LOCALE)
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Bytes of the file, with the totals so far: documents read from the source and rows written."""
+class Lines:
+    """The rows of one batch, one line each, with the totals so far: documents read and rows made.
 
-    data: bytes
+    `frame` has the rows' cells; `promoter`, for an export by promoter, is each row's place in the campaign's list.
+    """
+
+    text: pa.Array
+    frame: Frame
+    promoter: npt.NDArray[np.int64] | None
     read: int
     rows: int
 
 
 @dataclass(slots=True)
 class _Awaited:
-    """A batch of entries whose users are being read."""
+    """A batch of documents whose look-ups are under way: per look-up the keys and what was begun."""
 
-    entries: Batch
-    user_keys: pa.Array
-    users: list[Future[list[bytes]]]
+    documents: Batch
+    begun: list[tuple[pa.Array, list[Future[list[bytes]]]]]
 
 
-class EntryRows:
-    """The rows of an entry-based export of one campaign, in the order of ``_id``.
+class RowStream:
+    """The rows of one export of one campaign, in the order of the scanned documents' ``_id``.
 
-    `read`, `rows` and `warnings` are final when `blocks` has ended.
+    `read`, `rows`, `warnings` and `skipped` are final when `lines` has ended.
     """
 
     def __init__(
@@ -72,95 +84,125 @@ class EntryRows:
         settings: Settings,
         *,
         include_all_markets: bool = False,
+        date_key: str | None = None,
         batch_documents: int = BATCH_DOCUMENTS,
     ) -> None:
-        """Read what is small (markets); raises NoMarketsFound for a type that needs one, SourceUnavailable."""
+        """Read what is small (markets, promoters); raises NoMarketsFound, PromotersNotFound, SourceUnavailable."""
+        self.spec = spec
         self.read = 0
         self.rows = 0
-        self.warnings = Tally()
-        self.skipped = Tally()
-        self._database = database
-        self._settings = settings
-        self._campaign_id = text_of(campaign["_id"])
-        self._batch_documents = batch_documents
-        self._all_markets = include_all_markets and spec.per_market
-        self._markets = Markets(_markets_of(spec, database, self._campaign_id))
+        self.surroundings = Surroundings.load(spec, campaign, database, settings)
         self.columns = resolve_columns(spec, campaign)
+        self._campaign = campaign
+        self._database = database
+        self.settings = settings
+        self._date_key = date_key
+        self._batch_documents = batch_documents
+        self._selection = RowSelection(
+            spec,
+            self.surroundings.rules,
+            include_all_markets,
+            settings.sample_rows,
+            self.surroundings.promoter_keys,
+            self.surroundings.excluded,
+        )
+        self.warnings = self._selection.warnings
+        self.skipped = self._selection.skipped
         self._renderer = Renderer(
             self.columns,
             campaign=campaign,
-            markets=self._markets,
+            markets=self.surroundings.markets,
+            rules=self.surroundings.rules,
             formula_guard=spec.for_people and settings.formula_guard,
         )
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield the file: first its header, then its rows. Raises SourceUnavailable when MongoDB fails for good."""
-        yield Block(header_line(column.header for column in self.columns), 0, 0)
+    @property
+    def artist(self) -> str:
+        """The artist's name as the reminders write it."""
+        return artist_name(self._campaign)[0] or ""
+
+    def meta(self) -> dict[str, Any]:
+        """Give the figures that the export document keeps as ``meta``."""
+        return {"read": self.read, "warnings": dict(self.warnings.counts), "skipped": dict(self.skipped.counts)}
+
+    def lines(self) -> Iterator[Lines]:
+        """Yield the rows, batch by batch. Raises SourceUnavailable when MongoDB fails for good."""
         stop = threading.Event()
-        decoder = Decoder(self._entry_fields())
-        selection = entry_range(self._database, self._campaign_id)
-        batches = scan(self._database["entries"], selection, decoder.names, stop, self._batch_documents)
-        lookup = UserLookup(
-            self._database["users"],
-            fields_of(self.columns, Root.USER),
-            lookup_batch=self._settings.lookup_batch,
-            stop=stop,
+        root = self.spec.scan.root
+        decoder = Decoder(self._fields(root, include=self._scanned_fields()))
+        batches = scan(
+            self._database[COLLECTIONS[root]],
+            range_of(self._database, root, self.surroundings.campaign_id),
+            decoder.names,
+            stop,
+            where=self._condition(self.spec.scan.where),
+            batch_documents=self._batch_documents,
         )
         awaited: deque[_Awaited] = deque()
-        with closing(lookup), Prefetch(batches, stop) as raw_batches:
-            for raw in raw_batches:
-                entries = decoder.decode(raw)
-                keys = key_texts(cells_of_chunks(entries.columns[USER_ID]))
-                awaited.append(_Awaited(entries, keys, lookup.submit(keys.to_pylist())))
+        with ExitStack() as stack:
+            lookups = [stack.enter_context(closing(self._lookup(item, stop))) for item in self.spec.lookups]
+            for raw in stack.enter_context(Prefetch(batches, stop)):
+                awaited.append(self._begin(decoder.decode(raw), lookups))
                 if len(awaited) > _LOOKUPS_AHEAD:
-                    yield self._block(awaited.popleft(), lookup)
+                    yield self._lines(awaited.popleft(), lookups)
             while awaited:
-                yield self._block(awaited.popleft(), lookup)
+                yield self._lines(awaited.popleft(), lookups)
         self.warnings.add("invalidUtf8", self._renderer.repaired_cells)
 
-    def _entry_fields(self) -> tuple[Field, ...]:
-        needed = dict.fromkeys((USER_ID, OWN_MARKET, *fields_of(self.columns, Root.ENTRY)))
-        if self._all_markets:
-            needed[ADDITIONAL_MARKETS] = None
+    def _expressions(self) -> tuple[Expression, ...]:
+        """List everything that is evaluated, be it for a column or for the selection of rows."""
+        spec = self.spec
+        needed = [*expressions_of(self.columns), *(lookup.key for lookup in spec.lookups)]
+        needed += [item for item in (spec.market, spec.required, spec.not_in_scheduled_wave) if item is not None]
+        if spec.expansion is Expansion.HELD_CODES:
+            needed += _RULES
         return tuple(needed)
 
-    def _block(self, awaited: _Awaited, lookup: UserLookup) -> Block:
-        frame = self._frame(awaited, lookup.gather(awaited.users))
-        lines = csv_lines(self._renderer.render(frame), frame.rows)
-        self.read += awaited.entries.size
+    def _fields(self, root: Root, include: tuple[Field, ...] = ()) -> tuple[Field, ...]:
+        return tuple(dict.fromkeys((*fields_of(self._expressions(), root), *include)))
+
+    def _scanned_fields(self) -> tuple[Field, ...]:
+        """List what an expansion needs of the scanned document beside the columns."""
+        match self.spec.expansion:
+            case Expansion.MARKETS_IF_ASKED:
+                return (ADDITIONAL_MARKETS,) if self._selection.include_all_markets else ()
+            case Expansion.HELD_CODES:
+                return (CODES_HELD,)
+            case Expansion.PROMOTERS:
+                return (PROMOTER_OPT_INS,)
+            case None:
+                return ()
+
+    def _condition(self, condition: Any) -> Any:
+        return None if condition is None else condition_expression(condition, self._date_key)
+
+    def _lookup(self, lookup: Lookup, stop: threading.Event) -> BatchedLookup:
+        campaign_id = self.surroundings.campaign_id
+        selection = None if lookup.root is Root.USER else range_of(self._database, lookup.root, campaign_id)
+        return BatchedLookup(
+            self._database,
+            LookupTarget(lookup.root, selection, self._condition(lookup.where)),
+            self._fields(lookup.root),
+            lookup_batch=self.settings.lookup_batch,
+            stop=stop,
+        )
+
+    def _begin(self, documents: Batch, lookups: list[BatchedLookup]) -> _Awaited:
+        begun: list[tuple[pa.Array, list[Future[list[bytes]]]]] = []
+        for declared, lookup in zip(self.spec.lookups, lookups, strict=True):
+            keys = key_texts(cells_of_chunks(documents.columns[declared.key]))
+            begun.append((keys, lookup.submit(keys.to_pylist())))
+        return _Awaited(documents, begun)
+
+    def _lines(self, awaited: _Awaited, lookups: list[BatchedLookup]) -> Lines:
+        related: dict[Root, Related] = {}
+        for declared, lookup, (keys, futures) in zip(self.spec.lookups, lookups, awaited.begun, strict=True):
+            found = lookup.gather(futures)
+            index = index_by_key(keys, key_texts(cells_of_chunks(found.columns[lookup.key])))
+            related[declared.root] = Related(found, index)
+        frame = Frame(self.spec.scan.root, awaited.documents, related, self.surroundings.markets)
+        promoter = self._selection.apply(frame)
+        text = csv_lines(self._renderer.render(frame), frame.rows)
+        self.read += awaited.documents.size
         self.rows += frame.rows
-        return Block(lines_bytes(lines), self.read, self.rows)
-
-    def _frame(self, awaited: _Awaited, users: Batch) -> Frame:
-        entries = awaited.entries
-        found = cells_of_chunks(users.columns[UserLookup.KEY])
-        user_index = index_by_key(awaited.user_keys, found)
-        own_keys = cells_of_chunks(entries.columns[OWN_MARKET])
-        market_index = self._markets.index_of(own_keys.text)
-        self.warnings.add("unknownUser", count_unmatched(awaited.user_keys, user_index))
-        self.warnings.add("unknownMarket", count_unmatched(own_keys.text, market_index))
-        documents = None
-        if self._all_markets:
-            additional = entries.columns[ADDITIONAL_MARKETS]
-            documents, market_index, unknown = expand_markets(market_index, additional, self._markets)
-            self.warnings.add("unknownAdditionalMarket", unknown)
-        return Frame(entries, users, user_index, self._markets, market_index, documents)
-
-
-def open_rows(
-    spec: ExportSpec,
-    campaign: Mapping[str, Any],
-    database: Database[Document],
-    settings: Settings,
-    *,
-    include_all_markets: bool = False,
-) -> EntryRows:
-    """Give the rows of one export type of one campaign; raises as the rows' own class does."""
-    return EntryRows(spec, campaign, database, settings, include_all_markets=include_all_markets)
-
-
-def _markets_of(spec: ExportSpec, database: Database[Document], campaign_id: str) -> list[Document]:
-    markets = find_markets(database, campaign_id)
-    if spec.needs_markets and not markets:
-        raise NoMarketsFound(f"campaign {campaign_id} has no market", payload=campaign_id)
-    return markets
+        return Lines(text, frame, promoter, self.read, self.rows)

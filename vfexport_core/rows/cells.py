@@ -75,12 +75,13 @@ def missing(size: int) -> Cells:
 
 def cells_of_values(values: Sequence[Any]) -> Cells:
     """Render BSON values one by one: sound for any value."""
-    texts: list[str | None] = []
-    flags = np.zeros(len(values), dtype=np.uint8)
-    for index, value in enumerate(values):
-        text, flags[index] = render(value)
-        texts.append(text)
-    return Cells(pa.array(texts, pa.string()), flags)
+    return cells_of_rendered([render(value) for value in values])
+
+
+def cells_of_rendered(rendered: Sequence[tuple[str | None, int]]) -> Cells:
+    """Make a column of (text, flags) pairs."""
+    text = pa.array([text for text, _ in rendered], pa.string())
+    return Cells(text, np.fromiter((flags for _, flags in rendered), dtype=np.uint8, count=len(rendered)))
 
 
 def cells_of_chunks(chunks: Iterable[Chunk]) -> Cells:

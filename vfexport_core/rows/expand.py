@@ -1,14 +1,16 @@
-"""One row per market of a fan: the own market first, then the additional ones in their order."""
+"""Lists to rows: one per market of a fan, one per promoter that the fan opted in to."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from vfexport_core.rows.frame import count_unmatched
+from vfexport_core.rows.cells import contains_byte
+from vfexport_core.rows.keys import id_keys, index_by_key, unmatched
 from vfexport_core.rows.values import text_of
 
 if TYPE_CHECKING:
@@ -18,56 +20,69 @@ if TYPE_CHECKING:
     from vfexport_core.sources.batch import Chunk
 
 
-def expand_markets(own: pa.Array, additional: Sequence[Chunk], markets: Markets) -> tuple[pa.Array, pa.Array, int]:
-    """Give, per row, the document it belongs to and its market, and the number of unknown additional markets.
+def fan_markets(
+    own: pa.Array, additional: Sequence[Chunk], markets: Markets
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
+    """Give, per row, the document it belongs to and its market (-1: none), and how many ids were of no market.
 
-    `own` points from document to market, null where it has none that is known. Unknown markets, the own one again and
-    repetitions are skipped.
+    `own` points from document to market, null where it has none that is known; its row comes first. Unknown additional
+    markets, the own one again and repetitions are skipped.
     """
-    texts, parents = _flatten(additional)
-    index = markets.index_of(texts)
-    unknown = count_unmatched(texts, index)
-    market = _plain(index)
-    own_market = _plain(own)
+    keys, parents = flat_keys(additional)
+    index = markets.index_of(keys)
+    unknown = int(np.count_nonzero(unmatched(keys, index)))
+    own_market, market = _plain(own), _plain(index)
     wanted = (market >= 0) & (market != own_market[parents])
-    parents, market = parents[wanted], market[wanted]
-    first = _first_of_each(parents * np.int64(len(markets) + 1) + market)
-    parents, market = parents[first], market[first]
+    parents, market = _each_once(parents[wanted], market[wanted])
     documents = np.concatenate([np.arange(len(own), dtype=np.int64), parents])
-    rows = np.argsort(documents, kind="stable")  # an own market stands before the additional ones: it was put first
-    chosen = np.concatenate([own_market, market])[rows]
-    return pa.array(documents[rows]), pa.array(chosen, mask=chosen < 0), unknown
+    rows = np.argsort(documents, kind="stable")  # an own market was put before the additional ones
+    return documents[rows], np.concatenate([own_market, market])[rows], unknown
+
+
+def promoter_rows(opt_ins: Sequence[Chunk], promoters: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Give, per row, the document and the promoter (by its place in `promoters`, keys) that the fan opted in to."""
+    keys, parents = flat_keys(opt_ins)
+    promoter = _plain(index_by_key(keys, promoters))
+    return _each_once(parents[promoter >= 0], promoter[promoter >= 0])
 
 
 def _plain(index: pa.Array) -> npt.NDArray[np.int64]:
     return np.asarray(index.fill_null(-1), dtype=np.int64)
 
 
-def _first_of_each(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Give the places at which a value occurs for the first time, in their order."""
-    _, first = np.unique(values, return_index=True)
-    return np.sort(first)
+def _each_once(
+    parents: npt.NDArray[np.int64], values: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Drop repetitions of a pair; what remains keeps its order."""
+    if not len(parents):
+        return parents, values
+    _, first = np.unique(np.stack([parents, values]), axis=1, return_index=True)
+    first.sort()
+    return parents[first], values[first]
 
 
-def _flatten(chunks: Sequence[Chunk]) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    """Give all elements of the lists as text, and for each the document that it came from."""
+def flat_keys(chunks: Sequence[Chunk]) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """Give all elements of the lists as keys (null: no id), and for each the document that it came from."""
     texts: list[pa.Array] = [pa.array([], pa.string())]
     parents: list[npt.NDArray[np.int64]] = [np.array([], dtype=np.int64)]
     start = 0
     for chunk in chunks:
         if isinstance(chunk, list):
-            lists = pa.array([_elements(value) for value in chunk], pa.list_(pa.string()))
+            lists = pa.array([[text_of(item) for item in elements(value)] for value in chunk], pa.list_(pa.string()))
         else:
             lists = chunk
         texts.append(lists.flatten())
         parents.append(np.asarray(lists.value_parent_indices(), dtype=np.int64) + start)
         start += len(lists)
-    return pa.concat_arrays(texts), np.concatenate(parents)
+    return id_keys(_clean(pa.concat_arrays(texts))), np.concatenate(parents)
 
 
-def _elements(value: object) -> list[str]:
-    """Give the elements of a list that may be no list: one value stands for itself, as it does in MongoDB's queries."""
+def elements(value: Any) -> list[Any]:
+    """Give the elements of a list that may be no list: a value stands for itself, as it does in MongoDB's queries."""
     if value is None:
         return []
-    elements = value if isinstance(value, list) else [value]
-    return [text for element in elements if (text := text_of(element))]
+    return value if isinstance(value, list) else [value]
+
+
+def _clean(text: pa.Array) -> pa.Array:
+    return pc.replace_substring(text, "\0", "") if contains_byte(text, b"\0") else text

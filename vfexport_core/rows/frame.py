@@ -1,15 +1,15 @@
-"""One batch of rows: the scanned documents, their look-ups and their markets, addressed by field."""
+"""One batch of rows: the scanned documents and what belongs to them, addressed by field."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from vfexport_core.catalog.spec import Field, Root
+from vfexport_core.catalog.expressions import Field, Root
 from vfexport_core.rows.cells import Cells, cells_of_chunks, missing
 
 if TYPE_CHECKING:
@@ -17,56 +17,69 @@ if TYPE_CHECKING:
     from vfexport_core.sources.batch import Batch
 
 
-@dataclass(slots=True)
-class Frame:
-    """Rows to be rendered.
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Documents that were looked up: `index` points from scanned document to its one in `batch`, null for none."""
 
-    `documents` are the scanned ones; `users` those found for them, with `user_index` pointing from document to user;
-    `market_index` points from row to market. `row_documents`, when set, points from row to document: then a document
-    has several rows (one per market). A null index points nowhere: the cells are empty.
+    batch: Batch
+    index: pa.Array
+
+
+class Frame:
+    """Rows to be rendered, made from scanned documents.
+
+    At first every document is one row; `choose_rows` leaves documents out or gives them several rows.
+    `market_index` points from row to market (null: none); `held` are cells that belong to rows rather than documents.
     """
 
-    documents: Batch
-    users: Batch
-    user_index: pa.Array
-    markets: Markets
-    market_index: pa.Array
-    row_documents: pa.Array | None = None
-    _cache: dict[Field, Cells] = field(default_factory=dict)
+    def __init__(self, root: Root, documents: Batch, related: dict[Root, Related], markets: Markets) -> None:
+        self.root = root
+        self.documents = documents
+        self.related = related
+        self.markets = markets
+        self.row_documents: npt.NDArray[np.int64] | None = None
+        self.market_index: pa.Array = pa.nulls(documents.size, pa.int64())
+        self.held: dict[Field, Cells] = {}
+        self._cache: dict[Field, Cells] = {}
 
     @property
     def rows(self) -> int:
         return self.documents.size if self.row_documents is None else len(self.row_documents)
 
-    def cells(self, item: Field) -> Cells:
-        """Give a field of the scanned document or of its user, one cell per row."""
-        cells = self._cache.get(item)
+    def choose_rows(self, rows: npt.NDArray[np.int64]) -> None:
+        """Make new rows from the present ones: the n-th is what row ``rows[n]`` was."""
+        self.row_documents = rows if self.row_documents is None else self.row_documents[rows]
+        indices = pa.array(rows)
+        self.market_index = self.market_index.take(indices)
+        self.held = {field: cells.take(indices) for field, cells in self.held.items()}
+        self._cache.clear()
+
+    def count_documents(self, rows: npt.NDArray[np.bool_]) -> int:
+        """Count the documents that have at least one of these rows."""
+        if self.row_documents is None:
+            return int(np.count_nonzero(rows))
+        return len(np.unique(self.row_documents[rows]))
+
+    def cells(self, field: Field) -> Cells:
+        """Give a field's cells, one per row; empty ones where the document it belongs to is not there."""
+        if field in self.held:
+            return self.held[field]
+        if field.root is Root.MARKET:
+            return self.markets.cells(field).take(self.market_index)
+        cells = self._cache.get(field)
         if cells is None:
-            cells = self._document_cells(item)
-            if self.row_documents is not None:
-                cells = cells.take(self.row_documents)
-            self._cache[item] = cells
+            cells = self._cache[field] = self.by_row(self.document_cells(field))
         return cells
 
-    def _document_cells(self, item: Field) -> Cells:
-        if item.root is Root.USER:
-            if not self.users.size:
-                return missing(self.documents.size)
-            return cells_of_chunks(self.users.columns[item]).take(self.user_index)
-        return cells_of_chunks(self.documents.columns[item])
+    def by_row(self, cells: Cells) -> Cells:
+        """Turn a column with one cell per document into one with one per row."""
+        return cells if self.row_documents is None else cells.take(pa.array(self.row_documents))
 
-
-def key_texts(cells: Cells) -> pa.Array:
-    """Give ids as they are compared: as text, ObjectIds by their hex, in lower case."""
-    return pc.utf8_lower(cells.text)
-
-
-def index_by_key(keys: pa.Array, found: Cells) -> pa.Array:
-    """Point from each key to the found document that has it; null where there is none."""
-    return pc.index_in(keys, value_set=key_texts(found))
-
-
-def count_unmatched(keys: pa.Array, index: pa.Array) -> int:
-    """Count the keys that are there (neither missing nor empty) but point nowhere."""
-    given = pc.fill_null(pc.not_equal(keys, ""), fill_value=False)
-    return int(np.count_nonzero(np.asarray(pc.and_(given, pc.is_null(index)))))
+    def document_cells(self, field: Field) -> Cells:
+        """Give a field's cells, one per scanned document."""
+        if field.root is self.root:
+            return cells_of_chunks(self.documents.columns[field])
+        related = self.related.get(field.root)
+        if related is None or not related.batch.size:
+            return missing(self.documents.size)
+        return cells_of_chunks(related.batch.columns[field]).take(related.index)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from bson import DatetimeMS
 
-from vfexport_core.catalog.spec import Field, Joined, ShowLabel
-from vfexport_core.rows.cells import Cells, cells_of_values
+from vfexport_core.catalog.expressions import Field, Joined, ShowLabel
+from vfexport_core.rows.cells import Cells, cells_of_rendered, cells_of_values
+from vfexport_core.rows.keys import id_key, index_by_key
 from vfexport_core.rows.values import (
     GUARDED,
     MAX_DATE_MILLIS,
@@ -25,6 +24,8 @@ from vfexport_core.rows.values import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from vfexport_core.catalog.expressions import Expression
+
 _MONTH_AND_DAY = slice(5, 10)
 
 
@@ -33,24 +34,31 @@ class Markets:
 
     def __init__(self, documents: Sequence[Mapping[str, Any]]) -> None:
         self._documents = documents
-        self._keys = pa.array([text_of(document["_id"]).lower() for document in documents], pa.string())
+        self._keys = pa.array([id_key(document["_id"]) for document in documents], pa.string())
+        self._rendered: dict[Expression, Cells] = {}
 
     def __len__(self) -> int:
         return len(self._documents)
 
     def index_of(self, keys: pa.Array) -> pa.Array:
-        """Find markets by the text of their ids; null where there is no such market."""
-        return pc.index_in(pc.utf8_lower(keys), value_set=self._keys)
+        """Find markets by their keys; null where there is no such market."""
+        return index_by_key(keys, self._keys)
 
     def cells(self, expression: Field | Joined | ShowLabel) -> Cells:
-        """Render an expression over the market (M) once per market."""
+        """Render an expression over the market (M), one cell per market; done once."""
+        cells = self._rendered.get(expression)
+        if cells is None:
+            cells = self._rendered[expression] = self._render(expression)
+        return cells
+
+    def _render(self, expression: Field | Joined | ShowLabel) -> Cells:
         match expression:
             case Joined():
-                return _cells(
+                return cells_of_rendered(
                     [_joined(value_at(d, expression.field.path), expression.separator) for d in self._documents]
                 )
             case ShowLabel():
-                return _cells([show_label(document) for document in self._documents])
+                return cells_of_rendered([show_label(document) for document in self._documents])
             case Field():
                 return cells_of_values([value_at(document, expression.path) for document in self._documents])
 
@@ -90,8 +98,3 @@ def _joined(value: Any, separator: str) -> tuple[str | None, int]:
     for _, element_flags in rendered:
         flags |= element_flags & REPAIRED
     return separator.join(text or "" for text, _ in rendered), flags
-
-
-def _cells(rendered: list[tuple[str | None, int]]) -> Cells:
-    text = pa.array([text for text, _ in rendered], pa.string())
-    return Cells(text, np.array([flags for _, flags in rendered], dtype=np.uint8))

@@ -7,28 +7,23 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from vfexport_core.catalog.spec import (
-    Column,
-    FalseIfMissing,
-    Field,
-    FirstOf,
-    Joined,
-    PreferenceColumns,
-    Root,
-    ShowLabel,
-)
-from vfexport_core.rows.cells import Cells, cells_of_values
+from vfexport_core.catalog.expressions import ArtistName, Column, FalseIfMissing, Field, PreferenceColumns, Root
+from vfexport_core.rows.cells import Cells, cells_of_rendered, cells_of_values
+from vfexport_core.rows.evaluate import evaluate, is_of_market
 from vfexport_core.rows.guard import guarded
 from vfexport_core.rows.markets import value_at
+from vfexport_core.rows.reminders import artist_name
 from vfexport_core.rows.values import REPAIRED, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from vfexport_core.catalog.spec import ExportSpec, Expression
+    from vfexport_core.catalog.expressions import Expression
+    from vfexport_core.catalog.spec import ExportSpec
     from vfexport_core.rows.frame import Frame
     from vfexport_core.rows.markets import Markets
+    from vfexport_core.rows.reminders import ReminderRules
 
 # A column of text: one string per row (null: empty), a dictionary over the markets, or one string for all rows.
 TextColumn: TypeAlias = "pa.StringArray | pa.DictionaryArray | pa.StringScalar"
@@ -58,43 +53,30 @@ def _preference_columns(campaign: Mapping[str, Any]) -> list[Column]:
     return columns
 
 
-def fields_of(columns: Iterable[Column], root: Root) -> tuple[Field, ...]:
-    """List the fields of one root that the columns need, each once."""
-    found: dict[Field, None] = {}
-    for column in columns:
-        for field in _fields(column.expression):
-            if field.root is root:
-                found[field] = None
-    return tuple(found)
-
-
-def _fields(expression: Expression) -> tuple[Field, ...]:
-    match expression:
-        case Field():
-            return (expression,)
-        case FirstOf():
-            return expression.options
-        case Joined() | FalseIfMissing():
-            return (expression.field,)
-        case ShowLabel():
-            return ()
-
-
 class Renderer:
     """Renders the columns of one export; what does not change from row to row is rendered once."""
 
     def __init__(
-        self, columns: Sequence[Column], *, campaign: Mapping[str, Any], markets: Markets, formula_guard: bool
+        self,
+        columns: Sequence[Column],
+        *,
+        campaign: Mapping[str, Any],
+        markets: Markets,
+        rules: ReminderRules,
+        formula_guard: bool,
     ) -> None:
         self.columns = tuple(columns)
         self.repaired_cells = 0
         """Cells written so far that held bytes which are not UTF-8."""
         self._guard = formula_guard
+        self._rules = rules
         self._of_market: dict[Expression, Cells] = {}
         self._of_campaign: dict[Expression, Cells] = {}
         for expression in (column.expression for column in self.columns):
-            if isinstance(expression, (Joined, ShowLabel)) or _is_of(expression, Root.MARKET):
-                self._of_market[expression] = self._guarded(markets.cells(expression))  # pyright: ignore[reportArgumentType] narrowed by _is_of
+            if is_of_market(expression):
+                self._of_market[expression] = self._guarded(markets.cells(expression))
+            elif isinstance(expression, ArtistName):
+                self._of_campaign[expression] = self._guarded(cells_of_rendered([artist_name(campaign)]))
             elif isinstance(expression, Field) and expression.root is Root.CAMPAIGN:
                 self._of_campaign[expression] = self._guarded(cells_of_values([value_at(campaign, expression.path)]))
 
@@ -109,7 +91,7 @@ class Renderer:
             return cells.text[0]
         if expression in self._of_market:
             return self._market_column(self._of_market[expression], frame)
-        cells = self._guarded(_evaluate(expression, frame))
+        cells = self._guarded(evaluate(expression, frame, self._rules))
         self.repaired_cells += cells.repaired()
         return cells.text
 
@@ -121,22 +103,3 @@ class Renderer:
 
     def _guarded(self, cells: Cells) -> Cells:
         return guarded(cells) if self._guard else cells
-
-
-def _is_of(expression: Expression, root: Root) -> bool:
-    return isinstance(expression, Field) and expression.root is root
-
-
-def _evaluate(expression: Expression, frame: Frame) -> Cells:
-    match expression:
-        case Field():
-            return frame.cells(expression)
-        case FirstOf():
-            cells = frame.cells(expression.options[0])
-            for option in expression.options[1:]:
-                cells = cells.or_else(frame.cells(option))
-            return cells
-        case FalseIfMissing():
-            return frame.cells(expression.field).filled("false")
-        case Joined() | ShowLabel():
-            raise AssertionError("market expressions are rendered once per market")

@@ -54,6 +54,11 @@ def text_of(value: Any) -> str:
     return render(value)[0] or ""
 
 
+def is_blank(value: Any) -> bool:
+    """Tell whether ``a | b`` passes over this value: missing, null or an empty string."""
+    return value is None or value == ""
+
+
 def _string(value: str) -> tuple[str, int]:
     flags = GUARDED | PRESENT if value else GUARDED
     if not value.isascii():

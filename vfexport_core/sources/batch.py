@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from vfexport_core.catalog.spec import Field
+    from vfexport_core.catalog.expressions import Field
 
 # A run of values of one field: an Arrow array where every value had the expected BSON type, else the values
 # themselves as bson decodes them with SOUND_CODEC, to be rendered one by one.

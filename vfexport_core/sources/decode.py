@@ -21,7 +21,7 @@ from pymongoarrow.errors import InvalidBSON
 from pymongoarrow.schema import Schema
 from pymongoarrow.types import ObjectIdType
 
-from vfexport_core.catalog.spec import Field, Kind
+from vfexport_core.catalog.expressions import Field, Kind
 from vfexport_core.sources.batch import Batch, Chunk
 from vfexport_core.sources.client import SOUND_CODEC
 from vfexport_core.sources.probes import holds_boolean, holds_nan, holds_non_list
@@ -69,6 +69,7 @@ class Decoder:
         self.fields = tuple(fields)
         self.names = {field: f"c{index}" for index, field in enumerate(self.fields)}
         self._kinds = {field: field.kind for field in self.fields}
+        self._strict_names = [self.names[field] for field in self.fields if field.kind is not Kind.ANY]
         self._schema = self._make_schema()
 
     def decode(self, raw: bytes) -> Batch:
@@ -81,7 +82,8 @@ class Decoder:
         return batch
 
     def _make_schema(self) -> Schema:
-        return Schema({self.names[field]: _ARROW_TYPES[kind] for field, kind in self._kinds.items()})
+        strict = {field: kind for field, kind in self._kinds.items() if kind is not Kind.ANY}
+        return Schema({self.names[field]: _ARROW_TYPES[kind] for field, kind in strict.items()})
 
     def _fast(self, raw: bytes) -> Batch:
         self._probe(raw)
@@ -91,15 +93,25 @@ class Decoder:
         except (TypeError, ValueError, OverflowError, InvalidBSON) as error:
             raise _Unexpected from error
         table = context.finish()
-        columns: dict[Field, list[Chunk]] = {}
+        columns = self._values_of_any(raw)
         for field, kind in self._kinds.items():
+            if kind is Kind.ANY:
+                continue
             array = table.column(self.names[field]).combine_chunks()
             _check(array, kind)
             columns[field] = [array]
         return Batch(table.num_rows, columns)
 
+    def _values_of_any(self, raw: bytes) -> dict[Field, list[Chunk]]:
+        """Decode the fields of kind ANY value by value; no other field pays for them."""
+        names = {field: self.names[field] for field, kind in self._kinds.items() if kind is Kind.ANY}
+        if not names:
+            return {}
+        documents = bson.decode_all(raw, SOUND_CODEC)
+        return {field: [[document.get(name) for document in documents]] for field, name in names.items()}
+
     def _probe(self, raw: bytes) -> None:
-        if holds_nan(raw, self.names.values()):
+        if holds_nan(raw, self._strict_names):
             raise _Unexpected
         for field, kind in self._kinds.items():
             if kind is Kind.NUMBER and holds_boolean(raw, self.names[field]):
@@ -131,7 +143,7 @@ class Decoder:
     def _learn(self, tally: dict[Field, Counter[Kind | None]]) -> None:
         """Expect what was seen: sound in any case, since the strict schema finds whatever differs from it."""
         for field, counts in tally.items():
-            if field.kind is Kind.TEXT_LIST or not counts:
+            if field.kind in (Kind.TEXT_LIST, Kind.ANY) or not counts:
                 continue
             kind, count = counts.most_common(1)[0]
             if kind is not None and count > _LEARN_WHEN_SHARE * counts.total():

@@ -8,73 +8,136 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
-from vfexport_core.catalog.spec import Field, Kind, Root
+from vfexport_core.catalog.expressions import Field, Kind, Root
 from vfexport_core.sources.batch import Batch
 from vfexport_core.sources.client import raw_batches
 from vfexport_core.sources.decode import Decoder
 from vfexport_core.sources.projection import flat_projection
+from vfexport_core.sources.ranges import COLLECTIONS
 from vfexport_core.sources.retry import Patience, persistently
+from vfexport_core.sources.scan import and_where
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
-    from pymongo.collection import Collection
+    from pymongo.database import Database
 
     from vfexport_core.sources.client import Document
+    from vfexport_core.sources.ranges import Range
 
 _OBJECT_ID_HEX = re.compile(r"[0-9a-f]{24}")
 _PARALLEL_QUERIES = 2
+# More documents with an odd key than this are not dirt but a habit: then both forms of each id are asked for.
+_FEW_ODD_KEYS = 10_000
+
+KEYS = {
+    Root.USER: Field(Root.USER, ("_id",), Kind.OBJECT_ID),
+    Root.ENTRY: Field(Root.ENTRY, ("_id", "user_id")),
+    Root.SCORING: Field(Root.SCORING, ("userId",)),
+}
 
 
-class UserLookup:
-    """Finds users by their ids, at most `lookup_batch` a query, a few queries at a time.
+@dataclass(frozen=True, slots=True)
+class LookupTarget:
+    """Where to look: a collection, the campaign's part of it (None for users) and a condition (an expression)."""
+
+    root: Root
+    selection: Range | None
+    where: Any = None
+
+
+class BatchedLookup:
+    """Finds documents by the text of their key, at most `lookup_batch` a query, a few queries at a time.
 
     `submit` and `gather` are called from one thread. Setting `stop` ends the waiting for retries.
     """
 
-    KEY = Field(Root.USER, ("_id",), Kind.OBJECT_ID)
-
     def __init__(
-        self, collection: Collection[Document], fields: Sequence[Field], *, lookup_batch: int, stop: threading.Event
+        self,
+        database: Database[Document],
+        target: LookupTarget,
+        fields: Sequence[Field],
+        *,
+        lookup_batch: int,
+        stop: threading.Event,
     ) -> None:
-        self._collection = collection
-        self._decoder = Decoder((self.KEY, *fields))
+        self.key = KEYS[target.root]
+        self._collection = database[COLLECTIONS[target.root]]
+        self._target = target
+        self._decoder = Decoder(tuple(dict.fromkeys((self.key, *fields))))
         self._project = flat_projection(self._decoder.names)
         self._lookup_batch = lookup_batch
         self._stop = stop
         self._pool = ThreadPoolExecutor(_PARALLEL_QUERIES, thread_name_prefix="lookup")
+        self._odd: Batch | None = None
+        self._also_object_ids = False
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, keys: Iterable[str | None]) -> list[Future[list[bytes]]]:
-        """Begin to read the users of these ids (lower-case hex); what is no ObjectId has no user."""
-        ids = [ObjectId(key) for key in dict.fromkeys(keys) if key and _OBJECT_ID_HEX.fullmatch(key)]
+        """Begin to read the documents with these keys (ids in lower case)."""
+        self._read_odd_ones()
+        wanted = list(self._forms(dict.fromkeys(key for key in keys if key)))
         step = self._lookup_batch
-        return [self._pool.submit(self._read, ids[start : start + step]) for start in range(0, len(ids), step)]
+        return [self._pool.submit(self._having, wanted[start : start + step]) for start in range(0, len(wanted), step)]
 
     def gather(self, futures: Iterable[Future[list[bytes]]]) -> Batch:
-        """Wait for what `submit` began: the users found, in no particular order, with `KEY` and the fields.
+        """Wait for what `submit` began: the documents found, with their key and the fields.
 
-        Raises SourceUnavailable when the users cannot be read.
+        Of several with the same key the first by ``_id`` comes first. Raises SourceUnavailable.
         """
-        found = Batch.empty(self._decoder.fields)
-        for future in futures:
-            for raw in future.result():
-                found.extend(self._decoder.decode(raw))
+        found = self._decode([raw for future in futures for raw in future.result()])
+        if self._odd is not None:
+            found.extend(self._odd)
         return found
 
-    def _read(self, ids: list[ObjectId]) -> list[bytes]:
-        pipeline = [{"$match": {"_id": {"$in": ids}}}, {"$project": self._project}]
+    def _forms(self, keys: Iterable[str]) -> Iterable[Any]:
+        """Give the values that a key of this text may have in the database."""
+        for key in keys:
+            is_object_id = _OBJECT_ID_HEX.fullmatch(key) is not None
+            if self._target.root is not Root.USER:
+                yield key
+            if is_object_id and (self._target.root is Root.USER or self._also_object_ids):
+                yield ObjectId(key)
+
+    def _having(self, keys: list[Any]) -> list[bytes]:
+        selection = self._target.selection
+        match = {"_id": {"$in": keys}} if selection is None else selection.having(keys)
+        return self._read([{"$match": and_where(match, self._target.where)}, *self._in_order()], len(keys) + 1)
+
+    def _in_order(self) -> list[Document]:
+        """Sort where a key may occur twice, so that the same document is taken in every run."""
+        return [{"$sort": {"_id": 1}}] if self._target.root is Root.SCORING else []
+
+    def _read_odd_ones(self) -> None:
+        """Read, once, the documents whose key is no string: they are few, and ``$in`` of strings would miss them."""
+        if self._odd is not None or self._target.selection is None:
+            return
+        match = and_where(self._target.selection.with_odd_keys(), self._target.where)
+        pipeline = [{"$match": match}, {"$limit": _FEW_ODD_KEYS}]
+        self._odd = self._decode(self._read(pipeline, _FEW_ODD_KEYS))
+        if self._odd.size == _FEW_ODD_KEYS:
+            self._also_object_ids = True
+
+    def _decode(self, batches: Iterable[bytes]) -> Batch:
+        found = Batch.empty(self._decoder.fields)
+        for raw in batches:
+            found.extend(self._decoder.decode(raw))
+        return found
+
+    def _read(self, stages: list[Document], batch_documents: int) -> list[bytes]:
+        pipeline = [*stages, {"$project": self._project}]
 
         def read() -> list[bytes]:
-            with raw_batches(self._collection, pipeline, len(ids) + 1) as batches:
+            with raw_batches(self._collection, pipeline, batch_documents) as batches:
                 return list(batches)
 
         return persistently(read, Patience(self._collection.name, self._stop))

@@ -6,14 +6,11 @@ A connection that drops, a cursor that the server forgot or a primary that steps
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bson import MaxKey
 from pymongo.errors import PyMongoError
 
-from vfexport_core.errors import SourceMissing
-from vfexport_core.sources.client import Document, raw_batches, reading
+from vfexport_core.sources.client import Document, raw_batches
 from vfexport_core.sources.decode import last_document
 from vfexport_core.sources.projection import flat_projection
 from vfexport_core.sources.retry import Patience
@@ -23,81 +20,38 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pymongo.collection import Collection
-    from pymongo.database import Database
 
-    from vfexport_core.catalog.spec import Field
+    from vfexport_core.catalog.expressions import Field
+    from vfexport_core.sources.ranges import Range
 
 BATCH_DOCUMENTS = 4_000
 # The name under which every flat document carries its place in the order of the scan.
-RESUME_NAME = "r"
-
-_ENTRIES_COMPOUND_KEY = {"_id.campaign_id": 1, "_id.user_id": 1}
-
-
-@dataclass(frozen=True, slots=True)
-class EntryRange:
-    """One campaign's entries; ``_id`` is {campaign_id, user_id}, so that the campaign is one range of the index.
-
-    `dotted` uses the compound index on the two paths where a deployment has it instead of the default one.
-    """
-
-    campaign_id: str
-    dotted: bool
-
-    @property
-    def resume_expression(self) -> str:
-        return "$_id"
-
-    @property
-    def sort(self) -> dict[str, int]:
-        return dict(_ENTRIES_COMPOUND_KEY) if self.dotted else {"_id": 1}
-
-    def match(self, last: Document | None) -> Document:
-        """Select the campaign's entries, or those after the ``_id`` `last`."""
-        if self.dotted:
-            # Without $expr, $gt would only find user ids of the same BSON type as the last one.
-            rest = {} if last is None else {"$expr": {"$gt": ["$_id.user_id", {"$literal": last.get("user_id")}]}}
-            return {"_id.campaign_id": self.campaign_id, **rest}
-        upper = {"campaign_id": self.campaign_id, "user_id": MaxKey()}
-        lower = {"$gte": {"campaign_id": self.campaign_id}} if last is None else {"$gt": last}
-        return {"_id": {**lower, "$lte": upper}}
-
-
-def entry_range(database: Database[Document], campaign_id: str) -> EntryRange:
-    """Look once at the indexes of ``entries`` and choose the range that they serve.
-
-    Raises SourceMissing when the collection does not exist, SourceUnavailable when MongoDB fails.
-    """
-    require_collection(database, "entries")
-    with reading("entries"):
-        keys = [dict(index["key"]) for index in database["entries"].list_indexes()]
-    return EntryRange(campaign_id, dotted=_ENTRIES_COMPOUND_KEY in keys)
-
-
-def require_collection(database: Database[Document], name: str) -> None:
-    """Raise SourceMissing when the collection that rows come from does not exist: that is no empty file."""
-    with reading(name):
-        names = database.list_collection_names(filter={"name": name})
-    if not names:
-        raise SourceMissing(f"collection {name} does not exist in database {database.name}", payload=name)
+_RESUME_NAME = "r"
 
 
 def scan(
     collection: Collection[Document],
-    selection: EntryRange,
+    selection: Range,
     names: Mapping[Field, str],
     stop: threading.Event,
+    *,
+    where: Any = None,
     batch_documents: int = BATCH_DOCUMENTS,
 ) -> Iterator[bytes]:
     """Yield raw batches of at most `batch_documents` flat documents, in the order of ``_id``.
 
-    Raises SourceUnavailable when the collection cannot be read on. Setting `stop` ends the waiting for retries.
+    `where` is an aggregation expression. Raises SourceUnavailable when the collection cannot be read on. Setting `stop`
+    ends the waiting for retries.
     """
     patience = Patience(collection.name, stop)
-    project = flat_projection(names, **{RESUME_NAME: selection.resume_expression})
+    project = flat_projection(names, **{_RESUME_NAME: "$_id"})
     last: Any = None
     while True:
-        pipeline = [{"$match": selection.match(last)}, {"$sort": selection.sort}, {"$project": project}]
+        pipeline = [
+            {"$match": and_where(selection.match(last), where)},
+            {"$sort": selection.sort},
+            {"$project": project},
+        ]
         raw = b""
         try:
             with raw_batches(collection, pipeline, batch_documents) as batches:
@@ -107,5 +61,13 @@ def scan(
                 return
         except PyMongoError as error:
             if raw:
-                last = last_document(raw)[RESUME_NAME]
+                last = last_document(raw)[_RESUME_NAME]
             patience.failed(error)
+
+
+def and_where(match: Document, where: Any) -> Document:
+    """Add an aggregation expression to a query, which may have one already."""
+    if where is None:
+        return match
+    expressions = [where, match["$expr"]] if "$expr" in match else [where]
+    return {**match, "$expr": {"$and": expressions}}

@@ -1,0 +1,109 @@
+"""What stands in the cells of a row: fields of its documents, and expressions over them.
+
+The letters of 03-export-types name the documents of a row: see `Root`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class Root(StrEnum):
+    """The documents that a row is made from."""
+
+    ENTRY = "E"
+    USER = "U"
+    MARKET = "M"
+    CAMPAIGN = "C"
+    SCORING = "S"
+    CODE = "K"
+    HELD_CODE = "H"
+    """The code that a scoring record holds for the row's market: {id, marketId}."""
+
+
+class Kind(StrEnum):
+    """The BSON type that a field usually has: a hint for fast decoding, never a condition (02: data is dirty)."""
+
+    TEXT = "text"
+    DATE = "date"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    TEXT_LIST = "text list"
+    OBJECT_ID = "object id"
+    ANY = "any"
+    """Documents and lists of documents: always decoded value by value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One value of one document, by its path in the collection."""
+
+    root: Root
+    path: tuple[str, ...]
+    kind: Kind = Kind.TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class FirstOf:
+    """``a | b``: the first that is neither missing, null nor an empty string."""
+
+    options: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The elements of an array, joined with `separator` instead of the cell rules' ``;``."""
+
+    field: Field
+    separator: str
+
+
+@dataclass(frozen=True, slots=True)
+class FalseIfMissing:
+    """A preference: ``false`` when the field is missing or null."""
+
+    field: Field
+
+
+@dataclass(frozen=True, slots=True)
+class ShowLabel:
+    """The show as fans choose it: ``7/04 - Austin, TX``, from the row's market."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarketNames:
+    """The names of the fan's own and additional markets, as an array."""
+
+    own: Field
+    additional: Field
+
+
+@dataclass(frozen=True, slots=True)
+class ArtistName:
+    """The artist as a reminder names it: with the fan club where the campaign is one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A cell computed from the text of others by a rule of rows.reminders, named in `rule`."""
+
+    rule: str
+    inputs: tuple[Expression, ...]
+
+
+Expression: TypeAlias = "Field | FirstOf | Joined | FalseIfMissing | ShowLabel | MarketNames | ArtistName | Derived"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its header and what stands in its cells."""
+
+    header: str
+    expression: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceColumns:
+    """Stands for one column per preference of the campaign, in their order: ``#{type}.{id}``."""

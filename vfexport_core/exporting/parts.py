@@ -1,0 +1,92 @@
+"""autoReminderEmail: several objects that appear together or, as far as S3 allows, not at all.
+
+Every part is brought to S3 before the first is made visible; when making one visible fails, those already visible are
+deleted again.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from vfexport_core.delivery.cleanup import remove
+from vfexport_core.delivery.keys import CONTENT_TYPES, content_disposition, key_text, staging_key
+from vfexport_core.delivery.writer import ObjectWriter
+from vfexport_core.exporting.writing import csv_header, spool_by_region
+from vfexport_core.files.spool import Spool
+from vfexport_core.queue.models import Delivered
+from vfexport_core.settings import DEFAULT_SFMC_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vfexport_core.delivery.target import BucketTarget
+    from vfexport_core.exporting.run import ExportHooks
+    from vfexport_core.exporting.stream import Lines, RowStream
+    from vfexport_core.exporting.writing import PartName
+    from vfexport_core.queue.models import Export
+
+
+def deliver_parts(stream: RowStream, export: Export, target: BucketTarget, hooks: ExportHooks) -> Delivered:
+    """Write one object per region, locale and part; see the module. Raises as `run_export` does."""
+
+    def progress(lines: Lines) -> None:
+        hooks.on_progress(lines.read, lines.rows, 0)
+
+    with Spool[object](limit_bytes=stream.settings.spool_max_bytes) as spool, ExitStack() as opened:
+        parts = spool_by_region(stream, spool, progress)
+        keys = {part: part_key(part, stream.artist, export, stream.settings.sfmc_prefixes) for part in sorted(parts)}
+        hooks.note_keys(target.name, tuple(keys.values()))
+        writers: list[ObjectWriter] = []
+        header, written = csv_header(stream), 0
+        for number, (part, key) in enumerate(keys.items(), start=1):
+            writer = opened.enter_context(_writer(target, key, stream, export, number))
+            writer.write(header)
+            for data in spool.read(part):
+                writer.write(data)
+            writer.prepare()
+            writers.append(writer)
+            written += writer.bytes_written
+            hooks.on_progress(stream.read, stream.rows, written)
+        _publish(writers, [parts[part] for part in keys], target, hooks)
+    return Delivered(
+        bucket=target.name,
+        keys=tuple(keys.values()),
+        rows=stream.rows,
+        bytes=written,
+        sha256=tuple(writer.sha256 for writer in writers),
+        meta=stream.meta(),
+    )
+
+
+def part_key(part: PartName, artist: str, export: Export, prefixes: Mapping[str, str]) -> str:
+    """Give the key under which SFMC looks for a part; attempts after the first add theirs, so that none is shared."""
+    prefix = prefixes.get(part.region, DEFAULT_SFMC_PREFIX).replace("{Region}", part.region)
+    moment = export.date.created.astimezone(UTC).strftime("%Y%m%d%H%M")
+    attempt = f"-{export.attempt}" if export.attempt > 1 else ""
+    name = f"{key_text(artist)}_{part.locale}_{export.campaign_id}_{moment}{attempt}_{part.number:03}.csv"
+    return f"{prefix}_{name}"
+
+
+def _writer(target: BucketTarget, key: str, stream: RowStream, export: Export, number: int) -> ObjectWriter:
+    return ObjectWriter(
+        target,
+        key,
+        staging_key=staging_key(export.id, export.attempt, number),
+        acl=stream.spec.acl,
+        content_type=CONTENT_TYPES["csv"],
+        content_disposition=content_disposition(key.rpartition("/")[2]),
+        metadata={"export-id": export.id, "export-type": stream.spec.type},
+    )
+
+
+def _publish(writers: list[ObjectWriter], rows: list[int], target: BucketTarget, hooks: ExportHooks) -> None:
+    published: list[str] = []
+    try:
+        for writer, count in zip(writers, rows, strict=True):
+            writer.publish({"row-count": str(count)}, hooks.confirm)
+            published.append(writer.key)
+    except BaseException:
+        remove(target, published)
+        raise

@@ -1,0 +1,49 @@
+"""Ids as they are compared: as text, ObjectIds by their hex; 24 hex digits are the same id in either case."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vfexport_core.rows.values import text_of
+
+if TYPE_CHECKING:
+    from vfexport_core.rows.cells import Cells
+
+_HEX = re.compile(r"[0-9A-Fa-f]{24}")
+_HEX_PATTERN = r"\A[0-9A-Fa-f]{24}\z"
+
+
+def id_key(value: Any) -> str:
+    """Give the key of one BSON value."""
+    text = text_of(value)
+    return text.lower() if _HEX.fullmatch(text) else text
+
+
+def key_texts(cells: Cells) -> pa.Array:
+    """Give the keys of a column of ids; null where there is none."""
+    return id_keys(cells.text)
+
+
+def id_keys(text: pa.Array) -> pa.Array:
+    """Give the keys of ids that are texts already; null where the text is missing or empty."""
+    text = pc.if_else(pc.equal(text, ""), None, text)
+    lower = pc.ascii_lower(text)
+    changed = pc.not_equal(lower, text)
+    if not pc.any(changed).as_py():
+        return text
+    return pc.if_else(pc.match_substring_regex(text, _HEX_PATTERN), lower, text)
+
+
+def index_by_key(keys: pa.Array, found: pa.Array) -> pa.Array:
+    """Point from each key to the first place at which `found` has it; null where it has not."""
+    return pc.index_in(keys, value_set=found, skip_nulls=True)
+
+
+def unmatched(keys: pa.Array, index: pa.Array) -> Any:
+    """Tell, per key, whether it is given but points nowhere (a numpy array of booleans)."""
+    return np.asarray(pc.and_(pc.is_valid(keys), pc.is_null(index)))

@@ -1,0 +1,139 @@
+"""From documents to rows: who has none, who has several, and what is counted on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vfexport_core.catalog.contact import ADDITIONAL_MARKETS, EMAIL, PROMOTER_OPT_INS
+from vfexport_core.catalog.expressions import Root
+from vfexport_core.catalog.reminders import CODES_HELD, COUNTRY_CODE, HELD_CODE_ID, HELD_CODE_MARKET, SFMC_LOCALE
+from vfexport_core.catalog.spec import Expansion, Shape
+from vfexport_core.rows.cells import cells_of_values
+from vfexport_core.rows.evaluate import evaluate
+from vfexport_core.rows.expand import fan_markets, promoter_rows
+from vfexport_core.rows.keys import key_texts, unmatched
+from vfexport_core.rows.reminders import held_codes, normal_email
+from vfexport_core.rows.values import PRESENT
+from vfexport_core.sources.batch import Tally
+
+if TYPE_CHECKING:
+    from vfexport_core.catalog.spec import ExportSpec
+    from vfexport_core.rows.frame import Frame
+    from vfexport_core.rows.members import MemberSet
+    from vfexport_core.rows.reminders import ReminderRules
+
+
+@dataclass(slots=True)
+class RowSelection:
+    """Chooses the rows of one export; `warnings` and `skipped` grow with every frame.
+
+    `promoters` are the keys of the campaign's promoters, `excluded` the members that get no row.
+    """
+
+    spec: ExportSpec
+    rules: ReminderRules
+    include_all_markets: bool
+    sample_rows: int
+    promoters: pa.Array
+    excluded: MemberSet | None
+    warnings: Tally = field(default_factory=Tally)
+    skipped: Tally = field(default_factory=Tally)
+    _sampled: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
+
+    def apply(self, frame: Frame) -> npt.NDArray[np.int64] | None:
+        """Give the frame its rows; for an export by promoter, the promoter of each row."""
+        self._leave_out(frame)
+        promoter = self._expand(frame)
+        if self.spec.shape is Shape.SAMPLE:
+            self._sample(frame)
+        self._count(frame)
+        return promoter
+
+    def _leave_out(self, frame: Frame) -> None:
+        for lookup in self.spec.lookups:
+            if lookup.required:
+                _keep(frame, np.asarray(frame.related[lookup.root].index.is_valid()))
+        if self.spec.required is not None:
+            cells = evaluate(self.spec.required, frame, self.rules)
+            present = np.asarray(pc.fill_null(pc.not_equal(cells.text, ""), fill_value=False))
+            flagged = np.broadcast_to(np.asarray(cells.flags) & PRESENT != 0, len(present))
+            _keep(frame, present | (flagged & np.asarray(cells.text.is_valid())))
+        if self.excluded is not None and self.spec.not_in_scheduled_wave is not None:
+            _keep(frame, ~self.excluded.holds(key_texts(frame.cells(self.spec.not_in_scheduled_wave))))
+
+    def _expand(self, frame: Frame) -> npt.NDArray[np.int64] | None:
+        promoter = None
+        if self.spec.expansion is Expansion.HELD_CODES:
+            self._hold_codes(frame)
+        elif self.spec.expansion is Expansion.PROMOTERS:
+            rows, promoter = promoter_rows(frame.documents.columns[PROMOTER_OPT_INS], self.promoters)
+            frame.choose_rows(rows)
+        if self.spec.market is not None:
+            frame.market_index = frame.markets.index_of(key_texts(frame.cells(self.spec.market)))
+        if self.spec.expansion is Expansion.MARKETS_IF_ASKED and self.include_all_markets:
+            additional = frame.documents.columns[ADDITIONAL_MARKETS]
+            rows, market, unknown = fan_markets(frame.market_index, additional, frame.markets)
+            self.warnings.add("unknownAdditionalMarket", unknown)
+            frame.choose_rows(rows)
+            frame.market_index = pa.array(market, mask=market < 0)
+        return promoter
+
+    def _hold_codes(self, frame: Frame) -> None:
+        emails = evaluate(EMAIL, frame, self.rules).text.to_pylist()
+        rows: list[int] = []
+        held: list[tuple[object, object]] = []
+        (values,) = frame.documents.columns[CODES_HELD]
+        for row, (email, value) in enumerate(zip(emails, values, strict=True)):
+            codes = held_codes(value)
+            reachable = bool(normal_email(email or ""))
+            self.skipped.add("missingCode", not codes)
+            self.skipped.add("missingEmail", not reachable)
+            if reachable:
+                rows.extend([row] * len(codes))
+                held.extend(codes)
+        frame.choose_rows(np.array(rows, dtype=np.int64))
+        frame.held = {
+            HELD_CODE_ID: cells_of_values([code for code, _ in held]),
+            HELD_CODE_MARKET: cells_of_values([market for _, market in held]),
+        }
+
+    def _sample(self, frame: Frame) -> None:
+        locales = evaluate(SFMC_LOCALE, frame, self.rules).text.to_pylist()
+        markets = key_texts(frame.cells(HELD_CODE_MARKET)).to_pylist()
+        keep = np.zeros(frame.rows, dtype=np.bool_)
+        for row, group in enumerate(zip(locales, markets, strict=True)):
+            if self._sampled[group] < self.sample_rows:
+                self._sampled[group] += 1
+                keep[row] = True
+        _keep(frame, keep)
+
+    def _count(self, frame: Frame) -> None:
+        """Count what was odd about the documents that have rows."""
+        if Root.USER in frame.related:
+            self.warnings.add("unknownUser", frame.count_documents(self._without_user(frame)))
+        if self.spec.market is not None:
+            unknown = unmatched(key_texts(frame.cells(self.spec.market)), frame.market_index)
+            self.warnings.add("unknownMarket", frame.count_documents(unknown))
+        if self.spec.expansion is Expansion.HELD_CODES:
+            nowhere = np.asarray(pc.equal(evaluate(COUNTRY_CODE, frame, self.rules).text, ""))
+            self.warnings.add("unknownRegion", frame.count_documents(nowhere.astype(np.bool_)))
+
+    def _without_user(self, frame: Frame) -> npt.NDArray[np.bool_]:
+        """Tell whose user does not exist: an entry always has one, another document only when it names one."""
+        (key,) = (lookup.key for lookup in self.spec.lookups if lookup.root is Root.USER)
+        without = np.asarray(frame.related[Root.USER].index.is_null())
+        if frame.root is not Root.ENTRY:
+            without = without & np.asarray(key_texts(frame.document_cells(key)).is_valid())
+        return without if frame.row_documents is None else without[frame.row_documents]
+
+
+def _keep(frame: Frame, keep: npt.NDArray[np.bool_]) -> None:
+    if not keep.all():
+        frame.choose_rows(np.flatnonzero(keep))

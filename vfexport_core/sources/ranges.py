@@ -1,0 +1,106 @@
+"""Which documents of a collection are one campaign's, in the form that the collection's indexes serve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from bson import MaxKey, ObjectId
+
+from vfexport_core.catalog.expressions import Root
+from vfexport_core.errors import SourceMissing
+from vfexport_core.sources.client import Document, reading
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+COLLECTIONS = {Root.ENTRY: "entries", Root.SCORING: "scoring", Root.CODE: "codes", Root.USER: "users"}
+
+_ENTRIES_COMPOUND_KEY = {"_id.campaign_id": 1, "_id.user_id": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRange:
+    """One campaign's entries; ``_id`` is {campaign_id, user_id}, so that the campaign is one range of the index.
+
+    `dotted` uses the compound index on the two paths where a deployment has it instead of the default one.
+    """
+
+    campaign_id: str
+    dotted: bool
+
+    @property
+    def sort(self) -> dict[str, int]:
+        return dict(_ENTRIES_COMPOUND_KEY) if self.dotted else {"_id": 1}
+
+    def match(self, last: Any = None) -> Document:
+        """Select the campaign's entries, or those after the ``_id`` `last`."""
+        if self.dotted:
+            if last is None:
+                return {"_id.campaign_id": self.campaign_id}
+            # Without $expr, $gt would only find user ids of the same BSON type as the last one.
+            after = {"$gt": ["$_id.user_id", {"$literal": last.get("user_id")}]}
+            return {"_id.campaign_id": self.campaign_id, "$expr": after}
+        upper = {"campaign_id": self.campaign_id, "user_id": MaxKey()}
+        lower = {"$gte": {"campaign_id": self.campaign_id}} if last is None else {"$gt": last}
+        return {"_id": {**lower, "$lte": upper}}
+
+    def having(self, keys: list[Any]) -> Document:
+        """Select the campaign's entries of these users."""
+        if self.dotted:
+            return {"_id.campaign_id": self.campaign_id, "_id.user_id": {"$in": keys}}
+        return {"_id": {"$in": [{"campaign_id": self.campaign_id, "user_id": key} for key in keys]}}
+
+    def with_odd_keys(self) -> Document:
+        """Select the campaign's entries whose user id is no string."""
+        return {**self.match(), "_id.user_id": {"$not": {"$type": "string"}}}
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignRange:
+    """One campaign's documents of a collection that refers to it by ``campaignId`` (and to users by ``userId``)."""
+
+    campaign_id: str
+
+    @property
+    def sort(self) -> dict[str, int]:
+        return {"_id": 1}
+
+    def match(self, last: Any = None) -> Document:
+        """Select the campaign's documents, or those after the ``_id`` `last`; some refer by ObjectId, not by string."""
+        own = {"campaignId": {"$in": [self.campaign_id, ObjectId(self.campaign_id)]}}
+        return own if last is None else {**own, "$expr": {"$gt": ["$_id", {"$literal": last}]}}
+
+    def having(self, keys: list[Any]) -> Document:
+        """Select the documents of these users, those apart that `with_odd_keys` selects."""
+        return {"campaignId": self.campaign_id, "userId": {"$in": keys}}
+
+    def with_odd_keys(self) -> Document:
+        """Select the documents that refer to their campaign or their user by something else than a string."""
+        no_string = {"$not": {"$type": "string"}}
+        return {**self.match(), "$or": [{"userId": no_string}, {"campaignId": no_string}]}
+
+
+Range: TypeAlias = EntryRange | CampaignRange
+
+
+def range_of(database: Database[Document], root: Root, campaign_id: str) -> Range:
+    """Look once at the collection and choose the range that its indexes serve.
+
+    Raises SourceMissing when the collection does not exist, SourceUnavailable when MongoDB fails.
+    """
+    name = COLLECTIONS[root]
+    require_collection(database, name)
+    if root is not Root.ENTRY:
+        return CampaignRange(campaign_id)
+    with reading(name):
+        keys = [dict(index["key"]) for index in database[name].list_indexes()]
+    return EntryRange(campaign_id, dotted=_ENTRIES_COMPOUND_KEY in keys)
+
+
+def require_collection(database: Database[Document], name: str) -> None:
+    """Raise SourceMissing when the collection that rows come from does not exist: that is no empty file."""
+    with reading(name):
+        names = database.list_collection_names(filter={"name": name})
+    if not names:
+        raise SourceMissing(f"collection {name} does not exist in database {database.name}", payload=name)
