@@ -11,6 +11,7 @@ import pytest
 from bson import ObjectId
 
 from tests.api_client import Api, insert_campaign, run_to_end, running_api
+from vfexport_core.catalog import all_specs
 from vfexport_core.queue.models import ExportStatus, NewExport
 
 if TYPE_CHECKING:
@@ -91,6 +92,32 @@ def test_the_same_request_again_gives_the_active_export(api: Api, campaign: str)
     api.services.store.claim(first.json()["id"], "run-1")
     running = api.post(path, token=token, json={"exportType": "entries"})
     assert (running.status_code, running.json()["status"]) == (200, "TRIGGERED")
+
+
+def test_waves_are_told_apart_by_their_date_key(api: Api, campaign: str) -> None:
+    def post(date_key: str) -> httpx.Response:
+        body = {"exportType": "codeWaves", "dateKey": date_key}
+        return api.post(f"/campaigns/{campaign}/exports", token=api.token("*"), json=body)
+
+    first, again, other = post("1700000000000"), post("1700000000000"), post("1700000000001")
+    assert [answer.status_code for answer in (first, again, other)] == [202, 200, 202]
+    assert first.json()["dateKey"] == "1700000000000"
+    assert (again.json()["id"], other.json()["dateKey"]) == (first.json()["id"], "1700000000001")
+
+
+def test_the_catalog_is_listed_for_any_caller(api: Api) -> None:
+    listed = {wire["type"]: wire for wire in api.get("/export-types", token=api.token()).json()}
+    assert list(listed) == [spec.type for spec in all_specs()]
+    assert listed["codeWaves"]["needsDateKey"]
+    assert listed["entries"] == {
+        "type": "entries",
+        "bucket": "exportsS3",
+        "format": "csv",
+        "columns": listed["entries"]["columns"],
+        "needsDateKey": False,
+    }
+    assert listed["entries"]["columns"][:2] == ["id", "contest_title"]
+    assert listed["entries"]["columns"][-1] == "#{type}.{id}"
 
 
 def test_a_request_after_the_end_makes_a_new_export(api: Api, campaign: str) -> None:

@@ -9,6 +9,7 @@ from openapi_spec_validator import validate
 
 from tests.api_client import Api, api_without_mongodb, insert_campaign, run_to_end, running_api
 from tests.api_tokens import make_settings
+from vfexport_core.catalog import all_specs
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -44,7 +45,7 @@ def test_the_document_is_valid_and_complete(settings: Settings) -> None:
     }
     secured = {key for key in operations if "security" in served["paths"][key[1]][key[0]]}
     assert secured == {("post", LIST), ("get", LIST), ("get", ONE), ("get", "/export-types")}
-    assert served["components"]["schemas"]["ExportType"]["enum"] == ["entries", "scoring"]
+    assert served["components"]["schemas"]["ExportType"]["enum"] == [spec.type for spec in all_specs()]
     assert "422" not in str(served["paths"])
 
 

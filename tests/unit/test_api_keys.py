@@ -216,6 +216,7 @@ def test_a_refresh_holds_nobody_up(keys: JwksKeys, server: KeyServer, clock: Clo
             while server.fetches < 2:
                 assert not refreshing.done()
             assert knows(keys, "two", "ES256")
+            assert keys._lock.locked(), "the look-up waited for the fetch to end"
         finally:
             server.gate.set()
         assert refreshing.result(10)

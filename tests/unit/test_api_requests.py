@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import httpx
 
 PATH = f"/campaigns/{CAMPAIGN}/exports"
-WAVES = replace(CATALOG.find("entries"), type="codeWaves", needs_date_key=True, needs_markets=False)
-TYPES = Registry([*CATALOG.all(), WAVES])
+ENTRIES, SCORING = CATALOG.find("entries"), CATALOG.find("scoring")
+WAVES = replace(ENTRIES, type="codeWaves", needs_date_key=True)
+TYPES = Registry([ENTRIES, SCORING, WAVES])
 
 
 @pytest.fixture(scope="module")
