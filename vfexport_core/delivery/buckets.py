@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from vfexport_core.delivery.clients import make_client
+from vfexport_core.delivery.clients import make_client, make_session
 from vfexport_core.delivery.failures import S3_ERRORS, delivery_error
 from vfexport_core.delivery.keys import content_disposition
 from vfexport_core.delivery.target import BucketTarget, RetryPolicy
@@ -18,6 +18,8 @@ from vfexport_core.errors import ConfigurationError
 from vfexport_core.settings import PREFIX
 
 if TYPE_CHECKING:
+    from botocore.session import Session
+
     from vfexport_core.settings import BucketSettings, Settings
 
 # The buckets of the specification, and the settings that configure them.
@@ -38,6 +40,7 @@ class BucketClients:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings.buckets
         self._lock = threading.Lock()
+        self._session: Session | None = None
         self._clients: dict[tuple[str, int], Any] = {}
 
     def target(self, bucket: str) -> BucketTarget:
@@ -92,6 +95,11 @@ class BucketClients:
         with self._lock:
             client = self._clients.get((bucket, read_seconds))
             if client is None:
-                client = make_client(settings, variables, read_seconds=read_seconds)
+                client = self.make_client(settings, variables, read_seconds)
                 self._clients[bucket, read_seconds] = client
         return BucketTarget(settings.name, client, retry)
+
+    def make_client(self, settings: BucketSettings, variables: str, read_seconds: float) -> Any:
+        """Make the client of one bucket (its `variables` begin so); an orchestrator may have another way to it."""
+        self._session = self._session or make_session()
+        return make_client(self._session, settings, variables, read_seconds=read_seconds)

@@ -24,18 +24,22 @@ _REGION_OF_OTHERS = "us-east-1"
 _ROLE_SESSION = "vfexport"
 
 
-def make_client(settings: BucketSettings, variables: str, *, read_seconds: float) -> Any:
+def make_session() -> Session:
+    """Make what clients are made from; it keeps the API's description, so that only its first client takes long."""
+    import botocore.session  # noqa: PLC0415 see the module
+
+    return botocore.session.Session()
+
+
+def make_client(session: Session, settings: BucketSettings, variables: str, *, read_seconds: float) -> Any:
     """Make an S3 client for a bucket; no request is sent yet.
 
     Credentials are the given key pair, else the AWS default chain; with a role, those of the role, assumed with the
     former at the first request and again before they expire. `variables` is how the bucket's variables begin, to name
     the one that a ConfigurationError is about.
     """
-    import botocore.session  # noqa: PLC0415 see the module
-
     keys: dict[str, Any] = _key_pair(settings, variables)
     region = settings.region or (_REGION_OF_OTHERS if settings.endpoint_url else None)
-    session = botocore.session.Session()
     if settings.role_arn:
         session = _assume(session, settings.role_arn, region, keys, variables)
         keys = {}
@@ -59,10 +63,13 @@ def _config(settings: BucketSettings, read_seconds: float) -> Config:
         "max_pool_connections": _CONNECTIONS,
         "tcp_keepalive": True,
     }
+    # The bucket as a host name is regional in signed URLs too; left to itself botocore signs for the global host, which
+    # does not serve every region. A name with dots does not match AWS's certificate.
+    virtual = not settings.endpoint_url and "." not in settings.name
+    options["s3"] = {"addressing_style": "virtual" if virtual else "path"}
     if settings.endpoint_url:
-        # Other stores than AWS know neither buckets as host names nor every checksum.
+        # Other stores than AWS do not know every checksum.
         options |= {
-            "s3": {"addressing_style": "path"},
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
         }
@@ -81,7 +88,6 @@ def _key_pair(settings: BucketSettings, variables: str) -> dict[str, str]:
 
 def _assume(session: Session, role_arn: str, region: str | None, keys: dict[str, str], variables: str) -> Session:
     """Give a session whose credentials are a role's, fetched when first needed and renewed before they expire."""
-    import botocore.session  # noqa: PLC0415 see the module
     from botocore import credentials  # noqa: PLC0415 see the module
 
     if keys:
@@ -104,6 +110,6 @@ def _assume(session: Session, role_arn: str, region: str | None, keys: dict[str,
         def load(self) -> Any:
             return credentials.DeferredRefreshableCredentials(fetcher.fetch_credentials, self.METHOD)
 
-    assumed = botocore.session.Session()
+    assumed = make_session()
     assumed.register_component("credential_provider", credentials.CredentialResolver([RoleProvider()]))
     return assumed

@@ -85,7 +85,9 @@ def may_have_happened(error: Exception) -> bool:
 def delivery_error(bucket: str, operation: str, error: Exception, attempts: int) -> VfexportError:
     """Say which bucket, which operation and why: DeliveryFailed when it may pass, DeliveryRefused when it will not."""
     tries = f" after {attempts} attempts" if attempts > 1 else ""
-    message = f"S3 bucket {bucket}: {shown(operation)} failed{tries}: {cause(error)}"
+    # A request may fail at what comes before it: assuming the role.
+    failed = error.operation_name if isinstance(error, ClientError) else shown(operation)
+    message = f"S3 bucket {bucket}: {failed} failed{tries}: {cause(error)}"
     return (DeliveryFailed if is_passing(error) else DeliveryRefused)(message, payload=bucket)
 
 

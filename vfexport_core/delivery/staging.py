@@ -35,12 +35,19 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A complete object that nobody looks at yet."""
+    """A complete object that nobody looks at yet; `version_id` only in a bucket that keeps versions."""
 
     key: str
     size: int
     etag: str
     version_id: str | None
+
+    @classmethod
+    def of(cls, key: str, size: int, answer: Answer) -> Staged:
+        """Take what S3 answered to the request that made the object."""
+        version_id = answer.get("VersionId")
+        # "null" is the version of an object in a bucket that keeps none (any more).
+        return cls(key, size, answer["ETag"], None if version_id == "null" else version_id)
 
     def source(self, bucket: str) -> dict[str, Any]:
         """Give a copy's parameters: this very object, or the copy fails."""

@@ -9,6 +9,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError, IncompleteReadError
+
 from vfexport_core.delivery.failures import (
     ACL_NOT_SUPPORTED,
     S3_ERRORS,
@@ -25,6 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Answer = dict[str, Any]
+
+# What S3's answer cannot lack. An answer cut to nothing is no error to botocore; a listing would seem to be empty.
+_ESSENTIAL = {
+    "complete_multipart_upload": "ETag",
+    "copy_object": "CopyObjectResult",
+    "create_multipart_upload": "UploadId",
+    "list_multipart_uploads": "IsTruncated",
+    "list_object_versions": "IsTruncated",
+    "put_object": "ETag",
+    "upload_part": "ETag",
+    "upload_part_copy": "CopyPartResult",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -52,17 +66,21 @@ class BucketTarget:
     retry: RetryPolicy = RetryPolicy()
 
     def send(self, operation: str, params: Mapping[str, Any]) -> Answer:
-        """Send one request, once; raises what the client raises.
+        """Send one request, once; raises what the client raises, also when the answer lacks what it must say.
 
         A bucket of ownership mode BucketOwnerEnforced refuses the ACL ``private``; to give none means the same there.
         """
         request = getattr(self.client, operation)
         try:
-            return request(Bucket=self.name, **params)
-        except S3_ERRORS as error:
+            answer: Answer = request(Bucket=self.name, **params)
+        except ClientError as error:
             if error_code(error) != ACL_NOT_SUPPORTED or params.get("ACL") != "private":
                 raise
-        return request(Bucket=self.name, **{name: value for name, value in params.items() if name != "ACL"})
+            answer = request(Bucket=self.name, **{name: value for name, value in params.items() if name != "ACL"})
+        essential = _ESSENTIAL.get(operation)
+        if essential is not None and answer.get(essential) in (None, "", {}):
+            raise IncompleteReadError(actual_bytes=0, expected_bytes=1)
+        return answer
 
     def call(
         self,

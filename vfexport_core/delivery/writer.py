@@ -133,7 +133,9 @@ class ObjectWriter:
         with self._step(_State.OPEN, _State.PREPARED):
             self._touch(self.key)
             if self._staged is None and not self._parts.parts:
-                self._put(self.key, headers, before=confirm, happened=self._published)
+                params = {"Key": self.key, "Body": self._buffer, **headers}
+                self._requests.call("put_object", params, before=confirm, happened=self._published)
+                self._buffer = bytearray()
             else:
                 self._staged = self._staged or self._stage()
                 self._show(self._staged, headers, confirm)
@@ -143,7 +145,7 @@ class ObjectWriter:
         """Leave nothing of an unpublished object in S3; does nothing once it is published. May be called again.
 
         Waits up to `settle_seconds` for requests under way, so that none of them has its effect after the cleaning.
-        False (and a warning in the log) when something may be left: `discard_attempt` finds it later.
+        False when something may be left: another `abort`, or `discard_attempt`, finds it later.
         """
         with self._lock:
             if self._state is _State.PUBLISHED:
@@ -153,7 +155,10 @@ class ObjectWriter:
         with self._cleaning:
             self._buffer = bytearray()
             settled = self._requests.settle(settle_seconds)
-            return self._clean() and settled
+            clean = self._clean()
+            if settled and clean:
+                self._touched = []
+            return settled and clean
 
     def __enter__(self) -> Self:
         return self
@@ -178,21 +183,10 @@ class ObjectWriter:
             answer = self._parts.complete(happened=happened)
         else:
             self._touch(key)
-            answer = self._put(key, {**self._headers, "Metadata": self._metadata}, happened=happened)
-        return Staged(key, self.bytes_written, answer["ETag"], answer.get("VersionId"))
-
-    def _put(
-        self,
-        key: str,
-        headers: Mapping[str, Any],
-        *,
-        before: Callable[[], None] | None = None,
-        happened: Callable[[Exception], Answer | None],
-    ) -> Answer:
-        params = {"Key": key, "Body": self._buffer, **headers}
-        answer = self._requests.call("put_object", params, before=before, happened=happened)
-        self._buffer = bytearray()
-        return answer
+            params = {"Key": key, "Body": self._buffer, **self._headers, "Metadata": self._metadata}
+            answer = self._requests.call("put_object", params, happened=happened)
+            self._buffer = bytearray()
+        return Staged.of(key, self.bytes_written, answer)
 
     def _show(self, staged: Staged, headers: Mapping[str, Any], confirm: Callable[[], None]) -> None:
         """Copy the staged object to the final key, and take it away."""
@@ -220,18 +214,13 @@ class ObjectWriter:
 
     def _clean(self) -> bool:
         clean = True
-        for step in (self._parts.abort, self._copy.abort, self._discard):
+        for step in (self._parts.abort, self._copy.abort, lambda: discard(self.target, self._touched)):
             try:
                 step()
             except VfexportError as error:
                 clean = False
                 _log.warning("something of %s may be left: %s", self.key, error.message)
         return clean
-
-    def _discard(self) -> None:
-        if self._touched:
-            discard(self.target, self._touched)
-            self._touched = []
 
     @contextmanager
     def _step(self, *states: _State) -> Generator[None]:

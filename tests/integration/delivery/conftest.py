@@ -1,0 +1,127 @@
+"""A bucket of its own per test, the service's way to it through the fault proxy, and a direct one for looking."""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+import pytest
+
+from tests.s3_proxy import S3Proxy
+from vfexport_core.delivery.clients import make_client, make_session
+from vfexport_core.delivery.multipart import MIN_PART_BYTES
+from vfexport_core.delivery.target import BucketTarget, RetryPolicy
+from vfexport_core.delivery.writer import ObjectWriter
+from vfexport_core.settings import BucketSettings
+
+ATTEMPTS = 3
+KEY = "64b7f0c2a1d3e4f5a6b7c8d9/entries/Eras-Tour-20250304T050607Z-64b7f0c2a1d3e4f5a6b7c8e0.csv"
+STAGING_KEY = "_staging/64b7f0c2a1d3e4f5a6b7c8e0-1/1"
+METADATA = {"export-id": "64b7f0c2a1d3e4f5a6b7c8e0", "export-type": "entries"}
+DISPOSITION = 'attachment; filename="Eras Tour - entries.csv"'
+
+_numbers = itertools.count(1)
+
+
+class Store:
+    """What is in a bucket, looked at without the proxy."""
+
+    def __init__(self, client, bucket):
+        self.client = client
+        self.bucket = bucket
+
+    def objects(self):
+        return [item["Key"] for item in self.client.list_objects_v2(Bucket=self.bucket).get("Contents", [])]
+
+    def uploads(self):
+        return [item["Key"] for item in self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])]
+
+    def versions(self):
+        page = self.client.list_object_versions(Bucket=self.bucket)
+        return [item["Key"] for item in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]]
+
+    def put(self, key, body=b"x"):
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    def version(self):
+        """Make the bucket a versioned one."""
+        self.client.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
+
+    def read(self, key=KEY):
+        answer = self.client.get_object(Bucket=self.bucket, Key=key)
+        with answer["Body"] as body:
+            return body.read()
+
+    def head(self, key=KEY):
+        return self.client.head_object(Bucket=self.bucket, Key=key)
+
+    def assert_empty(self):
+        assert (self.uploads(), self.versions(), self.objects()) == ([], [], [])
+
+
+@pytest.fixture(scope="session")
+def make_s3_client():
+    """Make clients as the service does; closed in the end."""
+    session, clients = make_session(), []
+
+    def make(endpoint_url, read_seconds=30):
+        settings = BucketSettings(name="any", endpoint_url=endpoint_url, access_key_id="test", secret_access_key="test")
+        clients.append(make_client(session, settings, "VFEXPORT_BUCKETS__EXPORTS__", read_seconds=read_seconds))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def direct_client(s3_server, make_s3_client):
+    return make_s3_client(s3_server.endpoint_url)
+
+
+@pytest.fixture(scope="session")
+def shared_proxy(s3_server):
+    with S3Proxy(s3_server.endpoint_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def proxy_client(shared_proxy, make_s3_client):
+    return make_s3_client(shared_proxy.url)
+
+
+@pytest.fixture
+def store(direct_client):
+    bucket = f"delivery-{os.getpid()}-{next(_numbers)}"
+    direct_client.create_bucket(Bucket=bucket)
+    return Store(direct_client, bucket)
+
+
+@pytest.fixture
+def proxy(shared_proxy):
+    shared_proxy.reset()
+    yield shared_proxy
+    shared_proxy.reset()
+
+
+@pytest.fixture
+def target(proxy, proxy_client, store):
+    return BucketTarget(store.bucket, proxy_client, RetryPolicy(attempts=ATTEMPTS, base_seconds=0.001))
+
+
+@pytest.fixture
+def make_writer(target):
+    def make(key=KEY, staging_key=STAGING_KEY, acl="private", part_bytes=MIN_PART_BYTES, **options):
+        return ObjectWriter(
+            target,
+            key,
+            staging_key=staging_key,
+            acl=acl,
+            content_type="text/csv; charset=utf-8",
+            content_disposition=DISPOSITION,
+            metadata=METADATA,
+            part_bytes=part_bytes,
+            **options,
+        )
+
+    return make

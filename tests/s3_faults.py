@@ -1,0 +1,128 @@
+"""Rules for an S3 that fails: which requests, how, how often. `tests/s3_proxy.py` applies them.
+
+Operations have the names of the S3 API (``UploadPart``); the first rule that matches a request decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Answer:
+    """S3's error `code` with this status (or this `body`), sent instead of passing the request on.
+
+    With `after` the request is passed on nevertheless.
+    """
+
+    status: int = 500
+    code: str = "InternalError"
+    after: bool = False
+    body: str | None = None
+
+    @property
+    def text(self) -> str:
+        error = f'<?xml version="1.0"?><Error><Code>{self.code}</Code><Message>injected</Message></Error>'
+        return error if self.body is None else self.body
+
+
+@dataclass(frozen=True)
+class Reset:
+    """The connection is reset before the request has reached S3."""
+
+
+@dataclass(frozen=True)
+class LoseAnswer:
+    """S3 does what is asked, and the connection is reset before the answer comes back."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """The request waits for `gate`, then goes on."""
+
+    gate: threading.Event
+
+
+@dataclass(frozen=True)
+class Run:
+    """`action` is called (in the proxy's thread), then the request goes on."""
+
+    action: Callable[[], object]
+
+
+Fault = Answer | Reset | LoseAnswer | Hold | Run
+SLOW_DOWN = Answer(503, "SlowDown")
+ACCESS_DENIED = Answer(403, "AccessDenied")
+
+
+@dataclass
+class Rule:
+    """Applies `fault` to requests of `operation` (any if None), `times` times (always if None), after `skip` others.
+
+    `then` comes after a fault that lets the request go on (Hold, Run).
+    """
+
+    operation: str | None = None
+    fault: Fault = field(default_factory=Answer)
+    times: int | None = None
+    skip: int = 0
+    key: str | None = None
+    part: int | None = None
+    then: Fault | None = None
+    applied: int = 0
+
+    def take(self, request: Seen) -> bool:
+        """Tell whether this request gets the fault, counting it; called under the proxy's lock."""
+        if self.operation not in {None, request.operation}:
+            return False
+        if self.key not in {None, request.key} or self.part not in {None, request.part}:
+            return False
+        if self.skip > 0:
+            self.skip -= 1
+            return False
+        if self.times is not None and self.applied >= self.times:
+            return False
+        self.applied += 1
+        return True
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request as it arrived."""
+
+    operation: str
+    bucket: str
+    key: str
+    part: int | None
+    size: int
+    headers: dict[str, str]  # names in lower case
+
+
+# By method, whether a key is named, and those of the query's names that tell operations apart.
+OPERATIONS = {
+    ("PUT", True, ("partNumber", "uploadId")): "UploadPart",
+    ("PUT", True, ()): "PutObject",
+    ("POST", True, ("uploads",)): "CreateMultipartUpload",
+    ("POST", True, ("uploadId",)): "CompleteMultipartUpload",
+    ("POST", False, ("delete",)): "DeleteObjects",
+    ("DELETE", True, ("uploadId",)): "AbortMultipartUpload",
+    ("DELETE", True, ()): "DeleteObject",
+    ("GET", False, ("uploads",)): "ListMultipartUploads",
+    ("GET", False, ("versions",)): "ListObjectVersions",
+    ("GET", True, ()): "GetObject",
+    ("HEAD", True, ()): "HeadObject",
+    ("HEAD", False, ()): "HeadBucket",
+}
+COPIES = {"UploadPart": "UploadPartCopy", "PutObject": "CopyObject"}
+TELLING = {"uploads", "uploadId", "partNumber", "delete", "versions"}
+
+
+def operation_name(method: str, of_object: bool, query: dict[str, str], *, copies: bool) -> str:
+    """Give the S3 operation of a request, `METHOD other` if it is none that this service sends."""
+    operation = OPERATIONS.get((method, of_object, tuple(sorted(query.keys() & TELLING))), f"{method} other")
+    return COPIES.get(operation, operation) if copies else operation

@@ -1,0 +1,216 @@
+"""An HTTP proxy before S3 whose faults are rules, and which keeps a record of every request.
+
+::
+
+    with S3Proxy(server.endpoint_url) as proxy:      # clients use proxy.url as their endpoint
+        proxy.fail("UploadPart", times=2)            # 500 twice, then as usual
+        proxy.fail("UploadPart", Reset(), part=3)
+        proxy.fail("CompleteMultipartUpload", LoseAnswer(), times=1)
+        gate = proxy.hold("UploadPart")              # requests wait there until gate.set()
+        proxy.seen("PutObject")                      # what arrived: headers, key, part, size
+
+It speaks HTTP on a port of its own, so that runs in other processes can be sent through it as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import struct
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.s3_faults import Answer, Fault, Hold, LoseAnswer, Reset, Rule, Run, Seen, operation_name
+
+# Linger of zero seconds: close sends RST, which the client sees as a connection reset.
+RESET = struct.pack("ii", 1, 0)
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
+NO_ANSWER_SECONDS = 60
+
+
+class S3Proxy:
+    """Forwards to `upstream` (an http URL); a context manager that closes every connection on leaving."""
+
+    def __init__(self, upstream: str) -> None:
+        self.upstream = urlsplit(upstream).netloc
+        self.rules: list[Rule] = []
+        self.requests: list[Seen] = []
+        self.changed = threading.Condition()
+        self._connections: set[socket.socket] = set()
+        self._gates: list[threading.Event] = []
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.proxy = self
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+
+    def add(self, rule: Rule) -> Rule:
+        with self.changed:
+            self.rules.append(rule)
+        return rule
+
+    def fail(self, operation: str | None, fault: Fault | None = None, **conditions: Any) -> Rule:
+        return self.add(Rule(operation, fault or Answer(), **conditions))
+
+    def hold(self, operation: str, **conditions: Any) -> threading.Event:
+        """Make requests of `operation` wait; setting the event lets them go on."""
+        gate = threading.Event()
+        self._gates.append(gate)
+        self.fail(operation, Hold(gate), **conditions)
+        return gate
+
+    def heal(self) -> None:
+        """Forget all rules and let waiting requests go on."""
+        with self.changed:
+            self.rules.clear()
+        for gate in self._gates:
+            gate.set()
+
+    def reset(self) -> None:
+        """Heal, and forget what was seen."""
+        self.heal()
+        with self.changed:
+            self.requests.clear()
+            self._gates.clear()
+
+    def seen(self, operation: str | None = None) -> list[Seen]:
+        with self.changed:
+            return [request for request in self.requests if operation in {None, request.operation}]
+
+    def wait_for(self, operation: str, count: int = 1, seconds: float = 30) -> None:
+        """Wait until `count` requests of `operation` have arrived."""
+        with self.changed:
+            arrived = self.changed.wait_for(
+                lambda: sum(request.operation == operation for request in self.requests) >= count, seconds
+            )
+        assert arrived, f"no {count} requests of {operation}"
+
+    def close(self) -> None:
+        self.heal()
+        self._server.shutdown()
+        self._thread.join()
+        with self.changed:
+            for connection in self._connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        self._server.server_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def arrive(self, request: Seen) -> Rule | None:
+        with self.changed:
+            self.requests.append(request)
+            self.changed.notify_all()
+            return next((rule for rule in self.rules if rule.take(request)), None)
+
+    def opened(self, connection: socket.socket) -> None:
+        with self.changed:
+            self._connections.add(connection)
+
+    def closed(self, connection: socket.socket) -> None:
+        with self.changed:
+            self._connections.discard(connection)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False  # joined by server_close
+    proxy: S3Proxy
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.proxy.opened(self.connection)
+        self._upstream = http.client.HTTPConnection(self.server.proxy.upstream, timeout=NO_ANSWER_SECONDS)
+
+    def finish(self) -> None:
+        self._upstream.close()
+        self.server.proxy.closed(self.connection)
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            super().handle()
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet: `S3Proxy.requests` is the record."""
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        rule = self.server.proxy.arrive(self._describe(len(body)))
+        self._answer(body, rule.fault if rule else None, rule.then if rule else None)
+
+    def _answer(self, body: bytes, fault: Fault | None, then: Fault | None = None) -> None:
+        match fault:
+            case Answer() as answer:
+                if answer.after:
+                    self._pass_on(body)
+                self._refuse(answer)
+            case Reset():
+                self._reset()
+            case LoseAnswer():
+                self._pass_on(body)
+                self._reset()
+            case Hold(gate):
+                gate.wait(NO_ANSWER_SECONDS)
+                self._answer(body, then)
+            case Run(action):
+                action()
+                self._answer(body, then)
+            case None:
+                self._return(*self._pass_on(body))
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815 the names that the base class looks for
+
+    def _pass_on(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in {"expect", "connection"}}
+        self._upstream.request(self.command, self.path, body, headers)
+        response = self._upstream.getresponse()
+        return response, response.read()
+
+    def _return(self, response: http.client.HTTPResponse, body: bytes) -> None:
+        self.send_response(response.status)
+        for name, value in response.getheaders():
+            if name.lower() not in HOP_BY_HOP:
+                self.send_header(name, value)
+        length = response.getheader("Content-Length") if self.command == "HEAD" else None
+        self._send(body, length or str(len(body)))
+
+    def _refuse(self, answer: Answer) -> None:
+        body = answer.text.encode()
+        self.send_response(answer.status)
+        self.send_header("Content-Type", "application/xml")
+        self._send(b"" if self.command == "HEAD" else body, str(len(body)))
+
+    def _send(self, body: bytes, length: str) -> None:
+        self.send_header("Content-Length", length)
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.connection.close()
+
+    def _describe(self, size: int) -> Seen:
+        url = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
+        bucket, _, key = unquote(url.path).lstrip("/").partition("/")
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        operation = operation_name(self.command, bool(key), query, copies="x-amz-copy-source" in headers)
+        part = int(query["partNumber"]) if "partNumber" in query else None
+        return Seen(operation, bucket, key, part, size, headers)
