@@ -85,21 +85,19 @@ class DemoView:
 
 
 class _Changes:
-    """Writes a line for an export when its status changes, and now and then while it runs."""
+    """Writes a line for an export when its status changes, and now and then when it has got on."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._statuses: dict[str, str] = {}
-        self._told = time.monotonic()
+        self._told: dict[str, tuple[DemoExport, float]] = {}
 
     def show(self, exports: Sequence[DemoExport]) -> None:
-        due = time.monotonic() - self._told >= _LINE_SECONDS
         for export in exports:
-            changed = self._statuses.get(export.id) != export.status
-            if changed or (due and export.status == "TRIGGERED"):
+            known, when = self._told.get(export.id, (None, 0.0))
+            moved = export != known and time.monotonic() - when >= _LINE_SECONDS
+            if known is None or known.status != export.status or moved:
                 self._say(f"{export.type:<20} {export.status:<9} {export.percent:5.1f} %  {export.rows:,} rows")
-                self._told = time.monotonic()
-            self._statuses[export.id] = export.status
+                self._told[export.id] = (export, time.monotonic())
 
 
 def _table(exports: Sequence[DemoExport]) -> Table:

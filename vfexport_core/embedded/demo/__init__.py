@@ -2,10 +2,10 @@
 
 ``folder`` is where it lives, ``isolation`` what it does not see of the machine, ``children`` its processes and whether
 they are alive, ``dagster`` Dagster's three, ``stack`` all of it together, ``client`` speaks to the API as any caller
-would, ``exports`` queues one export of every type and watches them.
+would, ``exports`` queues exports and watches them.
 """
 
-from vfexport_core.embedded.demo.exports import FINISHED, DemoExport, queue_every_type, watch
+from vfexport_core.embedded.demo.exports import FINISHED, DemoExport, queue_exports, watch
 from vfexport_core.embedded.demo.folder import demo_folder, find_checkout
 from vfexport_core.embedded.demo.stack import Ports, Stack, running_stack
 
@@ -16,7 +16,7 @@ __all__ = [
     "Stack",
     "demo_folder",
     "find_checkout",
-    "queue_every_type",
+    "queue_exports",
     "running_stack",
     "watch",
 ]

@@ -1,4 +1,4 @@
-"""One export of every type, queued and watched over HTTP."""
+"""Exports, queued and watched over HTTP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vfexport_core.embedded.synthetic import DATE_KEYS
 from vfexport_core.errors import EmbeddedServerFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Collection, Generator, Mapping
 
     from vfexport_core.embedded.demo.client import ApiClient
 
@@ -24,7 +24,7 @@ _ACTIVE = ("PENDING", "TRIGGERED")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoExport:
-    """An export as the API shows it, and the bucket it goes to; `total` is the preliminary count."""
+    """An export as the API shows it, and the bucket it goes to, by its name in S3."""
 
     id: str
     type: str
@@ -64,14 +64,20 @@ class DemoExport:
         )
 
 
-def queue_every_type(client: ApiClient, campaign_id: str, buckets: Mapping[str, str]) -> list[DemoExport]:
-    """Queue one export of every type in the catalog; `buckets` gives the S3 name of each of the catalog's."""
+def queue_exports(
+    client: ApiClient, campaign_id: str, types: Collection[str], buckets: Mapping[str, str]
+) -> list[DemoExport]:
+    """Queue an export of each of these types that the API's catalog has, in the order of the catalog.
+
+    `buckets` gives the S3 name of each of the catalog's buckets.
+    """
     return [
         DemoExport.from_wire(
             client.request(campaign_id, kind["type"], DATE_KEYS[0] if kind["needsDateKey"] else None),
             buckets[kind["bucket"]],
         )
         for kind in client.export_types()
+        if kind["type"] in types
     ]
 
 
