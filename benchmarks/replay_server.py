@@ -92,7 +92,8 @@ class Replay:
         collection = command[name]
         namespace = f"{command['$db']}.{collection}"
         if collection in self._small:
-            chosen = [each for each in self._small[collection] if _matches(each, dict(command.get("filter") or {}))]
+            wanted = bson.decode(command["filter"].raw)
+            chosen = [each for each in self._small[collection] if _matches(each, wanted)]
             return _small_reply(chosen, namespace)
         if name == "find":
             match, shape, cut = command["filter"], command.get("projection") or {}, nested
@@ -152,7 +153,10 @@ def _simple_answer(name: str) -> Reply:
 
 
 def _matches(document: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    return all(document.get(name) == value for name, value in wanted.items())
+    """Tell whether a document has these values: each one, or one of a list given by ``$in``."""
+    return all(
+        document.get(name) in (value["$in"] if isinstance(value, dict) else [value]) for name, value in wanted.items()
+    )
 
 
 def _ok(document: dict[str, Any]) -> Reply:

@@ -59,7 +59,7 @@ class Sink(io.RawIOBase):
 def prepare_pipeline(uri: str, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
     """Give the run of the service's own pipeline; the run returns the rows written."""
     from vfexport_core.catalog import find_spec
-    from vfexport_core.exporting import open_rows, write_rows
+    from vfexport_core.exporting import RowStream, write_rows
     from vfexport_core.settings import Settings
     from vfexport_core.sources.campaigns import find_campaign
     from vfexport_core.sources.client import opened
@@ -69,9 +69,9 @@ def prepare_pipeline(uri: str, export_type: str, campaign_id: ObjectId, sink: Si
     def run() -> int:
         with opened(settings) as database:
             campaign = find_campaign(database, str(campaign_id))
-            rows = open_rows(find_spec(export_type), campaign, database, settings)
-            write_rows(rows, sink, lambda _read, _rows, _written: None)
-            return rows.rows
+            stream = RowStream(find_spec(export_type), campaign, database, settings)
+            write_rows(stream, sink, lambda _read, _rows, _written: None)
+            return stream.rows
 
     return run
 
