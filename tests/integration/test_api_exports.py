@@ -174,7 +174,7 @@ def test_several_files_have_keys_and_no_download(api: Api, campaign: str) -> Non
 
 
 def test_a_single_machine_file_has_no_download(api: Api, campaign: str) -> None:
-    export = run_to_end(api, queue(api, campaign), "NA/a.csv", bucket="sfmcS3")
+    export = run_to_end(api, queue(api, campaign, "autoReminderEmail"), "NA/a.csv", bucket="vfexport-sfmc")
     wire = api.get(f"/campaigns/{campaign}/exports/{export.id}", token=api.token("*")).json()
     assert wire["key"] == "NA/a.csv"
     assert "path" not in wire

@@ -92,7 +92,14 @@ def _check_date_key(wanted: Wanted) -> None:
 def _to_output(wanted: Wanted, output: str, settings: Settings, database: Database[Document]) -> None:
     start = time.monotonic()
     campaign = find_campaign(database, wanted.campaign_id)
-    rows = open_rows(wanted.spec, campaign, database, settings, include_all_markets=wanted.all_markets)
+    rows = open_rows(
+        wanted.spec,
+        campaign,
+        database,
+        settings,
+        include_all_markets=wanted.all_markets,
+        date_key=wanted.date_key,
+    )
     with shown(wanted.spec.type, as_json=wanted.as_json) as display, opened_output(output) as out:
         display.expect(count_rows(wanted.spec, wanted.campaign_id, database))
         written = write_rows(rows, cast("BinaryIO", out), display.update)
@@ -102,7 +109,7 @@ def _to_output(wanted: Wanted, output: str, settings: Settings, database: Databa
         "bytes": written,
         "sha256": out.sha256,
         "seconds": round(time.monotonic() - start, 3),
-        "warnings": dict(rows.warnings.counts),
+        "warnings": rows.meta().get("warnings", {}),
     }
     # Where the file goes to stdout, or a person looks on, stdout has no room for the summary.
     tell(summary, as_json=wanted.as_json, err=output == STDOUT or not wanted.as_json)

@@ -163,10 +163,12 @@ def list_exports(request: Request, campaign_id: CampaignId, query: Annotated[Lis
 def _full_wire(export: Export, services: Services) -> ExportWire:
     """Give the export's wire form with its pre-signed URL, where it has one file that people download."""
     wire = export_wire(export)
-    if export.status is ExportStatus.FINISHED and len(export.keys) == 1 and export.bucket != Bucket.SFMC:
+    # The type says which bucket it is; the export itself keeps the bucket's name in S3.
+    bucket = services.catalog.find(export.export_type).bucket
+    if export.status is ExportStatus.FINISHED and len(export.keys) == 1 and bucket is not Bucket.SFMC:
         key = export.keys[0]
         wire["path"] = services.buckets.sign_download(
-            export.bucket or "",
+            bucket,
             key,
             services.settings.signed_url_seconds,
             download_name(export.campaign_name, export.export_type, key.rpartition(".")[2]),
