@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,15 +33,22 @@ def _no_settings_from_outside() -> None:
 
 
 @pytest.fixture(scope="session")
-def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+def mongo_server() -> Iterator[MongoServer]:
     """Give a MongoDB server with `configureFailPoint` enabled; killed in the end, for its data is not wanted."""
-    with embedded_mongo(tmp_path_factory.mktemp("mongo"), test_commands=True, stop_seconds=0) as server:
+    # Not pytest's own folder, which is kept for three runs: this one grows by hundreds of megabytes.
+    with (
+        TemporaryDirectory(prefix="vfexport-mongo-", ignore_cleanup_errors=True) as folder,
+        embedded_mongo(Path(folder), test_commands=True, durable=False, stop_seconds=0) as server,
+    ):
         yield server
 
 
 @pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with embedded_s3(tmp_path_factory.mktemp("s3"), stop_seconds=0) as server:
+def s3_server() -> Iterator[S3Server]:
+    with (
+        TemporaryDirectory(prefix="vfexport-s3-", ignore_cleanup_errors=True) as folder,
+        embedded_s3(Path(folder), stop_seconds=0) as server,
+    ):
         yield server
 
 

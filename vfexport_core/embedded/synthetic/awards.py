@@ -41,6 +41,11 @@ class Awards:
     sms_waves: list[Document] = field(default_factory=list)
 
 
+def code_text(code_id: str, suffix: str) -> str:
+    """Give the text of a code, in the order of `code_id`."""
+    return f"VF{code_id[8:].upper()}{suffix}"
+
+
 class Awarder:
     """Makes the awards of one campaign; `markets` are its market documents."""
 
@@ -48,9 +53,9 @@ class Awarder:
         self._campaign_id = campaign_id
         self._market_ids = tuple(str(market["_id"]) for market in markets)
         self._event_ids = {str(market["_id"]): tuple(market["event"].get("ids", ())) for market in markets}
-        self._scoring_ids = IdSeries("scoring", campaign_id)
+        self.scoring_ids = IdSeries("scoring", campaign_id)
         self._wave_ids = IdSeries("smsWave", campaign_id)
-        self._code_ids = IdSeries("code", campaign_id)
+        self.code_ids = IdSeries("code", campaign_id)
 
     def award(self, fans: list[Fan], random: Random) -> Awards:
         """Score some of the fans, select some of those, give codes to most of the selected."""
@@ -85,7 +90,7 @@ class Awarder:
 
     def _score(self, fan: Fan, random: Random) -> Document:
         record: Document = {
-            "_id": ObjectId(self._scoring_ids[fan.number]),
+            "_id": ObjectId(self.scoring_ids[fan.number]),
             "campaignId": self._campaign_id,
             "userId": fan.user_id,
             "memberId": fan.member_id,
@@ -120,7 +125,7 @@ class Awarder:
 
     def _code(self, fan: Fan, suffix: str, market_id: str, random: Random) -> Document:
         code: Document = {
-            "_id": f"VF{self._code_ids[fan.number][8:].upper()}{suffix}",
+            "_id": code_text(self.code_ids[fan.number], suffix),
             "campaignId": self._campaign_id,
             "marketId": market_id,
             "status": "AVAILABLE",

@@ -79,12 +79,20 @@ class SyntheticCampaign:
         """Make one batch; batches are independent of each other and can be made in any order, by any thread."""
         people = Random(f"{self.seed}/fans/{number}")
         numbers = range(number * BATCH_FANS, min((number + 1) * BATCH_FANS, self.entries))
-        fans = [make_fan(each, self._user_ids[each], people) for each in numbers]
-        awards = self._awarder.award(fans, self._random("awards", number))
+        fans = [make_fan(each, self.user_ids[each], people) for each in numbers]
+        awards = self.awarder.award(fans, self._random("awards", number))
         self._soil(awards.scoring, SCORING_DIRT, "scoring", number)
         self._soil(awards.codes, CODE_DIRT, "codes", number)
         users = self._users(fans, Random(f"{self.seed}/users/{number}"))
         return Batch(users, self._entries(fans, number), awards.scoring, awards.codes, awards.sms_waves)
+
+    @cached_property
+    def user_ids(self) -> IdSeries:
+        return IdSeries("user", self.seed)
+
+    @cached_property
+    def awarder(self) -> Awarder:
+        return Awarder(self.id, self.markets)
 
     def _users(self, fans: list[Fan], random: Random) -> list[Document]:
         soiler = Soiler(USER_DIRT, self.dirty_share)
@@ -107,11 +115,3 @@ class SyntheticCampaign:
     def _random(self, use: str, number: int) -> Random:
         """Give a source of its own to each use, so that a change of one leaves the others' documents alone."""
         return Random(f"{self.id}/{use}/{number}")
-
-    @cached_property
-    def _user_ids(self) -> IdSeries:
-        return IdSeries("user", self.seed)
-
-    @cached_property
-    def _awarder(self) -> Awarder:
-        return Awarder(self.id, self.markets)

@@ -6,6 +6,10 @@ Ids of fans do not rise with their number, so the order of insertion is not the 
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PREFIX_BYTES = 8
 _OBJECT_ID_BYTES = 12
@@ -35,6 +39,11 @@ class IdSeries:
 
     def __init__(self, *parts: object) -> None:
         self._prefix = digest(*parts)[:_PREFIX_BYTES].hex()
+
+    def slices(self) -> Iterator[tuple[str, str]]:
+        """Give 256 ranges (first, last) that hold all ids between them, each about as many."""
+        for number in range(256):
+            yield f"{self._prefix}{number:02x}000000", f"{self._prefix}{number:02x}ffffff"
 
     def __getitem__(self, number: int) -> str:
         return f"{self._prefix}{scattered(number):08x}"

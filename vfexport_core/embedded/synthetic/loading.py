@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bson import ObjectId
 from pymongo.errors import BulkWriteError
 
+from vfexport_core.embedded.synthetic.awards import code_text
 from vfexport_core.embedded.synthetic.campaign import DEFAULT_DIRTY_SHARE, DEFAULT_NAME, SyntheticCampaign
 from vfexport_core.embedded.synthetic.indexes import create_source_indexes
 from vfexport_core.errors import CampaignExists
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 _BATCHES_AHEAD = 2
 _DUPLICATE_KEY = 11000
 _COLLECTIONS = {"sms_waves": "smsWaves"}
-_OWN_COLLECTIONS = ("scoring", "codes", "markets", "smsWaves")
 
 
 def seed_campaign(
@@ -63,13 +63,30 @@ def seed_campaign(
 
 def _remove_leftovers(database: Database[Document], campaign: SyntheticCampaign) -> None:
     """Remove what an interrupted load left; its users stay, for they may belong to other campaigns of the seed."""
-    for collection in _OWN_COLLECTIONS:
-        with reading(collection):
-            database[collection].delete_many({"campaignId": campaign.id})
-    with reading("entries"):
-        database["entries"].delete_many({"_id.campaign_id": campaign.id})
-    with reading("promoters"):
-        database["promoters"].delete_many({"_id": {"$in": [promoter["_id"] for promoter in campaign.promoters]}})
+    entries = ({"_id.user_id": _between(*ids)} for ids in campaign.user_ids.slices())
+    scoring = ({"_id": _between(*map(ObjectId, ids))} for ids in campaign.awarder.scoring_ids.slices())
+    codes = (
+        {"_id": _between(code_text(first, ""), code_text(last, "Z"))}
+        for first, last in campaign.awarder.code_ids.slices()
+    )
+    _remove(database, "entries", {"_id.campaign_id": campaign.id}, entries)
+    _remove(database, "scoring", {"campaignId": campaign.id}, scoring)
+    _remove(database, "codes", {"campaignId": campaign.id}, codes)
+    _remove(database, "smsWaves", {"campaignId": campaign.id}, [{}])
+    _remove(database, "markets", {"campaignId": campaign.id}, [{}])
+    _remove(database, "promoters", {"_id": {"$in": [promoter["_id"] for promoter in campaign.promoters]}}, [{}])
+
+
+def _remove(database: Database[Document], collection: str, which: Document, slices: Iterable[Document]) -> None:
+    """Remove documents slice by slice: the embedded server takes a millisecond for each, and a command has a minute."""
+    with reading(collection):
+        if database[collection].find_one(which, {"_id": 1}):
+            for part in slices:
+                database[collection].delete_many(which | part)
+
+
+def _between(first: Any, last: Any) -> Document:
+    return {"$gte": first, "$lte": last}
 
 
 def _insert_batches(
