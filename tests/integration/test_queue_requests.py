@@ -82,6 +82,20 @@ def test_other_campaigns_types_and_dates_are_other_exports(store: ExportStore) -
     assert not created
 
 
+def test_an_insertion_done_again_after_its_answer_was_lost_changes_nothing(
+    store: ExportStore, database: Documents
+) -> None:
+    export_id, document = ObjectId(), new_export().to_document()
+    first = store._insert_or_find(export_id, document)
+    store.close_run(str(export_id), "run-1", ExportStatus.FAILED, ERROR, attempt=1)
+    failed = database.exports.find_one()
+    assert store._insert_or_find(export_id, document) == failed
+    assert first is not None
+    assert failed is not None
+    assert failed["date"]["created"] == first["date"]["created"]
+    assert list(database.exports.find()) == [failed]
+
+
 @pytest.mark.parametrize("campaign_id", ["", "nonsense", "a" * 23, "g" * 24, "a" * 1000])
 def test_a_campaign_id_that_is_none(store: ExportStore, campaign_id: str) -> None:
     with pytest.raises(CampaignNotFound) as caught:

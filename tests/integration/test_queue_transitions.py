@@ -8,6 +8,7 @@ from bson import ObjectId
 
 from tests.integration.queue_helpers import DELIVERED, ERROR, SHA, in_processes, new_export, queued, triggered
 from vfexport_core.errors import ExportNotClaimable, ExportNotFound, ExportNotRetryable, LeaseLost, QueueBusy
+from vfexport_core.queue import transitions
 from vfexport_core.queue.models import RETRYABLE, Claim, Delivered, ExportStatus
 from vfexport_core.queue.store import ExportStore
 
@@ -369,6 +370,17 @@ def test_a_retry_does_not_double_an_active_export(store: ExportStore) -> None:
     with pytest.raises(ExportNotRetryable, match="another export"):
         store.retry(first.id)
     assert store.get(first.id) == failed
+
+
+def test_a_retry_that_saw_an_earlier_attempt_changes_nothing(store: ExportStore, database: Documents) -> None:
+    """Somebody pressed the button late: what was seen as failed was retried, and failed again, meanwhile."""
+    claim = triggered(store)
+    store.fail(claim, ERROR)
+    store.retry(claim.export_id)
+    store.fail(store.claim(claim.export_id, "run-2")[0], ERROR)
+    before = snapshot(database)
+    assert store._apply(transitions.retry(ObjectId(claim.export_id), 1, redeliver=False)) is None
+    assert snapshot(database) == before
 
 
 def _retry(store: ExportStore, number: int, export_id: str) -> int | None:

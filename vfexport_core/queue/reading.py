@@ -101,9 +101,9 @@ def _behind(after: tuple[datetime, str], *, descending: bool) -> Document:
     if not ObjectId.is_valid(export_id):
         raise InvalidRequest("the cursor is not one of ours", payload="cursor")
     beyond = "$lt" if descending else "$gt"
-    later = [{"date.created": {beyond: created}}, {"date.created": created, "_id": {beyond: ObjectId(export_id)}}]
-    # The first condition follows from the second, but is one that the index can begin at.
-    return {"date.created": {f"{beyond}e": created}, "$or": later}
+    # The condition on the date alone is one that the index can begin at; the rest settles ties.
+    ties = [{"date.created": {beyond: created}}, {"_id": {beyond: ObjectId(export_id)}}]
+    return {"date.created": {f"{beyond}e": created}, "$or": ties}
 
 
 def object_id(export_id: str) -> ObjectId:
