@@ -29,6 +29,7 @@
     │   │   └── LeaseLost             a run no longer owns its export (L6)
     │   ├── ExportExpired             an export took longer than timeoutMillis (L4)
     │   ├── ExportCanceled            an export was cancelled while somebody waited for it
+    │   ├── RunFailed                 a run failed before it could say why
     │   ├── OutputFailed              a file on this machine cannot be written
     │   ├── NoMarketsFound            the export ends FAILED
     │   ├── PromotersNotFound         the export ends FAILED
@@ -38,6 +39,7 @@
         ├── QueueBusy                 another export is TRIGGERED (L2)
         ├── SourceUnavailable         MongoDB still failing after retries
         ├── DeliveryFailed            S3 still failing after retries
+        ├── WorkerLost                the process that ran an export is gone
         ├── NotReady                  503: MongoDB or a bucket does not answer the readiness check
         └── DeleteFailed              500: CCPA deletion incomplete
 
@@ -200,6 +202,11 @@ class ExportCanceled(PermanentError):
     hint = "Retry the export if its file is still wanted."
 
 
+class RunFailed(PermanentError):
+    code = "RunFailed"
+    hint = "Look at the run that the payload names in the Dagster UI, then retry the export."
+
+
 class OutputFailed(PermanentError):
     code = "OutputFailed"
     hint = "Check that the folder exists, may be written and has room."
@@ -252,6 +259,11 @@ class DeliveryFailed(TransientError):
     code = "DeliveryFailed"
     status = 503
     hint = "Check that the named bucket answers and may be written, then retry the export."
+
+
+class WorkerLost(TransientError):
+    code = "WorkerLost"
+    hint = "Retry the export; if this happens again, look for why its process ended (memory, a restart)."
 
 
 class NotReady(TransientError):

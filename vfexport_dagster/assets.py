@@ -20,7 +20,7 @@ _PREFERENCES = "#{type}.{id}"
 
 def asset_key(export_type: str) -> dg.AssetKey:
     """Give the key of a type's files: ``exports/{type}``."""
-    return dg.AssetKey([GROUP, export_type])
+    return dg.AssetKey([GROUP, str(export_type)])
 
 
 def export_assets(specs: Iterable[ExportSpec]) -> list[dg.AssetSpec]:

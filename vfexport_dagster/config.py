@@ -1,16 +1,14 @@
 """The run configuration of an export job, as the launchpad shows it."""
 
-from __future__ import annotations
+# No postponed annotations here: Dagster reads them when a mapping is declared.
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
-from pydantic import Field, model_validator
+from pydantic import Field
 
-if TYPE_CHECKING:
-    from typing import Self
-
-    from vfexport_core.catalog.spec import ExportSpec
+from vfexport_core.catalog.spec import ExportSpec
+from vfexport_core.errors import InvalidRequest
 
 
 class LaunchConfig(dg.Config):
@@ -36,15 +34,6 @@ class LaunchConfig(dg.Config):
         description="With campaign_id: one more row for each additional market of a fan, in the types that know it.",
     )
 
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Self:
-        """Refuse at launch what could only fail later."""
-        if (self.export_id is None) == (self.campaign_id is None):
-            raise ValueError("give either export_id or campaign_id")
-        if self.export_id is not None and (self.date_key is not None or self.include_all_markets):
-            raise ValueError("date_key and include_all_markets belong to campaign_id; a queued export has its own")
-        return self
-
 
 class ClaimConfig(LaunchConfig):
     """The launch, and the type that the job stands for."""
@@ -52,13 +41,24 @@ class ClaimConfig(LaunchConfig):
     export_type: str
 
 
+def check_launch(config: LaunchConfig) -> None:
+    """Refuse at launch, before there is a run, what could only fail in it; raises InvalidRequest."""
+    if (config.export_id is None) == (config.campaign_id is None):
+        raise InvalidRequest("give either export_id or campaign_id", payload="export_id")
+    if config.export_id is not None and (config.date_key is not None or config.include_all_markets):
+        raise InvalidRequest(
+            "date_key and include_all_markets go with campaign_id; a queued export has its own", payload="export_id"
+        )
+
+
 def launch_mapping(spec: ExportSpec) -> dg.ConfigMapping:
     """Map the job's configuration to that of its first op, adding the export type."""
 
     @dg.config_mapping
     def launch(config: LaunchConfig) -> dict[str, Any]:
+        check_launch(config)
         given = config.model_dump(exclude_none=True)
-        return {"ops": {"claim": {"config": {**given, "export_type": spec.type}}}}
+        return {"ops": {"claim": {"config": {**given, "export_type": str(spec.type)}}}}
 
     return launch
 

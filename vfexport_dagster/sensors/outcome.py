@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from vfexport_core.errors import ExportExpired, ExportNotFound, RunFailed, SourceUnavailable, WorkerLost
 from vfexport_core.queue.models import ExportStatus
 from vfexport_dagster import tags
 from vfexport_dagster.resources import MongoResource
@@ -54,23 +55,28 @@ class RunEnd:
 def decide(end: RunEnd) -> tuple[ExportStatus, Error | None]:
     """Give the status that an export gets by the end of the run that held it, and the error for it."""
     if end.took_too_long:
-        return ExportStatus.EXPIRED, None
+        limit = end.tags[tags.MAX_RUNTIME]
+        return ExportStatus.EXPIRED, ExportExpired(f"the run took longer than {limit} s", payload=end.run_id).as_dict()
     if end.is_canceled:
         return ExportStatus.CANCELED, None
     if end.step_error is not None:
         return ExportStatus.FAILED, end.step_error
-    code = "RunFailed" if end.reason in _OWN_FAILURES else "WorkerLost"
-    return ExportStatus.FAILED, {"code": code, "message": end.message, "payload": end.run_id}
+    failure = RunFailed if end.reason in _OWN_FAILURES else WorkerLost
+    return ExportStatus.FAILED, failure(end.message, payload=end.run_id).as_dict()
 
 
 def record(store: "ExportStore", end: RunEnd) -> ExportStatus | None:
-    """Close the export of a run; None when there was nothing left to close. Doing it again is harmless."""
-    export_id = end.tags.get(tags.EXPORT_ID)
-    if export_id is None:
-        return None
+    """Close the export of a run; None when there was nothing left to close. Doing it again is harmless.
+
+    Raises SourceUnavailable.
+    """
     status, error = decide(end)
     attempt = tags.requested_attempt(end.tags, is_reexecution=end.is_reexecution)
-    return status if store.close_run(export_id, end.run_id, status, error, attempt) else None
+    try:
+        closed = store.close_run(end.tags.get(tags.EXPORT_ID, ""), end.run_id, status, error, attempt)
+    except ExportNotFound:  # the run never came to know its export, or somebody typed the tag
+        return None
+    return status if closed else None
 
 
 def run_ends(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[tuple[str, int, RunEnd | None]]:
@@ -107,10 +113,14 @@ def build_outcome_sensor() -> dg.SensorDefinition:
         cursor: Cursor = json.loads(context.cursor) if context.cursor else {}
         closed: list[str] = []
         for event_type, number, end in run_ends(context.instance, cursor):
-            status = record(store, end) if end is not None else None
+            try:
+                status = record(store, end) if end is not None else None
+            except SourceUnavailable as error:
+                return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
             if end is not None and status is not None:
                 closed.append(f"{end.tags[tags.EXPORT_ID]} {status}")
-            context.update_cursor(json.dumps(cursor := cursor | {event_type: number}))
+            cursor[event_type] = number
+            context.update_cursor(json.dumps(cursor))
         return dg.SkipReason(", ".join(closed) or "no run ended that left its export open")
 
     return run_outcome

@@ -2,7 +2,6 @@
 
 # No postponed annotations here: Dagster reads them when a sensor is declared.
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +18,8 @@ AHEAD = 25
 """So many exports wait in Dagster's own queue, where the next one begins without the sensor's help."""
 
 # The daemon looks for sensors to evaluate every 5 s, whatever they say, so a tick that lasts almost a multiple of that
-# leaves the queue unwatched for the shortest time. A tick must end long before the code server's 60 s, and within the
-# patience of somebody who stops Dagster.
+# leaves the queue unwatched for the shortest time. It must end long before the 60 s that the daemon waits for it, and
+# cannot be told that Dagster is being stopped: whoever does that waits for the tick's end.
 TICK_SECONDS = 14.0
 _PATIENCE_SECONDS = 3.0
 
@@ -60,16 +59,6 @@ def requested_keys(instance: dg.DagsterInstance, keys: Sequence[str]) -> list[st
     return [run.tags[tags.RUN_KEY] for run in runs]
 
 
-def wait_or_stop(seconds: float) -> bool:
-    """Wait; True (and at once) when the process is on its way out."""
-    main = threading.main_thread()
-    if threading.current_thread() is main:
-        time.sleep(seconds)
-        return False
-    main.join(seconds)
-    return not main.is_alive()
-
-
 def build_pending_sensor(
     jobs: Mapping[str, dg.JobDefinition], *, tick_seconds: float = TICK_SECONDS
 ) -> dg.SensorDefinition:
@@ -97,8 +86,9 @@ def build_pending_sensor(
             requests = plan_requests(new, job_names, mongo.settings.timeout_millis / 1000)
             if requests:
                 return dg.SensorResult(run_requests=requests)
-            if time.monotonic() + interval >= deadline or wait_or_stop(interval):
+            if time.monotonic() + interval >= deadline:
                 return dg.SkipReason(_nothing(new))
+            time.sleep(interval)
 
     return pending_exports
 
