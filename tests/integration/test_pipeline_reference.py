@@ -51,7 +51,8 @@ def differences(got: dict[Any, bytes], wanted: dict[Any, bytes]) -> list[Any]:
     """List the cells that differ, by file, row and column."""
     found: list[Any] = [("files", set(got) ^ set(wanted))] if set(got) != set(wanted) else []
     for name in set(got) & set(wanted):
-        rows = zip_longest(*(list(csv.reader(io.StringIO(data.decode(), newline=""))) for data in (got[name], wanted[name])))
+        tables = [list(csv.reader(io.StringIO(data.decode(), newline=""))) for data in (got[name], wanted[name])]
+        rows = zip_longest(*tables)
         for number, (left, right) in enumerate(rows):
             cells = zip_longest(left or [], right or [])
             found += [(name, number, place, *pair) for place, pair in enumerate(cells) if pair[0] != pair[1]]

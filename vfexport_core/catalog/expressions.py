@@ -49,7 +49,7 @@ class Field:
 class FirstOf:
     """``a | b``: the first that is neither missing, null nor an empty string."""
 
-    options: tuple[Field, ...]
+    options: tuple[Expression, ...]
 
 
 @dataclass(frozen=True, slots=True)

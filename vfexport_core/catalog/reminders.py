@@ -21,8 +21,8 @@ CODES_HELD = scoring("codes", Kind.ANY)
 HELD_CODE_ID = Field(Root.HELD_CODE, ("id",))
 HELD_CODE_MARKET = Field(Root.HELD_CODE, ("marketId",))
 
-_GIVEN_COUNTRY = FirstOf((scoring("countryCode"), entry("origin.ip.countryCode")))
-COUNTRY_CODE = Derived("country", (_GIVEN_COUNTRY, SCORING_LOCALE))
+_TERRITORY = Derived("territory", (SCORING_LOCALE,))
+COUNTRY_CODE = Derived("upper_case", (FirstOf((scoring("countryCode"), entry("origin.ip.countryCode"), _TERRITORY)),))
 REGION = Derived("region", (COUNTRY_CODE,))
 SFMC_LOCALE = Derived("sfmc_locale", (SCORING_LOCALE, REGION))
 

@@ -40,7 +40,8 @@ class Cells:
         """Pick cells by index; a null index gives a missing cell."""
         flags = self.flags
         if not isinstance(flags, int):
-            flags = flags[np.asarray(indices.fill_null(0), dtype=np.int64)] if len(flags) else 0
+            places = np.asarray(indices.fill_null(-1), dtype=np.int64)
+            flags = np.where(places < 0, 0, flags[places]).astype(np.uint8) if len(flags) else 0
         return Cells(self.text.take(indices), flags)
 
     def or_else(self, other: Cells) -> Cells:

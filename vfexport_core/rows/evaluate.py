@@ -50,7 +50,7 @@ def _fields(expression: Expression) -> tuple[Field, ...]:
         case Field():
             return (expression,)
         case FirstOf():
-            return expression.options
+            return tuple(field for option in expression.options for field in _fields(option))
         case Joined() | FalseIfMissing():
             return (expression.field,)
         case MarketNames():
@@ -74,9 +74,9 @@ def evaluate(expression: Expression, frame: Frame, rules: ReminderRules) -> Cell
         case Field():
             return frame.cells(expression)
         case FirstOf():
-            cells = frame.cells(expression.options[0])
+            cells = evaluate(expression.options[0], frame, rules)
             for option in expression.options[1:]:
-                cells = cells.or_else(frame.cells(option))
+                cells = cells.or_else(evaluate(option, frame, rules))
             return cells
         case FalseIfMissing():
             return frame.cells(expression.field).filled("false")

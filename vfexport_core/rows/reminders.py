@@ -36,7 +36,8 @@ class ReminderRules:
     def derive(self, rule: str, inputs: Sequence[Cells]) -> Cells:
         """Apply a rule to the text of the inputs, once per distinct combination."""
         rules: dict[str, Callable[..., str]] = {
-            "country": country,
+            "territory": territory,
+            "upper_case": str.upper,
             "region": self.region,
             "sfmc_locale": self.sfmc_locale,
             "subscriber_key": subscriber_key,
@@ -54,17 +55,13 @@ class ReminderRules:
         return self.sfmc_locales.get(locale.lower(), locale.lower())
 
 
-def country(given: str, locale: str) -> str:
-    """Give the country that is stated, else the locale's territory (``en-uk`` is GB), in upper case."""
-    return (given or _territory(locale)).upper()
-
-
-def _territory(locale: str) -> str:
+def territory(locale: str) -> str:
+    """Give the country that a locale names, empty where it names none (``en-us`` is us, ``en-uk`` is gb)."""
     _, *others = re.split("[-_]", locale.lower())
-    territory = others[-1] if others else ""
-    if not _TERRITORY.fullmatch(territory):
+    code = others[-1] if others else ""
+    if not _TERRITORY.fullmatch(code):
         return ""
-    return "gb" if territory == "uk" else territory
+    return "gb" if code == "uk" else code
 
 
 def normal_email(email: str) -> str:

@@ -27,6 +27,7 @@ REPAIRED = 4  # held bytes that are not UTF-8, now U+FFFD
 MIN_DATE_MILLIS = -62_135_596_800_000  # 0001-01-01 00:00:00.000
 MAX_DATE_MILLIS = 253_402_300_799_999  # 9999-12-31 23:59:59.999
 
+_UUID_BYTES = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REGEX_FLAGS = {2: "i", 4: "l", 8: "m", 16: "s", 32: "u", 64: "x"}
 
@@ -131,7 +132,7 @@ def _rare_scalar(value: Any) -> str:
             return f"/{_bytes_text(value.pattern)}/{letters}"
         case MinKey() | MaxKey():
             return type(value).__name__
-        case Binary() if value.subtype == UUID_SUBTYPE:
+        case Binary() if value.subtype == UUID_SUBTYPE and len(value) == _UUID_BYTES:
             return str(value.as_uuid())
         case bytes():
             return base64.b64encode(value).decode("ascii")
