@@ -122,7 +122,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """What a run published: `bucket` is the catalog's name for it, `sha256` (hexadecimal) runs parallel to `keys`.
+    """What a run published: `bucket` is its name in S3, `sha256` (hexadecimal) runs parallel to `keys`.
 
     `meta` holds figures only (numbers, booleans, documents of them): text could carry a fan's data into the queue.
     """
