@@ -8,7 +8,7 @@ from bson import DatetimeMS, Decimal128, Int64, ObjectId
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vfexport_core.catalog.spec import Field, Kind, Root
+from vfexport_core.catalog.expressions import Field, Kind, Root
 from vfexport_core.rows.cells import cells_of_chunks
 from vfexport_core.rows.expand import _elements, _flatten
 from vfexport_core.rows.values import render

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
-from bson import DatetimeMS, Decimal128, Timestamp
+from bson import Binary, Code, DatetimeMS, Decimal128, MaxKey, MinKey, Regex, Timestamp
 
 from tests.builders import ABSENT, hex_id, make_campaign, make_entry, make_market, make_user, object_id
-from tests.reference import export
+from tests.reference import export, order_key
 from tests.unit.reference_helpers import C1, ENTRIES_HEADER, M1, M2, M3, U1, U2, U3, bundle, column, csv_lines
 
 
@@ -174,6 +176,19 @@ def test_scoring():
         1, nudetect=ABSENT, accountFanscore=Decimal128("0.10"), origin={"ip": {"latitude": -30.0, "longitude": "-9"}}
     )
     assert csv_lines(bundle(entries=[bare]), "scoring")[1].endswith(",,,0.10,-30,-9")
+
+
+def test_ids_are_ordered_as_mongodb_orders_them():
+    ascending = [
+        MinKey(), None, float("nan"), float("-inf"), -(2**63), -1, 0, Decimal128("0.5"), 5, 5.5, Decimal128("6"),
+        float("inf"), "", "\0", "=", "A", "AB", "a", "é", "\U0001f600", {}, {"b": 1}, {"b": 2}, {"b": 2, "a": 1},
+        {"a": "x"}, [1], Binary(b"z"), Binary(b"ab", 0), Binary(b"ab", 5), object_id(1), object_id(2), False, True,
+        DatetimeMS(-1), DatetimeMS(0), Timestamp(1, 1), Timestamp(1, 2), Regex("a"), Code("x"), MaxKey(),
+    ]  # fmt: skip
+    keys = [order_key(value) for value in ascending]
+    assert keys == sorted(keys)
+    assert all(one != other for one, other in itertools.pairwise(keys))
+    assert order_key(5) == order_key(5.0) == order_key(Decimal128("5.00"))
 
 
 def test_rows_come_in_the_order_of_ids_and_only_of_this_campaign():
