@@ -3,45 +3,80 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from vfexport_core.catalog import all_specs
 from vfexport_core.queue.reading import COLLECTION
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.settings import load_settings
 from vfexport_core.sources.client import opened, reading
+from vfexport_core.sources.indexes import missing_source_indexes
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.sources.client import Document
+    from vfexport_core.sources.indexes import MissingIndex
 
 
 @click.command()
+@click.option("--check-sources", is_flag=True, help="Also warn of indexes that exports need on the source collections.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
-def init(*, as_json: bool) -> None:
+def init(*, check_sources: bool, as_json: bool) -> None:
     """Create the queue's indexes and validator, or bring them up to date.
 
     Harmless to repeat, also from several places at once. Needs VFEXPORT_MONGO_URI.
+
+    The source collections belong to others: with --check-sources they are looked at, never changed.
     """
     with opened(load_settings()) as database:
         before = _index_names(database)
         ExportStore(database).initialise()
         after = _index_names(database)
+        missing = missing_source_indexes(database, all_specs()) if check_sources else None
     made, kept = sorted(after - before), sorted(after & before)
     if as_json:
         done = {"database": database.name, "collection": COLLECTION, "indexesCreated": made, "indexesKept": kept}
-        click.echo(json.dumps(done | {"validator": "set"}))
+        checked = {} if missing is None else {"missingIndexes": [_wire(item) for item in missing]}
+        click.echo(json.dumps(done | {"validator": "set"} | checked))
         return
     click.echo(f"{database.name}.{COLLECTION}: validator set")
     for name in made:
         click.echo(f"{database.name}.{COLLECTION}: index {name} created")
     for name in kept:
         click.echo(f"{database.name}.{COLLECTION}: index {name} was there")
+    for item in missing or []:
+        click.echo(_warning(item, database.name), err=True)
+    if missing == []:
+        click.echo(f"{database.name}: no index is missing on the source collections")
 
 
 def _index_names(database: Database[Document]) -> set[str]:
     """Give the names of the queue's indexes; the one on ``_id`` comes with every collection."""
     with reading(COLLECTION):
         return set(database[COLLECTION].index_information()) - {"_id_"}
+
+
+def _warning(missing: MissingIndex, database: str) -> str:
+    index = missing.index
+    name = f"{database}.{index.collection}"
+    every = len(index.types) == len(all_specs())
+    readers = "every export type" if every else ", ".join(index.types)
+    if not missing.collection_exists:
+        return f"warning: collection {name} does not exist; it is read by {readers}"
+    return (
+        f"warning: {name} has no index {index.specification}: without it, {readers} would scan the whole collection "
+        f"and overload the operational database. db.{index.collection}.createIndex({index.specification})"
+    )
+
+
+def _wire(missing: MissingIndex) -> dict[str, Any]:
+    index = missing.index
+    return {
+        "collection": index.collection,
+        "collectionExists": missing.collection_exists,
+        "keys": list(index.keys),
+        "exportTypes": list(index.types),
+    }

@@ -1,0 +1,115 @@
+"""The indexes that the reads of exports need on the collections that belong to others.
+
+They are derived from the catalog: what a type scans and looks up says how its collections are queried (sources.ranges,
+.lookup, .campaigns). Without one of them an export still gives the right rows, but reads the whole collection for them,
+which the operational database feels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vfexport_core.catalog.expressions import Root
+from vfexport_core.sources.client import reading
+from vfexport_core.sources.ranges import COLLECTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pymongo.database import Database
+
+    from vfexport_core.catalog.spec import ExportSpec
+    from vfexport_core.sources.client import Document
+
+Keys = tuple[str, ...]
+
+# Every collection has it: those that are queried by it are only checked for being there.
+_DEFAULT: Keys = ("_id",)
+_SCANS: Mapping[Root, Keys] = {
+    Root.ENTRY: _DEFAULT,
+    Root.SCORING: ("campaignId", "_id"),
+    Root.CODE: ("campaignId", "_id"),
+}
+_LOOKUPS: Mapping[Root, Keys] = {
+    Root.ENTRY: _DEFAULT,
+    Root.USER: _DEFAULT,
+    Root.SCORING: ("campaignId", "userId"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NeededIndex:
+    """An index with `keys` as its first ones, which the reads of these export types use."""
+
+    collection: str
+    keys: Keys
+    types: tuple[str, ...]
+
+    @property
+    def specification(self) -> str:
+        """The keys as the shell writes them."""
+        return "{" + ", ".join(f'"{key}": 1' if "." in key else f"{key}: 1" for key in self.keys) + "}"
+
+
+@dataclass(frozen=True, slots=True)
+class MissingIndex:
+    """An index that is needed and not there; without the collection it cannot be."""
+
+    index: NeededIndex
+    collection_exists: bool
+
+
+def needed_indexes(specs: Iterable[ExportSpec]) -> tuple[NeededIndex, ...]:
+    """List what the reads of these types need, by collection and keys."""
+    types: dict[tuple[str, Keys], dict[str, None]] = {}
+    for spec in specs:
+        for need in _needs(spec):
+            types.setdefault(need, {})[spec.type] = None
+    return tuple(NeededIndex(*need, tuple(types[need])) for need in sorted(types))
+
+
+def missing_source_indexes(database: Database[Document], specs: Iterable[ExportSpec]) -> list[MissingIndex]:
+    """List the indexes that the reads of these types need and the database has not; raises SourceUnavailable."""
+    return [missing for needed in needed_indexes(specs) if (missing := _missing(database, needed)) is not None]
+
+
+def _missing(database: Database[Document], needed: NeededIndex) -> MissingIndex | None:
+    exists, indexes = _indexes(database, needed.collection)
+    if any(keys[: len(needed.keys)] == needed.keys for keys in indexes):
+        return None
+    return MissingIndex(needed, collection_exists=exists)
+
+
+def _needs(spec: ExportSpec) -> Iterator[tuple[str, Keys]]:
+    yield "campaigns", _DEFAULT
+    yield "markets", ("campaignId",)
+    yield COLLECTIONS[spec.scan.root], _SCANS[spec.scan.root]
+    for lookup in spec.lookups:
+        yield COLLECTIONS[lookup.root], _LOOKUPS[lookup.root]
+    if spec.not_in_scheduled_wave is not None:
+        yield "smsWaves", ("campaignId", "status")
+
+
+def _indexes(database: Database[Document], collection: str) -> tuple[bool, list[Keys]]:
+    """Tell whether the collection exists, and give the keys of its indexes that any query may use."""
+    with reading(collection):
+        found = list(database.list_collections(filter={"name": collection}))
+        if not found:
+            return False, []
+        collation = found[0].get("options", {}).get("collation")
+        indexes = list(database[collection].list_indexes())
+    return True, [tuple(index["key"]) for index in indexes if _serves_any_query(index, collation)]
+
+
+def _serves_any_query(index: Mapping[str, Any], collation: Any) -> bool:
+    """Tell whether the planner may use an index without being told: not a partial, hidden, hashed or foreign one.
+
+    The direction of keys does not matter: all but the last are compared for equality.
+    """
+    if index.get("partialFilterExpression") is not None or index.get("hidden"):
+        return False
+    # The strings of an index are in the order of its own collation; our queries have the collection's.
+    if index.get("collation") != collation:
+        return False
+    return all(isinstance(direction, (int, float)) for direction in index["key"].values())
