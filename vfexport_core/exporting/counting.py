@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vfexport_core.sources.client import reading
 from vfexport_core.sources.ranges import COLLECTIONS, range_of
+from vfexport_core.sources.retry import Patience, persistently
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -26,5 +26,5 @@ def count_rows(spec: ExportSpec, campaign_id: str, database: Database[Document])
         return None
     root = spec.scan.root
     selection = range_of(database, root, campaign_id)
-    with reading(COLLECTIONS[root]):
-        return database[COLLECTIONS[root]].count_documents(selection.match())
+    collection = database[COLLECTIONS[root]]
+    return persistently(lambda: collection.count_documents(selection.match()), Patience(collection.name))

@@ -6,6 +6,7 @@ deleted again.
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from datetime import UTC
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from vfexport_core.delivery.cleanup import remove
 from vfexport_core.delivery.keys import CONTENT_TYPES, content_disposition, key_text, staging_key
 from vfexport_core.delivery.writer import ObjectWriter
+from vfexport_core.errors import ConfigurationError
 from vfexport_core.exporting.writing import csv_header, spool_by_region
 from vfexport_core.files.spool import Spool
 from vfexport_core.queue.models import Delivered
@@ -36,7 +38,7 @@ def deliver_parts(stream: RowStream, export: Export, target: BucketTarget, hooks
 
     with Spool[object](limit_bytes=stream.settings.spool_max_bytes) as spool, ExitStack() as opened:
         parts = spool_by_region(stream, spool, progress)
-        keys = {part: part_key(part, stream.artist, export, stream.settings.sfmc_prefixes) for part in sorted(parts)}
+        keys = _keys(sorted(parts), stream, export)
         hooks.note_keys(target.name, tuple(keys.values()))
         writers: list[ObjectWriter] = []
         header, written = csv_header(stream), 0
@@ -58,6 +60,19 @@ def deliver_parts(stream: RowStream, export: Export, target: BucketTarget, hooks
         sha256=tuple(writer.sha256 for writer in writers),
         meta=stream.meta(),
     )
+
+
+def _keys(parts: list[PartName], stream: RowStream, export: Export) -> dict[PartName, str]:
+    """Give each part its key; raises ConfigurationError when the prefixes of two regions make theirs the same."""
+    keys = {part: part_key(part, stream.artist, export, stream.settings.sfmc_prefixes) for part in parts}
+    (key, count) = Counter(keys.values()).most_common(1)[0] if keys else ("", 1)
+    if count > 1:
+        regions = ", ".join(part.region for part, own in keys.items() if own == key)
+        raise ConfigurationError(
+            f"VFEXPORT_SFMC_PREFIXES: regions {regions} would write over each other's files",
+            payload="VFEXPORT_SFMC_PREFIXES",
+        )
+    return keys
 
 
 def part_key(part: PartName, artist: str, export: Export, prefixes: Mapping[str, str]) -> str:

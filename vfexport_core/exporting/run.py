@@ -20,6 +20,7 @@ from vfexport_core.exporting.stream import RowStream
 from vfexport_core.exporting.writing import write_file
 from vfexport_core.queue.models import Delivered
 from vfexport_core.sources.campaigns import find_campaign
+from vfexport_core.sources.retry import ATTEMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ def run_export(
     target = buckets.target(spec.bucket)
     stream = RowStream(
         spec,
-        find_campaign(database, export.campaign_id),
+        find_campaign(database, export.campaign_id, attempts=ATTEMPTS),
         database,
         settings,
         include_all_markets=export.include_all_markets,

@@ -8,6 +8,8 @@ Its size is that of the CSV text, at most `limit_bytes`.
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -53,7 +55,7 @@ class Spool(Generic[Group]):
         self._file.close()
 
     def append(self, group: Group, data: bytes) -> None:
-        """Add bytes to a group; raises SpoolFull when the temporary file would grow beyond its limit."""
+        """Add bytes to a group; raises SpoolFull when the temporary file would outgrow its limit or its disk."""
         stored = self._groups.setdefault(group, _Stored())
         if not data:
             return
@@ -77,22 +79,28 @@ class Spool(Generic[Group]):
         if stored is None:
             return
         for start, length in stored.pieces:
-            self._file.seek(start)
-            end = start + length
-            while (position := self._file.tell()) < end:
-                yield self._file.read(min(_READ_BYTES, end - position))
+            for position in range(start, start + length, _READ_BYTES):
+                # At a given place, so that groups may also be read in turns.
+                yield os.pread(self._file.fileno(), min(_READ_BYTES, start + length - position), position)
         yield from stored.buffered
 
     def _flush(self) -> None:
         if self._written + self._buffered > self._limit_bytes:
             raise SpoolFull(f"the rows of this export need more than {self._limit_bytes} bytes of temporary space")
-        self._file.seek(self._written)
-        for stored in self._groups.values():
-            length = sum(map(len, stored.buffered))
-            if length:
-                self._file.writelines(stored.buffered)
-                stored.pieces.append((self._written, length))
-                self._written += length
-                stored.buffered = []
-        self._file.flush()
+        try:
+            for stored in self._groups.values():
+                self._write(stored)
+            self._file.flush()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise SpoolFull(f"the temporary folder is full: {error.strerror}") from error
         self._buffered = 0
+
+    def _write(self, stored: _Stored) -> None:
+        length = sum(map(len, stored.buffered))
+        if length:
+            self._file.writelines(stored.buffered)
+            stored.pieces.append((self._written, length))
+            self._written += length
+            stored.buffered = []

@@ -54,6 +54,10 @@ class Frame:
         self.held = {field: cells.take(indices) for field, cells in self.held.items()}
         self._cache.clear()
 
+    def of_documents(self, flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Turn what is known per document into the same per row."""
+        return flags if self.row_documents is None else flags[self.row_documents]
+
     def count_documents(self, rows: npt.NDArray[np.bool_]) -> int:
         """Count the documents that have at least one of these rows."""
         if self.row_documents is None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-_WIDTH = 64
+_WIDTH = 40  # a UUID in words has 36
 
 
 class MemberSet:
@@ -33,10 +33,13 @@ class MemberSet:
             short = [key for key in keys if len(key) <= _WIDTH]
             if short:
                 arrays.append(np.array(short, dtype=np.bytes_))
-        self._sorted = np.unique(np.concatenate(arrays)) if arrays else np.array([], dtype="S1")
+        self._sorted = np.concatenate(arrays) if arrays else np.array([], dtype="S1")
+        arrays.clear()
+        self._sorted.sort()  # in place, and with its repetitions: a copy without them would double the memory
 
     def __len__(self) -> int:
-        return len(self._sorted) + len(self._long)
+        repeated = int(np.count_nonzero(self._sorted[1:] == self._sorted[:-1]))
+        return len(self._sorted) - repeated + len(self._long)
 
     def holds(self, keys: pa.Array) -> npt.NDArray[np.bool_]:
         """Tell, per key, whether it is in the set; a missing key is not."""

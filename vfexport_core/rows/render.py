@@ -10,6 +10,7 @@ import pyarrow as pa
 from vfexport_core.catalog.expressions import ArtistName, Column, FalseIfMissing, Field, PreferenceColumns, Root
 from vfexport_core.rows.cells import Cells, cells_of_rendered, cells_of_values
 from vfexport_core.rows.evaluate import evaluate, is_of_market
+from vfexport_core.rows.expand import elements
 from vfexport_core.rows.guard import guarded
 from vfexport_core.rows.markets import value_at
 from vfexport_core.rows.reminders import artist_name
@@ -41,11 +42,8 @@ def resolve_columns(spec: ExportSpec, campaign: Mapping[str, Any]) -> tuple[Colu
 
 
 def _preference_columns(campaign: Mapping[str, Any]) -> list[Column]:
-    preferences = campaign.get("preferences")
-    if not isinstance(preferences, list):
-        return []
     columns: list[Column] = []
-    for preference in preferences:
+    for preference in elements(campaign.get("preferences")):
         if isinstance(preference, dict):
             name = text_of(preference.get("id"))
             header = f"#{text_of(preference.get('type'))}.{name}"

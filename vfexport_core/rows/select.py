@@ -49,24 +49,31 @@ class RowSelection:
 
     def apply(self, frame: Frame) -> npt.NDArray[np.int64] | None:
         """Give the frame its rows; for an export by promoter, the promoter of each row."""
-        self._leave_out(frame)
+        # Expansions first: they read lists by document, so they need the frame as it was scanned.
         promoter = self._expand(frame)
+        kept = self._wanted(frame)
+        if not kept.all():
+            frame.choose_rows(np.flatnonzero(kept))
+            promoter = None if promoter is None else promoter[kept]
         if self.spec.shape is Shape.SAMPLE:
             self._sample(frame)
         self._count(frame)
         return promoter
 
-    def _leave_out(self, frame: Frame) -> None:
+    def _wanted(self, frame: Frame) -> npt.NDArray[np.bool_]:
+        """Tell which rows stay: those with what the type requires, and of no excluded member."""
+        kept = np.ones(frame.rows, dtype=np.bool_)
         for lookup in self.spec.lookups:
             if lookup.required:
-                _keep(frame, np.asarray(frame.related[lookup.root].index.is_valid()))
+                kept &= frame.of_documents(np.asarray(frame.related[lookup.root].index.is_valid()))
         if self.spec.required is not None:
             cells = evaluate(self.spec.required, frame, self.rules)
             present = np.asarray(pc.fill_null(pc.not_equal(cells.text, ""), fill_value=False))
             flagged = np.broadcast_to(np.asarray(cells.flags) & PRESENT != 0, len(present))
-            _keep(frame, present | (flagged & np.asarray(cells.text.is_valid())))
+            kept &= present | (flagged & np.asarray(cells.text.is_valid()))
         if self.excluded is not None and self.spec.not_in_scheduled_wave is not None:
-            _keep(frame, ~self.excluded.holds(key_texts(frame.cells(self.spec.not_in_scheduled_wave))))
+            kept &= ~self.excluded.holds(key_texts(frame.cells(self.spec.not_in_scheduled_wave)))
+        return kept
 
     def _expand(self, frame: Frame) -> npt.NDArray[np.int64] | None:
         promoter = None
@@ -89,7 +96,7 @@ class RowSelection:
         emails = evaluate(EMAIL, frame, self.rules).text.to_pylist()
         rows: list[int] = []
         held: list[tuple[object, object]] = []
-        (values,) = frame.documents.columns[CODES_HELD]
+        values = [value for chunk in frame.documents.columns[CODES_HELD] for value in chunk]
         for row, (email, value) in enumerate(zip(emails, values, strict=True)):
             codes = held_codes(value)
             reachable = bool(normal_email(email or ""))
@@ -112,7 +119,8 @@ class RowSelection:
             if self._sampled[group] < self.sample_rows:
                 self._sampled[group] += 1
                 keep[row] = True
-        _keep(frame, keep)
+        if not keep.all():
+            frame.choose_rows(np.flatnonzero(keep))
 
     def _count(self, frame: Frame) -> None:
         """Count what was odd about the documents that have rows."""
@@ -131,9 +139,4 @@ class RowSelection:
         without = np.asarray(frame.related[Root.USER].index.is_null())
         if frame.root is not Root.ENTRY:
             without = without & np.asarray(key_texts(frame.document_cells(key)).is_valid())
-        return without if frame.row_documents is None else without[frame.row_documents]
-
-
-def _keep(frame: Frame, keep: npt.NDArray[np.bool_]) -> None:
-    if not keep.all():
-        frame.choose_rows(np.flatnonzero(keep))
+        return frame.of_documents(without)

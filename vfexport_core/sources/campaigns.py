@@ -6,25 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 from bson.errors import InvalidId
+from pymongo.errors import PyMongoError
 
 from vfexport_core.errors import CampaignNotFound
-from vfexport_core.sources.client import SOUND_CODEC, Document, reading
+from vfexport_core.sources.client import SOUND_CODEC, Document
 from vfexport_core.sources.ranges import CampaignRange
+from vfexport_core.sources.retry import Patience, persistently
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pymongo.collection import Collection
     from pymongo.database import Database
 
 
-def find_campaign(database: Database[Document], campaign_id: str) -> Document:
-    """Read one campaign; raises CampaignNotFound (also when the id is not an ObjectId), SourceUnavailable."""
+def find_campaign(database: Database[Document], campaign_id: str, *, attempts: int = 1) -> Document:
+    """Read one campaign, trying `attempts` times: a caller of the API waits, a run has patience.
+
+    Raises CampaignNotFound (also when the id is not an ObjectId), SourceUnavailable.
+    """
     try:
         key = ObjectId(campaign_id)
     except (InvalidId, TypeError):
         raise CampaignNotFound("no such campaign: its id is not an ObjectId", payload=campaign_id[:64]) from None
-    with reading("campaigns"):
-        campaign = database["campaigns"].with_options(codec_options=SOUND_CODEC).find_one({"_id": key})
+    campaigns = _soundly(database, "campaigns")
+    campaign = persistently(lambda: campaigns.find_one({"_id": key}), Patience("campaigns", attempts=attempts))
     if campaign is None:
         raise CampaignNotFound("no such campaign", payload=campaign_id)
     return campaign
@@ -32,24 +38,38 @@ def find_campaign(database: Database[Document], campaign_id: str) -> Document:
 
 def find_markets(database: Database[Document], campaign_id: str) -> list[Document]:
     """Read the campaign's markets, by ``_id``; raises SourceUnavailable."""
-    with reading("markets"):
-        markets = database["markets"].with_options(codec_options=SOUND_CODEC)
-        return list(markets.find(CampaignRange(campaign_id).match()).sort("_id", 1))
+    markets, match = _soundly(database, "markets"), CampaignRange(campaign_id).match()
+    return persistently(lambda: list(markets.find(match).sort("_id", 1)), Patience("markets"))
 
 
 def find_promoters(database: Database[Document], ids: Sequence[str]) -> list[Document]:
     """Read the promoters of these ids (texts; an ObjectId counts by its hex); raises SourceUnavailable."""
     forms: list[Any] = [*ids, *(ObjectId(text) for text in ids if ObjectId.is_valid(text))]
-    with reading("promoters"):
-        promoters = database["promoters"].with_options(codec_options=SOUND_CODEC)
-        return list(promoters.find({"_id": {"$in": forms}}, {"name": 1}))
+    promoters = _soundly(database, "promoters")
+    return persistently(lambda: list(promoters.find({"_id": {"$in": forms}}, {"name": 1})), Patience("promoters"))
 
 
 def scheduled_members(database: Database[Document], campaign_id: str) -> Iterator[list[Any]]:
-    """Yield the members of each document of the campaign's SCHEDULED SMS waves; raises SourceUnavailable."""
+    """Yield the members of each document of the campaign's SCHEDULED SMS waves; raises SourceUnavailable.
+
+    Documents may hold megabytes, so they come one by one and unsorted. After a fault they are read from the start, less
+    those that came before: a member may come twice when a wave changes meanwhile, none is missed.
+    """
     match = {**CampaignRange(campaign_id).match(), "status": "SCHEDULED"}
-    with reading("smsWaves"):
-        waves = database["smsWaves"].with_options(codec_options=SOUND_CODEC)
-        for wave in waves.find(match, {"memberIds": 1}, batch_size=1):
-            members = wave.get("memberIds")
-            yield members if isinstance(members, list) else [members]
+    waves, patience = _soundly(database, "smsWaves"), Patience("smsWaves")
+    seen: list[Any] = []
+    while True:
+        try:
+            for wave in waves.find({**match, "_id": {"$nin": seen}}, {"memberIds": 1}, batch_size=1):
+                patience.progressed()
+                seen.append(wave["_id"])
+                members = wave.get("memberIds")
+                yield members if isinstance(members, list) else [members]
+        except PyMongoError as error:
+            patience.failed(error)
+        else:
+            return
+
+
+def _soundly(database: Database[Document], name: str) -> Collection[Document]:
+    return database[name].with_options(codec_options=SOUND_CODEC)

@@ -9,10 +9,12 @@ from bson import MaxKey, ObjectId
 
 from vfexport_core.catalog.expressions import Root
 from vfexport_core.errors import SourceMissing
-from vfexport_core.sources.client import Document, reading
+from vfexport_core.sources.retry import Patience, persistently
 
 if TYPE_CHECKING:
     from pymongo.database import Database
+
+    from vfexport_core.sources.client import Document
 
 COLLECTIONS = {Root.ENTRY: "entries", Root.SCORING: "scoring", Root.CODE: "codes", Root.USER: "users"}
 
@@ -93,14 +95,11 @@ def range_of(database: Database[Document], root: Root, campaign_id: str) -> Rang
     require_collection(database, name)
     if root is not Root.ENTRY:
         return CampaignRange(campaign_id)
-    with reading(name):
-        keys = [dict(index["key"]) for index in database[name].list_indexes()]
-    return EntryRange(campaign_id, dotted=_ENTRIES_COMPOUND_KEY in keys)
+    indexes = persistently(lambda: list(database[name].list_indexes()), Patience(name))
+    return EntryRange(campaign_id, dotted=any(dict(index["key"]) == _ENTRIES_COMPOUND_KEY for index in indexes))
 
 
 def require_collection(database: Database[Document], name: str) -> None:
     """Raise SourceMissing when the collection that rows come from does not exist: that is no empty file."""
-    with reading(name):
-        names = database.list_collection_names(filter={"name": name})
-    if not names:
+    if not persistently(lambda: database.list_collection_names(filter={"name": name}), Patience(name)):
         raise SourceMissing(f"collection {name} does not exist in database {database.name}", payload=name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from pymongo.errors import (
@@ -20,7 +21,6 @@ from pymongo.errors import (
 from vfexport_core.sources.client import unavailable
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ _PASSING_CODES = frozenset(
         50915,
     }
 )
+ATTEMPTS = 6
 _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 5.0
 
@@ -73,8 +74,8 @@ class Patience:
     """
 
     collection: str
-    stop: threading.Event
-    attempts: int = 6
+    stop: threading.Event = field(default_factory=threading.Event)
+    attempts: int = ATTEMPTS
     failures: int = 0
 
     def progressed(self) -> None:
