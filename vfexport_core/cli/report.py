@@ -69,7 +69,7 @@ def failure_of_export(export: Export) -> CommandFailed:
     }
     code = error.get("code") or endings.get(export.status, VfexportError).code
     cls = known.get(code, VfexportError)
-    passing = any(cls.code == code for cls in _all_errors(TransientError))
+    passing = any(cls.code == code for child in TransientError.__subclasses__() for cls in _all_errors(child))
     failure = Failure(
         code=code or INTERNAL_CODE,
         message=error.get("message") or f"the export is {export.status}",

@@ -49,9 +49,13 @@ def demo_folder(checkout: Path) -> Generator[Path]:
 
 
 def _hold(folder: Path) -> IO[str]:
-    """Lock the folder; the lock ends with the process, however that ends."""
+    """Lock the folder; the lock ends with the process, however that ends. Raises BlockingIOError when it is held."""
     lock = (folder / _LOCK).open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise
     return lock
 
 

@@ -112,7 +112,7 @@ def _start_servers(children: Children, ports: Ports, audience: Audience) -> tupl
     folder = children.folder
     mongo, s3 = _enter_all(
         children.exits,
-        embedded_mongo(folder / "mongo", port=ports.mongo, stop_seconds=0),
+        embedded_mongo(folder / "mongo", port=ports.mongo, durable=False, stop_seconds=0),
         embedded_s3(folder / "s3", port=ports.s3, stop_seconds=0),
     )
     children.watch("MongoDB server", mongo.pid, folder / "mongo" / "server.log")
