@@ -43,7 +43,9 @@ class Multipart:
         self._upload_id: str | None = None
         self._creates = 0
         self._parts: list[Future[Answer]] = []
-        self._changed = threading.Condition()
+        # Taken by itself, not through the condition: no interrupt can then fall between taking and holding it.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._pending_parts = 0
         self._pending_bytes = 0
         self._failure: BaseException | None = None
@@ -70,7 +72,7 @@ class Multipart:
 
     def wait(self) -> None:
         """Wait until every part is on S3; raises the first failure."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._failure is not None or self._pending_parts == 0)
             self._raise_failure()
 
@@ -96,7 +98,7 @@ class Multipart:
         self._upload_id = None
 
     def _add(self, operation: str, params: Mapping[str, Any], weight: int) -> None:
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._failure is not None or self._has_room(weight))
             self._raise_failure()
             self._pending_parts += 1
@@ -111,7 +113,7 @@ class Multipart:
         return self._pending_bytes == 0 or self._pending_bytes + weight <= self._budget
 
     def _ended(self, part: Future[Answer], weight: int) -> None:
-        with self._changed:
+        with self._lock:
             self._pending_parts -= 1
             self._pending_bytes -= weight
             self._failure = self._failure or part.exception()

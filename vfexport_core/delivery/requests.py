@@ -7,8 +7,8 @@ cleaning up can wait until nothing is under way any more.
 
 from __future__ import annotations
 
-import concurrent.futures
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.delivery.target import aborted
@@ -28,8 +28,9 @@ class Requests:
         self._threads = threads
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._pool: concurrent.futures.ThreadPoolExecutor | None = None
-        self._running: set[Future[Answer]] = set()
+        self._idle = threading.Condition(self._lock)
+        self._under_way = 0
+        self._pool: ThreadPoolExecutor | None = None
 
     def call(
         self,
@@ -68,20 +69,30 @@ class Requests:
     def settle(self, seconds: float) -> bool:
         """Wait until no request is under way; False when some still are after `seconds`."""
         with self._lock:
-            running = list(self._running)
-        return not concurrent.futures.wait(running, seconds).not_done
+            return self._idle.wait_for(lambda: self._under_way == 0, seconds)
 
     def _submit(self, operation: str, work: Callable[[], Answer]) -> Future[Answer]:
         with self._lock:
-            if self._stop.is_set():
-                raise aborted(self.target.name, operation)
+            self._check(operation)
             if self._pool is None:
-                self._pool = concurrent.futures.ThreadPoolExecutor(self._threads, thread_name_prefix="delivery")
-            future = self._pool.submit(work)
-            self._running.add(future)
-        future.add_done_callback(self._ended)
-        return future
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="delivery")
+            return self._pool.submit(self._count, operation, work)
 
-    def _ended(self, future: Future[Answer]) -> None:
+    def _count(self, operation: str, work: Callable[[], Answer]) -> Answer:
+        """Do the work, counted while it lasts.
+
+        The working thread itself counts: a caller may be interrupted before it even learns that the work has begun.
+        """
         with self._lock:
-            self._running.discard(future)
+            self._check(operation)
+            self._under_way += 1
+        try:
+            return work()
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                self._idle.notify_all()
+
+    def _check(self, operation: str) -> None:
+        if self._stop.is_set():
+            raise aborted(self.target.name, operation)
