@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     mongo_database: str = Field(default="verifiedfan", min_length=1, max_length=63, pattern=r'^[^/\\. "$*<>:|?]+$')
     buckets: BucketsSettings = BucketsSettings()
     timeout_millis: int = Field(default=1_800_000, ge=1_000, le=86_400_000)
+    lease_seconds: float = Field(default=20, ge=0.5, le=600)
+    """How long a worker that is not heard of keeps its export; it renews its lease five times as often."""
     polling_interval_millis: int = Field(default=1_000, ge=10, le=60_000)
     signed_url_seconds: int = Field(default=900, ge=1, le=604_800)
     max_rows_per_file: int = Field(default=500_000, ge=1)

@@ -23,15 +23,19 @@ DELIVERED = Delivered(bucket=HOSTILE, keys=(HOSTILE,), rows=1, bytes=1, sha256=(
 
 FENCED = [
     transitions.set_count(CLAIM, 1),
-    transitions.progress(CLAIM, 1, 2, 3),
+    transitions.progress(CLAIM, 1, 2, 3, 500),
     transitions.note_keys(CLAIM, HOSTILE, [HOSTILE]),
-    transitions.confirm(CLAIM),
+    transitions.confirm(CLAIM, 500),
     transitions.finish(CLAIM, DELIVERED),
     transitions.close(CLAIM, ExportStatus.FAILED, ERROR),
     transitions.close(CLAIM, ExportStatus.EXPIRED, None),
 ]
 OTHERS = [
-    transitions.claim(ID, HOSTILE, None),
+    transitions.claim(ID, HOSTILE, None, 500),
+    transitions.claim_again(ID, HOSTILE, 1, 500),
+    transitions.withdraw(ID),
+    transitions.request_cancel(ID),
+    transitions.request_run(ID, 1, 0),
     transitions.close_run(ID, HOSTILE, ExportStatus.FAILED, ERROR, None),
     transitions.close_run(ID, HOSTILE, ExportStatus.CANCELED, ERROR, 1),
     transitions.retry(ID, 1, redeliver=False),

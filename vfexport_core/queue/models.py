@@ -86,6 +86,13 @@ class Attempt:
     error: Document | None = None
     bucket: str | None = None
     keys: tuple[str, ...] = ()
+    cleaned: bool = False
+    """It is certain that nothing of this lost attempt is left on S3."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it ended without a file."""
+        return self.status in RETRYABLE
 
     @classmethod
     def from_document(cls, document: Document) -> Attempt:
@@ -98,6 +105,7 @@ class Attempt:
             error=document.get("error"),
             bucket=document.get("bucket"),
             keys=tuple(document.get("keys", ())),
+            cleaned=document.get("cleaned", False),
         )
 
 
@@ -162,6 +170,11 @@ class Export:
     date_key: str | None = None
     include_all_markets: bool = False
     run_id: str | None = None
+    lease_until: datetime | None = None
+    """Until when the run need not be heard of; by MongoDB's clock, like every date here."""
+    cancel_requested: datetime | None = None
+    requests: int = 0
+    """How many runs were asked for in this attempt and then lost before one claimed it."""
     bucket: str | None = None
     keys: tuple[str, ...] = ()
     count: int | None = None
@@ -197,6 +210,9 @@ class Export:
             date_key=document.get("dateKey"),
             include_all_markets=document.get("includeAllMarkets", False),
             run_id=document.get("runId"),
+            lease_until=_utc(document.get("leaseUntil")),
+            cancel_requested=_utc(document.get("cancelRequested")),
+            requests=document.get("requests", 0),
             bucket=document.get("bucket"),
             keys=keys,
             count=document.get("count"),

@@ -38,6 +38,10 @@ INDEXES = (
     ),
     IndexModel([("status", ASCENDING), *ORDER], name="queue_order"),
     IndexModel([("campaignId", ASCENDING), *ORDER], name="campaign_order"),
+    # What lost attempts may have left on S3; few at any time.
+    IndexModel(
+        [("cleanupDue", ASCENDING)], name="to_clean_up", partialFilterExpression={"cleanupDue": {"$exists": True}}
+    ),
 )
 
 _NAMESPACE_EXISTS = 48
@@ -75,6 +79,7 @@ _ATTEMPT = _closed(
         "error": _ERROR,
         "bucket": _TEXT,
         "keys": _TEXTS,
+        "cleaned": {"bsonType": "bool"},
     },
 )
 _PROPERTIES: Document = {
@@ -95,6 +100,10 @@ _PROPERTIES: Document = {
     "attempt": _INT,
     "attempts": {"bsonType": "array", "items": _ATTEMPT},
     "runId": _TEXT,
+    "leaseUntil": _DATE,
+    "cancelRequested": _DATE,
+    "cleanupDue": _DATE,
+    "requests": _INT,
     "bucket": _TEXT,
     "key": _TEXT,
     "keys": _TEXTS,

@@ -10,27 +10,24 @@ import time
 from typing import TYPE_CHECKING
 
 from bson import ObjectId
-from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from vfexport_core.errors import (
     CampaignNotFound,
+    ExportNotCancelable,
     ExportNotClaimable,
     ExportNotRetryable,
-    LeaseLost,
     QueueBusy,
     SourceUnavailable,
 )
 from vfexport_core.queue import schema, transitions
 from vfexport_core.queue.faults import persist
 from vfexport_core.queue.models import ACTIVE, RETRYABLE, Claim, Export, ExportStatus
-from vfexport_core.queue.reading import COLLECTION, PAYLOAD_LENGTH, ExportReader, object_id
+from vfexport_core.queue.reading import COLLECTION, PAYLOAD_LENGTH, object_id
+from vfexport_core.queue.watchdog import Releasing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from vfexport_core.queue.models import Delivered, Document, NewExport
-    from vfexport_core.queue.transitions import Transition
+    from vfexport_core.queue.models import Document, NewExport
 
 _REQUEST_TRIES = 50
 _REQUEST_PAUSE_SECONDS = 0.02
@@ -38,7 +35,7 @@ _REQUEST_PAUSE_SECONDS = 0.02
 _INDEX_BUILD_SECONDS = 120.0
 
 
-class ExportStore(ExportReader):
+class ExportStore(Releasing):
     """The `exports` collection of one database; safe to share between threads.
 
     Any method may raise SourceUnavailable, after `patience_seconds` of trying (some read once more to explain).
@@ -77,7 +74,7 @@ class ExportStore(ExportReader):
         With `attempt`, only that attempt: a run that was queued for an earlier one does not take a later one's place.
         Raises QueueBusy while another export is TRIGGERED (L2), ExportNotClaimable when it is not PENDING.
         """
-        transition = transitions.claim(object_id(export_id), run_id, attempt)
+        transition = transitions.claim(object_id(export_id), run_id, attempt, self.lease_millis)
         try:
             document = self._apply(transition)
         except DuplicateKeyError:
@@ -92,37 +89,49 @@ class ExportStore(ExportReader):
             )
         return Claim(export.id, export.attempt, run_id), export
 
-    def set_count(self, claim: Claim, count: int) -> None:
-        """Note the preliminary number of rows; raises LeaseLost."""
-        self._apply_fenced(claim, transitions.set_count(claim, count))
+    def claim_again(self, export_id: str, run_id: str, attempt: int) -> tuple[Claim, Export]:
+        """Start the attempt after `attempt` of an export that has ended, FINISHED ones too, and claim it, in one step.
 
-    def progress(self, claim: Claim, read: int, rows: int, bytes: int) -> None:  # noqa: A002 named as the field
-        """Note documents read, rows and bytes written, and that the worker is alive; raises LeaseLost."""
-        self._apply_fenced(claim, transitions.progress(claim, read, rows, bytes))
+        Raises QueueBusy while another export is TRIGGERED (nothing has changed then), and ExportNotClaimable when it is
+        active, when another of the same campaign, type and date is (L3), or when it is no longer in `attempt`.
+        """
+        transition = transitions.claim_again(object_id(export_id), run_id, attempt, self.lease_millis)
+        try:
+            document = self._apply(transition)
+        except DuplicateKeyError:
+            self._refuse_beside_equal(self.get(export_id))
+            running = self.running()
+            other = "another export" if running is None else f"export {running.id}"
+            raise QueueBusy(f"{other} is TRIGGERED", payload=None if running is None else running.id) from None
+        export = Export.from_document(document) if document else self.get(export_id)
+        held = export.status == ExportStatus.TRIGGERED and export.run_id == run_id
+        if not held or export.attempt != attempt + 1:
+            raise ExportNotClaimable(
+                f"export {export_id} is {export.status}, in attempt {export.attempt}", payload=export_id
+            )
+        return Claim(export.id, export.attempt, run_id), export
 
-    def note_keys(self, claim: Claim, bucket: str, keys: Sequence[str]) -> None:
-        """Note what is about to be published, so that it can be found if the run dies; raises LeaseLost."""
-        self._apply_fenced(claim, transitions.note_keys(claim, bucket, keys))
+    def request_cancel(self, export_id: str, campaign_id: str | None = None) -> Export:
+        """Cancel a PENDING export at once; have a TRIGGERED one ended by its run, at its next sign of life.
 
-    def confirm(self, claim: Claim) -> None:
-        """Prove, at this moment and by a write, that the run still owns its export (L6); raises LeaseLost."""
-        self._apply_fenced(claim, transitions.confirm(claim))
+        Two calls at the same time both get the same answer. Raises ExportNotFound, and ExportNotCancelable when the
+        export had ended before.
+        """
+        seen = self.get(export_id, campaign_id)
+        wanted = seen
+        while wanted.status in ACTIVE:
+            document = self._apply(transitions.withdraw(ObjectId(seen.id)))
+            document = document or self._apply(transitions.request_cancel(ObjectId(seen.id)))
+            wanted = Export.from_document(document) if document else self.get(export_id, campaign_id)
+            if document is not None:
+                return wanted
+        if seen.status in ACTIVE and wanted.status is ExportStatus.CANCELED:
+            return wanted
+        raise ExportNotCancelable(f"export {wanted.id} is {wanted.status}", payload=wanted.id)
 
-    def finish(self, claim: Claim, delivered: Delivered) -> Export:
-        """TRIGGERED -> FINISHED with what was delivered (L7); raises LeaseLost. Finishing twice is finishing once."""
-        return self._end(claim, ExportStatus.FINISHED, transitions.finish(claim, delivered))
-
-    def fail(self, claim: Claim, error: Document) -> Export:
-        """TRIGGERED -> FAILED with `error` {code, message, payload} (L5); raises LeaseLost."""
-        return self._end(claim, ExportStatus.FAILED, transitions.close(claim, ExportStatus.FAILED, error))
-
-    def expire(self, claim: Claim, error: Document | None = None) -> Export:
-        """TRIGGERED -> EXPIRED (L4); raises LeaseLost."""
-        return self._end(claim, ExportStatus.EXPIRED, transitions.close(claim, ExportStatus.EXPIRED, error))
-
-    def cancel(self, claim: Claim, error: Document | None = None) -> Export:
-        """TRIGGERED -> CANCELED, by the run itself; raises LeaseLost."""
-        return self._end(claim, ExportStatus.CANCELED, transitions.close(claim, ExportStatus.CANCELED, error))
+    def request_run(self, export: Export) -> bool:
+        """Have another run asked for a PENDING export whose run was lost before it claimed it; once per loss."""
+        return self._apply(transitions.request_run(ObjectId(export.id), export.attempt, export.requests)) is not None
 
     def close_run(
         self, export_id: str, run_id: str, status: ExportStatus, error: Document | None, attempt: int | None = None
@@ -158,6 +167,17 @@ class ExportStore(ExportReader):
             return now
         raise ExportNotRetryable(f"export {now.id} is {now.status}", payload=now.id)
 
+    def _refuse_beside_equal(self, export: Export) -> None:
+        """Raise ExportNotClaimable when another export of the same campaign, type and date key is active."""
+        equal: Document = {"campaignId": export.campaign_id, "exportType": export.export_type}
+        equal |= {"dateKey": export.date_key, "status": {"$in": sorted(ACTIVE)}, "_id": {"$ne": ObjectId(export.id)}}
+        found = self._persist(lambda: self._exports.find_one(equal))
+        if found is not None:
+            raise ExportNotClaimable(
+                f"export {found['_id']} of the same campaign, type and date key is {found['status']}",
+                payload=str(found["_id"]),
+            )
+
     def _insert_or_find(self, export_id: ObjectId, document: Document) -> Document | None:
         """Insert; when that is refused, give what is in the way: the active export, or our own of an earlier try."""
         try:
@@ -173,35 +193,3 @@ class ExportStore(ExportReader):
             found = self._exports.find_one(active)
             return found or self._exports.find_one({"_id": export_id})
         return self._exports.find_one({"_id": export_id})
-
-    def _apply(self, transition: Transition) -> Document | None:
-        """Apply a transition and give the changed document; None when its condition did not hold."""
-        return self._persist(
-            lambda: self._exports.find_one_and_update(
-                transition.condition, transition.pipeline, return_document=ReturnDocument.AFTER
-            )
-        )
-
-    def _apply_fenced(self, claim: Claim, transition: Transition) -> Document:
-        document = self._apply(transition)
-        if document is None:
-            raise self._lost(claim)
-        return document
-
-    def _end(self, claim: Claim, status: ExportStatus, transition: Transition) -> Export:
-        """Apply a transition to a final status; the same end by the same claim is a repetition after a lost answer."""
-        document = self._apply(transition)
-        if document is None:
-            same_end = transitions.fence(claim) | {"status": status.value}
-            document = self._persist(lambda: self._exports.find_one(same_end))
-        if document is None:
-            raise self._lost(claim)
-        return Export.from_document(document)
-
-    def _lost(self, claim: Claim) -> LeaseLost:
-        document = self._persist(lambda: self._exports.find_one({"_id": ObjectId(claim.export_id)}))
-        state = "is gone" if document is None else f"is {document['status']} in attempt {document['attempt']}"
-        return LeaseLost(
-            f"run {claim.run_id} no longer owns attempt {claim.attempt} of export {claim.export_id}, which {state}",
-            payload=claim.export_id,
-        )

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
-from vfexport_core.queue.models import RETRYABLE, ExportStatus, storable
+from vfexport_core.queue.models import FINAL, RETRYABLE, Claim, ExportStatus, storable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
-    from vfexport_core.queue.models import Claim, Delivered, Document
+    from vfexport_core.queue.models import Delivered, Document, Export
 
 NOW = "$$NOW"
 DATE_FIELDS = {
@@ -29,7 +30,10 @@ DATE_FIELDS = {
     ExportStatus.CANCELED: "date.canceled",
 }
 # What belongs to one attempt only; `attempts` keeps what is worth remembering.
-_OF_ONE_ATTEMPT = ["runId", "bucket", "key", "keys", "count", "progress", "bytes", "sha256", "meta", "error"]
+_OF_ONE_ATTEMPT = [
+    *("runId", "leaseUntil", "cancelRequested", "requests"),
+    *("bucket", "key", "keys", "count", "progress", "bytes", "sha256", "meta", "error"),
+]
 _ERROR_LIMITS = {"code": 64, "message": 2_000, "payload": 256}
 
 
@@ -41,20 +45,18 @@ class Transition:
     pipeline: list[Document]
 
 
-def claim(export_id: ObjectId, run_id: str, attempt: int | None) -> Transition:
+def claim(export_id: ObjectId, run_id: str, attempt: int | None, lease_millis: int) -> Transition:
     """PENDING -> TRIGGERED; the unique index on TRIGGERED refuses it while another export runs (L2)."""
     condition: Document = {"_id": export_id, "status": ExportStatus.PENDING.value}
     if attempt is not None:
         condition["attempt"] = attempt
-    status = ExportStatus.TRIGGERED.value
-    entry = {"attempt": "$attempt", "runId": _literal(run_id), "status": status, "triggered": NOW}
-    change: Document = {
-        "status": status,
-        "runId": _literal(run_id),
-        DATE_FIELDS[ExportStatus.TRIGGERED]: NOW,
-        "attempts": {"$concatArrays": ["$attempts", [entry]]},
-    }
-    return Transition(condition, [{"$set": change | _progress(0, 0, 0)}])
+    return Transition(condition, [_claimed(run_id, lease_millis)])
+
+
+def claim_again(export_id: ObjectId, run_id: str, attempt: int, lease_millis: int) -> Transition:
+    """Start attempt `attempt` + 1 of an ended export and claim it, in one step: nobody else sees it PENDING (L8)."""
+    condition = {"_id": export_id, "attempt": attempt, "status": {"$in": sorted(FINAL)}}
+    return Transition(condition, [*_next_attempt(attempt), _claimed(run_id, lease_millis)])
 
 
 def set_count(claim: Claim, count: int) -> Transition:
@@ -62,9 +64,9 @@ def set_count(claim: Claim, count: int) -> Transition:
     return Transition(fence(claim), [{"$set": {"count": count, "progress.updated": NOW}}])
 
 
-def progress(claim: Claim, read: int, rows: int, size: int) -> Transition:
-    """Note how far the run is: documents read, rows and bytes written."""
-    return Transition(fence(claim), [{"$set": _progress(read, rows, size)}])
+def progress(claim: Claim, read: int, rows: int, size: int, lease_millis: int) -> Transition:
+    """Note how far the run is (documents read, rows and bytes written), and renew its lease."""
+    return Transition(fence(claim), [{"$set": _progress(read, rows, size) | _lease(lease_millis)}])
 
 
 def note_keys(claim: Claim, bucket: str, keys: Sequence[str]) -> Transition:
@@ -75,9 +77,9 @@ def note_keys(claim: Claim, bucket: str, keys: Sequence[str]) -> Transition:
     return Transition(fence(claim), [{"$set": {"attempts": _in_current_attempt(change), "progress.updated": NOW}}])
 
 
-def confirm(claim: Claim) -> Transition:
-    """Prove the fence by a write: a primary that was deposed unknowingly can answer a read, but not this."""
-    return Transition(fence(claim), [{"$set": {"progress.updated": NOW}}])
+def confirm(claim: Claim, lease_millis: int) -> Transition:
+    """Prove the fence and renew the lease, by a write: a deposed primary can answer a read, but not this."""
+    return Transition(fence(claim), [{"$set": {"progress.updated": NOW} | _lease(lease_millis)}])
 
 
 def finish(claim: Claim, delivered: Delivered) -> Transition:
@@ -94,6 +96,47 @@ def close(claim: Claim, status: ExportStatus, error: Document | None) -> Transit
     """TRIGGERED -> FAILED, EXPIRED or CANCELED, by the run itself."""
     ended = _ended(status, error)
     return Transition(fence(claim), [{"$set": _closed(status, error) | {"attempts": _in_current_attempt(ended)}}])
+
+
+def release(export: Export, status: ExportStatus, error: Document | None) -> Transition:
+    """End an export whose worker is late or gone, unless its worker was heard of since `export` was read."""
+    condition = fence(Claim(export.id, export.attempt, export.run_id or "")) | {"leaseUntil": export.lease_until}
+    if status is ExportStatus.EXPIRED:
+        del condition["leaseUntil"]  # it may well be alive
+    ended = _ended(status, error)
+    return Transition(condition, [{"$set": _closed(status, error) | {"attempts": _in_current_attempt(ended)}}])
+
+
+def withdraw(export_id: ObjectId) -> Transition:
+    """PENDING -> CANCELED, before any run has claimed it."""
+    status = ExportStatus.CANCELED
+    entry: Document = {"attempt": "$attempt"} | _ended(status, None)
+    change = {"status": status.value, DATE_FIELDS[status]: NOW, "attempts": {"$concatArrays": ["$attempts", [entry]]}}
+    return Transition({"_id": export_id, "status": ExportStatus.PENDING.value}, [{"$set": change}])
+
+
+def request_cancel(export_id: ObjectId) -> Transition:
+    """Ask whoever runs the export to end it; asking again changes nothing."""
+    condition = {"_id": export_id, "status": ExportStatus.TRIGGERED.value}
+    return Transition(condition, [{"$set": {"cancelRequested": {"$ifNull": ["$cancelRequested", NOW]}}}])
+
+
+def request_run(export_id: ObjectId, attempt: int, requests: int) -> Transition:
+    """Count another run asked for, in place of one that was lost before it claimed the export."""
+    condition: Document = {"_id": export_id, "status": ExportStatus.PENDING.value, "attempt": attempt}
+    condition["requests"] = requests or None  # None: there is no such field
+    return Transition(condition, [{"$set": {"requests": requests + 1}}])
+
+
+def clean_up(export: Export, cleanup_due: datetime, *, again: datetime | None) -> Transition:
+    """Note that all lost attempts were cleaned up: for good, or to be looked at again at a moment."""
+    condition = {"_id": ObjectId(export.id), "cleanupDue": cleanup_due}
+    if again is not None:
+        return Transition(condition, [{"$set": {"cleanupDue": again}}])
+    lost = {"$in": ["$$entry.attempt", [attempt.attempt for attempt in export.attempts if attempt.is_lost]]}
+    cleaned = {"$cond": [lost, {"$mergeObjects": ["$$entry", {"cleaned": True}]}, "$$entry"]}
+    attempts = {"$map": {"input": "$attempts", "as": "entry", "in": cleaned}}
+    return Transition(condition, [{"$set": {"attempts": attempts}}, {"$unset": ["cleanupDue"]}])
 
 
 def close_run(
@@ -120,8 +163,7 @@ def retry(export_id: ObjectId, attempt: int, *, redeliver: bool) -> Transition:
     """Start attempt `attempt` + 1 (L8): the condition on `attempt` makes two presses of the button one retry."""
     statuses = RETRYABLE | ({ExportStatus.FINISHED} if redeliver else set())
     condition: Document = {"_id": export_id, "attempt": attempt, "status": {"$in": sorted(statuses)}}
-    pending: Document = {"status": ExportStatus.PENDING.value, "attempt": attempt + 1}
-    return Transition(condition, [{"$set": pending}, {"$unset": [*_OF_ONE_ATTEMPT, *DATE_FIELDS.values()]}])
+    return Transition(condition, _next_attempt(attempt))
 
 
 def fence(claim: Claim) -> Document:
@@ -142,8 +184,30 @@ def clean_error(error: Document) -> Document:
     }
 
 
+def _claimed(run_id: str, lease_millis: int) -> Document:
+    status = ExportStatus.TRIGGERED.value
+    entry = {"attempt": "$attempt", "runId": _literal(run_id), "status": status, "triggered": NOW}
+    change: Document = {
+        "status": status,
+        "runId": _literal(run_id),
+        DATE_FIELDS[ExportStatus.TRIGGERED]: NOW,
+        "attempts": {"$concatArrays": ["$attempts", [entry]]},
+    }
+    return {"$set": change | _progress(0, 0, 0) | _lease(lease_millis)}
+
+
+def _lease(millis: int) -> Document:
+    return {"leaseUntil": {"$add": [NOW, millis]}}
+
+
+def _next_attempt(attempt: int) -> list[Document]:
+    pending: Document = {"status": ExportStatus.PENDING.value, "attempt": attempt + 1}
+    return [{"$set": pending}, {"$unset": [*_OF_ONE_ATTEMPT, *DATE_FIELDS.values()]}]
+
+
 def _closed(status: ExportStatus, error: Document | None) -> Document:
-    change: Document = {"status": status.value, DATE_FIELDS[status]: NOW}
+    """End an attempt that did not finish; what it may have left on S3 is looked after (L10)."""
+    change: Document = {"status": status.value, DATE_FIELDS[status]: NOW, "cleanupDue": NOW}
     return change if error is None else change | {"error": _literal(clean_error(error))}
 
 
