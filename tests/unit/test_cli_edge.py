@@ -79,7 +79,7 @@ def test_an_error_is_json_if_wanted():
 def test_the_line_comes_last_when_the_message_has_more():
     lines = run(EmbeddedServerFailed("it died; its log ends:\nfirst\nsecond", payload="/x.log")).stderr.splitlines()
     assert lines[:2] == ["first", "second"]
-    assert lines[2].startswith("EmbeddedServerFailed: it died; its log ends:")
+    assert lines[2].startswith("EmbeddedServerFailed: it died; its log ends as above (/x.log). ")
 
 
 def test_what_an_unexpected_error_says_is_not_shown(monkeypatch):

@@ -48,6 +48,7 @@ class Failure:
     def as_text(self) -> str:
         """Give the same for a person, on one line; what more the message has (a log's end) goes above it."""
         first, _, more = self.message.partition("\n")
+        first = first.removesuffix(":") + (" as above" if more else "")
         # What the error is about goes in only where the message does not name it already.
         about = f" ({self.payload})" if self.payload and self.payload not in first else ""
         line = f"{click.style(self.code, fg='red', bold=True)}: {first}{about}. {self.hint}"

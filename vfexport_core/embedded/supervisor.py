@@ -23,6 +23,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 CHECK_SECONDS = 0.2
+GROUP_SECONDS = 2.0
+GROUP_POLL_SECONDS = 0.01
 PR_SET_PDEATHSIG = 1
 
 
@@ -65,8 +68,18 @@ def end(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
     if child.poll() is None:
         child.kill()
         child.wait()
+    end_group(child.pid)
+
+
+def end_group(leader: int) -> None:
+    """Kill a process group and see that it is gone; not for ever, since the dead may wait for somebody to bury them."""
+    deadline = time.monotonic() + GROUP_SECONDS
+    number = signal.SIGKILL
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
+        while time.monotonic() < deadline:
+            os.killpg(leader, number)
+            number = 0  # asks only whether there is anybody
+            time.sleep(GROUP_POLL_SECONDS)
 
 
 def watch(child: subprocess.Popen[bytes], parent: int) -> int:
