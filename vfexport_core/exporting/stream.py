@@ -190,8 +190,11 @@ class RowStream:
     def _begin(self, documents: Batch, lookups: list[BatchedLookup]) -> _Awaited:
         begun: list[tuple[pa.Array, list[Future[list[bytes]]]]] = []
         for declared, lookup in zip(self.spec.lookups, lookups, strict=True):
-            keys = key_texts(cells_of_chunks(documents.columns[declared.key]))
-            begun.append((keys, lookup.submit(keys.to_pylist())))
+            cells = cells_of_chunks(documents.columns[declared.key])
+            keys = key_texts(cells)
+            # As the id is written, too: hex in upper case is the same id, and likely written so on both sides.
+            forms = keys.to_pylist() if keys.equals(cells.text) else [*keys.to_pylist(), *cells.text.to_pylist()]
+            begun.append((keys, lookup.submit(forms)))
         return _Awaited(documents, begun)
 
     def _lines(self, awaited: _Awaited, lookups: list[BatchedLookup]) -> Lines:
