@@ -33,6 +33,7 @@
     │   ├── OutputFailed              a file on this machine cannot be written
     │   ├── NoMarketsFound            the export ends FAILED
     │   ├── PromotersNotFound         the export ends FAILED
+    │   ├── SpoolFull                 a split export needs more temporary space than it may have
     │   ├── SourceMissing             a collection that rows come from does not exist
     │   └── DeliveryRefused           S3 says no: a missing permission, bucket or key
     └── TransientError                trying again may help
