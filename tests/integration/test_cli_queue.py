@@ -13,12 +13,11 @@ from tests.cli_helpers import Cli, error_of, load
 from tests.integration.queue_helpers import DELIVERED, new_export, queued, triggered
 from tests.s3_faults import Answer
 from tests.s3_proxy import S3Proxy
-from vfexport_core.cli.attempt import AttemptRun, Tools
-from vfexport_core.cli.progress import Silent
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import ExportExpired
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
+from vfexport_core.worker import Tools, run_claimed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,7 +212,7 @@ def test_an_export_that_takes_too_long_expires(settings: Settings, database: Doc
         hurried = settings.model_copy(update={"timeout_millis": -1})
         tools = Tools(settings=hurried, database=database, store=store, buckets=buckets)
         with pytest.raises(ExportExpired):
-            AttemptRun(claim, export, tools, Silent()).run()
+            run_claimed(claim, export, tools, on_count=print, on_progress=print)
     ended = store.get(export.id)
     assert (ended.status, ended.error["code"]) == (ExportStatus.EXPIRED, "ExportExpired")
 

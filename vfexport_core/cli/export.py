@@ -15,7 +15,6 @@ import click
 
 from vfexport_core.api.bodies import DATE_KEY_PATTERN
 from vfexport_core.catalog import Bucket, find_spec
-from vfexport_core.cli.attempt import Tools
 from vfexport_core.cli.output import STDOUT, opened_output
 from vfexport_core.cli.progress import shown
 from vfexport_core.cli.queued import QueuedExport
@@ -28,6 +27,7 @@ from vfexport_core.queue.store import ExportStore
 from vfexport_core.settings import Settings, load_settings
 from vfexport_core.sources.campaigns import find_campaign
 from vfexport_core.sources.client import opened
+from vfexport_core.worker import Tools
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -129,7 +129,8 @@ def _through_the_queue(wanted: Wanted, settings: Settings, database: Database[Do
     )
     with BucketClients(settings) as buckets, shown(wanted.spec.type, as_json=wanted.as_json) as display:
         buckets.target(wanted.spec.bucket)  # refused before anything is queued if it is not configured
-        tools = Tools(settings=settings, database=database, store=ExportStore(database), buckets=buckets)
+        store = ExportStore(database, lease_seconds=settings.lease_seconds)
+        tools = Tools(settings=settings, database=database, store=store, buckets=buckets)
         queued = QueuedExport(tools, display)
         with _telling_the_end(queued, as_json=wanted.as_json):
             ended = queued.run(new)

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vfexport_core.cli import signals
-from vfexport_core.cli.attempt import AttemptRun, Tools
 from vfexport_core.errors import ExportNotClaimable, QueueBusy, VfexportError
 from vfexport_core.queue.models import FINAL, ExportStatus
+from vfexport_core.worker import run_claimed
 
 if TYPE_CHECKING:
     from vfexport_core.cli.progress import Display
     from vfexport_core.queue.models import Claim, Export, NewExport
+    from vfexport_core.worker import Tools
 
 # Of those that wait before us as many are counted.
 _COUNTED = 1_000
@@ -52,7 +53,14 @@ class QueuedExport:
             raise
         self.display.note("running")
         try:
-            self.export = AttemptRun(claim, self.export, self.tools, self.display).run()
+            self.export = run_claimed(
+                claim,
+                self.export,
+                self.tools,
+                on_count=self.display.expect,
+                on_progress=self.display.update,
+                undisturbed=signals.deferred,
+            )
         finally:
             self._look_again()
         return self.export
@@ -108,4 +116,6 @@ class QueuedExport:
             return  # what is known is told
 
     def _pause(self) -> None:
+        # Whoever waits makes sure that what is waited for is not dead.
+        self.tools.store.release(self.tools.settings.timeout_millis)
         time.sleep(self.tools.settings.polling_interval_millis / _MILLIS)

@@ -1,0 +1,227 @@
+"""One attempt of a claimed export, from its count to its end: the rules for every process that runs exports.
+
+::
+
+    with Worker(claim, export, settings=..., database=..., store=...) as worker:
+        worker.count()
+        delivered = worker.deliver(buckets, on_progress)
+        worker.finish(delivered)          # whatever is raised before this: worker.end(error)
+
+`run_claimed` is all of it. Inside the block the claim is kept alive, and a worker that must end (lost, cancelled, out
+of time) raises why at its next step; one that hangs is ended with its process, with status `STUCK`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from vfexport_core.catalog import find_spec
+from vfexport_core.errors import INTERNAL_CODE, ExportCanceled, ExportExpired, LeaseLost, VfexportError
+from vfexport_core.queue.keeping import ClaimKeeper, Pace
+from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.store import ExportStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from pymongo.database import Database
+
+    from vfexport_core.delivery.buckets import BucketClients
+    from vfexport_core.queue.models import Claim, Delivered, Document, Export
+    from vfexport_core.settings import Settings
+
+STUCK = 70
+"""Exit status of a process that had to be ended because its worker did not end by itself."""
+
+_CLEANING_SECONDS = 10.0
+_CLOSING_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What an export is made with."""
+
+    settings: Settings
+    database: Database[Document]
+    store: ExportStore
+    buckets: BucketClients
+
+
+class Worker:
+    """See the module. `exit_process` is what ends a process that hangs."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        export: Export,
+        *,
+        settings: Settings,
+        database: Database[Document],
+        store: ExportStore,
+        exit_process: Callable[[int], object] = os._exit,
+    ) -> None:
+        self.claim = claim
+        self.export = export
+        self._settings = settings
+        self._database = database
+        self._store = store
+        self._exit_process = exit_process
+        self._buckets: BucketClients | None = None
+        self._keys: tuple[str, ...] = ()
+        pace = Pace.of(settings.lease_seconds, settings.timeout_millis)
+        patience = max(pace.beat, settings.lease_seconds / 4)
+        beating = ExportStore(database, patience_seconds=patience, lease_seconds=settings.lease_seconds)
+        self._keeper = ClaimKeeper(beating, claim, pace, self._give_up)
+
+    def start(self) -> Self:
+        self._keeper.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop keeping the claim; harmless to repeat."""
+        self._keeper.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def count(self) -> int | None:
+        """Count the documents to read, and note it; None for a type without a preliminary count."""
+        from vfexport_core.exporting import count_rows  # noqa: PLC0415 a claim comes before the time to load Arrow
+
+        self._keeper.check()
+        found = count_rows(find_spec(self.export.export_type), self.export.campaign_id, self._database)
+        if found is not None:
+            self._store.set_count(self.claim, found)
+        return found
+
+    def deliver(self, buckets: BucketClients, on_progress: Callable[[int, int, int], object]) -> Delivered:
+        """Write the files and publish them, all or nothing; raises as `run_export` does, and why the run must end.
+
+        `on_progress` is told documents read, rows and bytes written, after every batch.
+        """
+        from vfexport_core.exporting import ExportHooks, run_export  # noqa: PLC0415 see `count`
+
+        self._buckets = buckets
+
+        def tell(read: int, rows: int, size: int) -> None:
+            self._keeper.check()
+            self._keeper.note(read, rows, size)
+            on_progress(read, rows, size)
+
+        hooks = ExportHooks(on_progress=tell, note_keys=self._note_keys, confirm=self._keeper.renew)
+        self._keeper.check()
+        return run_export(self.export, settings=self._settings, database=self._database, buckets=buckets, hooks=hooks)
+
+    def finish(self, delivered: Delivered) -> Export:
+        """Record what was delivered: TRIGGERED -> FINISHED; raises LeaseLost, SourceUnavailable."""
+        export = self._store.finish(self.claim, delivered)
+        self.stop()
+        return export
+
+    def end(self, error: BaseException) -> Export | None:
+        """Record how the attempt ended, and take away what it published, once it is certain that it has not finished.
+
+        Gives the export, FINISHED if the run did finish it and only the answer was lost; None when nothing could be
+        recorded: then the watchdog does.
+        """
+        return self._end(error, self._store)
+
+    def _end(self, error: BaseException, store: ExportStore) -> Export | None:
+        if not isinstance(error, KeyboardInterrupt):
+            error = self._keeper.verdict or error  # what came of it is not the reason
+        try:
+            final = end_attempt(store, self.claim, error)
+        except VfexportError as failure:
+            # Now it is unknown whether the export was finished: its file may be the delivered one, so it stays.
+            _log.warning("export %s could not be closed: %s", self.export.id, failure.message)
+            return None
+        mine = [attempt.status for attempt in final.attempts if attempt.attempt == self.claim.attempt]
+        if ExportStatus.FINISHED not in mine:
+            self._discard()
+        return final
+
+    def _note_keys(self, bucket: str, keys: tuple[str, ...]) -> None:
+        self._keeper.check()
+        self._keys += keys
+        self._store.note_keys(self.claim, bucket, keys)
+
+    def _discard(self) -> None:
+        if self._buckets is None or not self._keys:
+            return
+        from vfexport_core.delivery.cleanup import discard_attempt  # noqa: PLC0415 see `count`
+
+        try:
+            target = self._buckets.target(find_spec(self.export.export_type).bucket)
+            discard_attempt(target, self.export.id, self.claim.attempt, self._keys)
+        except VfexportError as failure:
+            # The watchdog looks after what lost attempts leave.
+            _log.warning("something of export %s may be left in its bucket: %s", self.export.id, failure.message)
+
+    def _give_up(self, verdict: VfexportError) -> None:
+        """End the process of a run that hangs; the export is closed and cleaned up first, as far as that is quick."""
+        _log.error("export %s: the run does not end and is ended: %s", self.export.id, verdict.message)
+        store = ExportStore(self._database, patience_seconds=_CLOSING_SECONDS)
+        last = threading.Thread(target=self._end, args=(verdict, store), daemon=True)
+        last.start()
+        last.join(_CLEANING_SECONDS)
+        self._exit_process(STUCK)
+
+
+def run_claimed(
+    claim: Claim,
+    export: Export,
+    tools: Tools,
+    *,
+    on_count: Callable[[int | None], object],
+    on_progress: Callable[[int, int, int], object],
+    undisturbed: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Export:
+    """Deliver and finish a claimed export. An error or a signal ends it as FAILED, EXPIRED or CANCELED, and comes out.
+
+    Within `undisturbed` its end is recorded, so that a second signal does not come in between.
+    """
+    with Worker(claim, export, settings=tools.settings, database=tools.database, store=tools.store) as worker:
+        try:
+            on_count(worker.count())
+            return worker.finish(worker.deliver(tools.buckets, on_progress))
+        except BaseException as error:
+            with undisturbed():
+                final = worker.end(error)
+            if final is not None and final.status is ExportStatus.FINISHED and final.run_id == claim.run_id:
+                return final
+            raise
+
+
+def end_attempt(store: ExportStore, claim: Claim, error: BaseException) -> Export:
+    """End a claimed export by what ended its run: CANCELED, EXPIRED or FAILED; one that was lost stays as it is.
+
+    Gives the export as it is now. Raises SourceUnavailable, ExportNotFound.
+    """
+    try:
+        if isinstance(error, (KeyboardInterrupt, ExportCanceled)):
+            return store.cancel(claim)
+        if isinstance(error, ExportExpired):
+            return store.expire(claim, error.as_dict())
+        if not isinstance(error, LeaseLost):
+            return store.fail(claim, error_document(error))
+    except LeaseLost:
+        pass
+    return store.get(claim.export_id)
+
+
+def error_document(error: BaseException) -> Document:
+    """Give the error as the export document keeps it; the text of an unexpected one may hold a fan's data."""
+    if isinstance(error, VfexportError):
+        return error.as_dict()
+    return {"code": INTERNAL_CODE, "message": f"unexpected {type(error).__name__}", "payload": None}
