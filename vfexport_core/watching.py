@@ -1,0 +1,75 @@
+"""One look over the queue by a watchdog: end what is late or lost, take away what lost attempts left on S3 (L4, L10).
+
+Every step is harmless to repeat and beside other watchdogs; what fails is tried again at the next look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vfexport_core.catalog import Bucket, find_spec
+from vfexport_core.errors import ConfigurationError, VfexportError
+from vfexport_core.queue.watchdog import SETTLE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vfexport_core.delivery.buckets import BucketClients
+    from vfexport_core.delivery.target import BucketTarget
+    from vfexport_core.queue.models import Attempt, Export
+    from vfexport_core.queue.store import ExportStore
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a look came to: the export that was ended, those that were cleaned up, what could not be done and why."""
+
+    released: Export | None
+    cleaned: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def watch(
+    store: ExportStore,
+    buckets: Callable[[], BucketClients],
+    timeout_millis: int,
+    *,
+    settle_seconds: float = SETTLE_SECONDS,
+) -> Watched:
+    """Look once. `buckets` is called only if something has to be cleaned up. Raises SourceUnavailable."""
+    released = store.release(timeout_millis)
+    cleaned: list[str] = []
+    problems: list[str] = []
+    for unclean in store.unclean():
+        export = unclean.export
+        try:
+            for attempt in export.attempts:
+                if attempt.is_lost and attempt.keys and not attempt.cleaned:
+                    clean_up(export, attempt, buckets())
+        except VfexportError as error:  # S3 fails, or refuses: one bucket must not keep the others back
+            problems.append(f"{export.id} {error.code}: {error.message}")
+            continue
+        store.cleaned(unclean, settle_seconds)
+        cleaned.append(export.id)
+    return Watched(released, tuple(cleaned), tuple(problems))
+
+
+def clean_up(export: Export, attempt: Attempt, buckets: BucketClients) -> None:
+    """Leave nothing of a lost attempt on S3; raises DeliveryFailed, DeliveryRefused, ConfigurationError."""
+    from vfexport_core.delivery.cleanup import discard_attempt  # noqa: PLC0415 seldom needed, slow to load
+
+    discard_attempt(_target(export, attempt, buckets), export.id, attempt.attempt, attempt.keys)
+
+
+def _target(export: Export, attempt: Attempt, buckets: BucketClients) -> BucketTarget:
+    """Find the bucket that the attempt noted, by its name in S3; the one of its type comes first."""
+    own = find_spec(export.export_type).bucket
+    for bucket in sorted(Bucket, key=lambda bucket: bucket is not own):
+        try:
+            target = buckets.target(bucket)
+        except ConfigurationError:
+            continue
+        if target.name == attempt.bucket:
+            return target
+    raise ConfigurationError(f"bucket {attempt.bucket} is not among the configured ones", payload=attempt.bucket)
