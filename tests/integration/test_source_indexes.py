@@ -129,6 +129,15 @@ def test_init_warns_of_each_and_ends_well(cli: Cli, sources: Database[dict[str, 
     assert "one_triggered" in result.stdout
 
 
+def test_init_says_once_that_a_collection_is_not_there(cli: Cli, sources: Database[dict[str, Any]]) -> None:
+    create_source_indexes(sources)
+    sources.drop_collection("scoring")
+    sources.drop_collection("entries")
+    entries, scoring = cli.run("init", "--check-sources").stderr.splitlines()
+    assert entries.endswith(" and 9 more")
+    assert all(name in scoring for name in ("waitlist", "reminderEmail", "verifiedEntries"))
+
+
 def test_init_says_that_nothing_is_missing(cli: Cli, sources: Database[dict[str, Any]]) -> None:
     create_source_indexes(sources)
     result = cli.run("init", "--check-sources")

@@ -15,10 +15,14 @@ from vfexport_core.sources.client import opened, reading
 from vfexport_core.sources.indexes import missing_source_indexes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pymongo.database import Database
 
     from vfexport_core.sources.client import Document
     from vfexport_core.sources.indexes import MissingIndex
+
+_LISTED_TYPES = 5
 
 
 @click.command()
@@ -47,8 +51,8 @@ def init(*, check_sources: bool, as_json: bool) -> None:
         click.echo(f"{database.name}.{COLLECTION}: index {name} created")
     for name in kept:
         click.echo(f"{database.name}.{COLLECTION}: index {name} was there")
-    for item in missing or []:
-        click.echo(_warning(item, database.name), err=True)
+    for warning in dict.fromkeys(_warning(item, database.name, missing or []) for item in missing or []):
+        click.echo(warning, err=True)
     if missing == []:
         click.echo(f"{database.name}: no index is missing on the source collections")
 
@@ -59,17 +63,25 @@ def _index_names(database: Database[Document]) -> set[str]:
         return set(database[COLLECTION].index_information()) - {"_id_"}
 
 
-def _warning(missing: MissingIndex, database: str) -> str:
-    index = missing.index
+def _warning(item: MissingIndex, database: str, missing: list[MissingIndex]) -> str:
+    index = item.index
     name = f"{database}.{index.collection}"
-    every = len(index.types) == len(all_specs())
-    readers = "every export type" if every else ", ".join(index.types)
-    if not missing.collection_exists:
-        return f"warning: collection {name} does not exist; it is read by {readers}"
+    if not item.collection_exists:
+        # Several indexes may be wanted of it; that it is not there is said once.
+        same = [other.index for other in missing if other.index.collection == index.collection]
+        types = list(dict.fromkeys(type_ for other in same for type_ in other.types))
+        return f"warning: collection {name} does not exist; it is read by {_listed(types)}"
     return (
-        f"warning: {name} has no index {index.specification}: without it, {readers} would scan the whole collection "
-        f"and overload the operational database. db.{index.collection}.createIndex({index.specification})"
+        f"warning: {name} has no index {index.specification}: without it, {_listed(index.types)} would scan the whole "
+        f"collection and overload the operational database. db.{index.collection}.createIndex({index.specification})"
     )
+
+
+def _listed(types: Sequence[str]) -> str:
+    if len(types) == len(all_specs()):
+        return "every export type"
+    shown, more = types[:_LISTED_TYPES], len(types) - _LISTED_TYPES
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def _wire(missing: MissingIndex) -> dict[str, Any]:
