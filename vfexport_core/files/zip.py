@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LIMIT_BYTES = 0xFFFF_FFFF
 LIMIT_MEMBERS = 0xFFFF
 
+# What stands in a field whose value is in the Zip64 form; by itself the largest value that the field holds.
+_ELSEWHERE, _ELSEWHERE_COUNT = 0xFFFF_FFFF, 0xFFFF
 _LEVEL = 6
 _VERSION, _VERSION_ZIP64 = 20, 45
 _MADE_BY_UNIX = 3 << 8
@@ -96,15 +98,15 @@ class ZipStream:
             rest = _END_ZIP64.size - 12  # the record without its signature and this field
             self._write(_END_ZIP64.pack(b"PK\6\6", rest, *versions, 0, 0, count, count, size, start))
             self._write(_LOCATOR_ZIP64.pack(b"PK\6\7", 0, end, 1))
-        members = min(count, LIMIT_MEMBERS)
-        self._write(_END.pack(b"PK\5\6", 0, 0, members, members, min(size, LIMIT_BYTES), min(start, LIMIT_BYTES), 0))
+        shown = min(count, _ELSEWHERE_COUNT)
+        self._write(_END.pack(b"PK\5\6", 0, 0, shown, shown, min(size, _ELSEWHERE), min(start, _ELSEWHERE), 0))
 
 
 def _local_header(name: bytes, *, zip64: bool) -> bytes:
     """Write what stands before a member's data; its sizes are in the descriptor behind it."""
     # The extra field is what tells a reader of the stream that the descriptor has sizes of 8 bytes.
     extra = struct.pack("<2H2Q", 1, 16, 0, 0) if zip64 else b""
-    sizes = (LIMIT_BYTES, LIMIT_BYTES) if zip64 else (0, 0)
+    sizes = (_ELSEWHERE, _ELSEWHERE) if zip64 else (0, 0)
     version = _VERSION_ZIP64 if zip64 else _VERSION
     fixed = _LOCAL.pack(b"PK\3\4", version, _FLAGS, _DEFLATED, _TIME, _DATE, 0, *sizes, len(name), len(extra))
     return fixed + name + extra
@@ -113,7 +115,8 @@ def _local_header(name: bytes, *, zip64: bool) -> bytes:
 def _directory_entry(member: _Member) -> bytes:
     """Write a member's entry in the directory: what is too large for its field stands in the extra one."""
     sizes = (member.size, member.packed) if member.zip64 else ()
-    large = (*sizes, *((member.place,) if member.place > LIMIT_BYTES else ()))
+    far = member.place > LIMIT_BYTES
+    large = (*sizes, member.place) if far else sizes
     extra = struct.pack(f"<2H{len(large)}Q", 1, 8 * len(large), *large) if large else b""
     version = _VERSION_ZIP64 if large else _VERSION
     return (
@@ -126,15 +129,15 @@ def _directory_entry(member: _Member) -> bytes:
             _TIME,
             _DATE,
             member.crc,
-            LIMIT_BYTES if member.zip64 else member.packed,
-            LIMIT_BYTES if member.zip64 else member.size,
+            _ELSEWHERE if member.zip64 else member.packed,
+            _ELSEWHERE if member.zip64 else member.size,
             len(member.name),
             len(extra),
             0,
             0,
             0,
             _REGULAR_FILE,
-            min(member.place, LIMIT_BYTES),
+            _ELSEWHERE if far else member.place,
         )
         + member.name
         + extra
