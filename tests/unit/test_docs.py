@@ -105,6 +105,14 @@ def test_the_readme_has_the_two_commands_and_the_gate() -> None:
     assert {"demo", "test", "check"} <= named
 
 
+def test_the_architecture_names_every_module_and_package() -> None:
+    text = text_of(ROOT / "docs" / "architecture.md")
+    parts = [path for root in ("vfexport_core", "vfexport_dagster") for path in (ROOT / root).iterdir()]
+    names = {str(path.relative_to(ROOT)) for path in parts if path.name[0] not in "_."}
+    unimportant = {f"vfexport_dagster/{name}.py" for name in ("config", "definitions", "memory", "s3", "tags")}
+    assert {name for name in names - unimportant if not re.search(rf"`{re.escape(name)}[/`]", text)} == set()
+
+
 # Settings
 
 

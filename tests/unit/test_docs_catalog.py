@@ -72,6 +72,17 @@ def test_indexes_of_the_source_collections_are_documented() -> None:
     assert {(index.collection, index.specification) for index in needed_indexes(all_specs())} <= by_collection
 
 
+def test_figures_of_an_export_are_documented() -> None:
+    counted = {
+        f"meta.{kind}.{name}"
+        for package in ("rows", "exporting")
+        for path in (ROOT / "vfexport_core" / package).glob("*.py")
+        for kind, name in re.findall(r"\b(warnings|skipped)\.add\(\s*\"(\w+)\"", text_of(path))
+    }
+    documented = {cells[0].strip("`") for cells in table(OPERATIONS, "figure")}
+    assert documented == counted | {"meta.read"}
+
+
 # The worked example and the decision records
 
 
