@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
 from annotated_types import Ge, Le
 from pydantic import BaseModel, SecretStr
+from pymongo import MongoClient
 
 import vfexport_core.errors
 from tests.unit.docs_helpers import (
@@ -24,6 +25,7 @@ from tests.unit.docs_helpers import (
     table,
     text_of,
 )
+from vfexport_core.api.app import create_app
 from vfexport_core.cli.app import COMMANDS, vfexport
 from vfexport_core.errors import INTERNAL_CODE, VfexportError
 from vfexport_core.settings import PREFIX, BucketSettings, BucketsSettings, Settings
@@ -163,7 +165,15 @@ def test_no_other_variable_is_named_anywhere() -> None:
     assert named <= known
 
 
-# Command line and errors
+# API, command line and errors
+
+
+def test_every_route_is_documented_and_no_other() -> None:
+    settings = Settings(_env_file=None, mongo_uri=SecretStr("mongodb://127.0.0.1:1"), dev_mode=True)
+    with MongoClient[dict[str, Any]](settings.mongo_uri.get_secret_value(), connect=False) as client:
+        paths = create_app(settings, database=client["nothing"]).openapi()["paths"]
+    routes = {f"{method.upper()} {path}" for path, operations in paths.items() for method in operations}
+    assert {cells[0].strip("`") for cells in table(OPERATIONS, "request")} == routes
 
 
 def options(command: str) -> list[tuple[str, click.Option]]:
