@@ -71,7 +71,7 @@ def demo(
 def _export(stack: Stack, types: list[str], view: DemoView) -> list[DemoExport]:
     latest = queued = queue_exports(stack.client, stack.campaign_id, types, stack.buckets)
     with view.exports() as show:
-        for latest in watch(stack.client, stack.campaign_id, queued, stack.check):
+        for latest in watch(stack.client, stack.campaign_id, queued, stack.check, stack.logs):
             show(latest)
     return latest
 

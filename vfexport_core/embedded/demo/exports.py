@@ -12,6 +12,7 @@ from vfexport_core.errors import EmbeddedServerFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping
+    from pathlib import Path
 
     from vfexport_core.embedded.demo.client import ApiClient
 
@@ -82,11 +83,11 @@ def queue_exports(
 
 
 def watch(
-    client: ApiClient, campaign_id: str, queued: list[DemoExport], check: Callable[[], None]
+    client: ApiClient, campaign_id: str, queued: list[DemoExport], check: Callable[[], None], logs: Path
 ) -> Generator[list[DemoExport]]:
     """Yield the exports as they are now, until all are final; `check` is called in between and may raise.
 
-    Raises EmbeddedServerFailed when the queue does not move for `STALLED_SECONDS`.
+    Raises EmbeddedServerFailed, naming the folder of the logs, when the queue does not move for `STALLED_SECONDS`.
     """
     buckets = {export.id: export.bucket for export in queued}
     seen, since = queued, time.monotonic()
@@ -99,7 +100,7 @@ def watch(
         if now != seen:
             since = time.monotonic()
         elif time.monotonic() - since > STALLED_SECONDS:
-            raise EmbeddedServerFailed(f"no export has moved for {STALLED_SECONDS:.0f} s")
+            raise EmbeddedServerFailed(f"no export has moved for {STALLED_SECONDS:.0f} s", payload=str(logs))
         seen = now
         yield seen
 

@@ -55,11 +55,12 @@ class Audience(Protocol):
 
 @dataclass(slots=True)
 class Stack:
-    """A running stack with a campaign in it. `buckets` gives the S3 name of each of the catalog's buckets."""
+    """A running stack with a campaign in it. `buckets` gives the S3 names of the catalog's, `logs` is a folder."""
 
     campaign_id: str
     addresses: dict[str, str]
     buckets: dict[str, str]
+    logs: Path
     client: ApiClient
     _children: Children
     _dagster: Future[ServerProcess]
@@ -101,7 +102,7 @@ def running_stack(checkout: Path, folder: Path, ports: Ports, entries: int, audi
             api_url = f"http://{HOST}:{api_port}"
             audience.started("API", api_url)
             addresses |= {"Dagster UI": f"http://{HOST}:{dagster_port}", "API": api_url, "API docs": f"{api_url}/docs"}
-            yield Stack(campaign_id, addresses, _bucket_names(settings), ApiClient(api_port), children, dagster)
+            yield Stack(campaign_id, addresses, _bucket_names(settings), folder, ApiClient(api_port), children, dagster)
         finally:
             # Nothing more is started. Then the processes are killed, which also ends all waiting for them.
             children.stopping.set()
