@@ -7,9 +7,8 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bson.raw_bson import RawBSONDocument
-
 from tests.reference import Campaign, ReferenceExport, decode, export
+from tests.strategies.loading import load as load_documents
 from vfexport_core.catalog import find_spec
 from vfexport_core.embedded.synthetic.indexes import create_source_indexes
 from vfexport_core.exporting import RowStream, write_rows
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     from vfexport_core.settings import Settings
 
-COLLECTIONS = ("markets", "users", "entries", "scoring", "codes", "sms_waves", "promoters")
-
 
 @dataclass
 class Exported:
@@ -31,30 +28,11 @@ class Exported:
     skipped: dict[str, int]
 
 
-def load(database: Database[Any], bundle: Campaign, *, indexes: bool = True) -> str:
-    """Put the bundle's documents into the database, as they are; gives the campaign's id."""
-    if indexes:
-        create_source_indexes(database)
-    campaign = decode(bundle.campaign)
-    database["campaigns"].insert_many([_raw(bundle.campaign)])  # the embedded server refuses far dates from insert_one
-    for name in COLLECTIONS:
-        documents = [_raw(source) for source in getattr(bundle, name)]
-        collection = "smsWaves" if name == "sms_waves" else name
-        if documents:
-            database[collection].insert_many(documents)
-        elif collection not in database.list_collection_names():
-            database.create_collection(collection)
-    return str(campaign["_id"])
-
-
-def _raw(source: Any) -> Any:
-    return RawBSONDocument(source) if isinstance(source, bytes) else source
-
-
-def clear(database: Database[Any]) -> None:
-    """Empty the source collections, keeping their indexes: quicker than new ones for every example."""
-    for name in database.list_collection_names():
-        database[name].delete_many({})
+def load(database: Database[Any], bundle: Campaign) -> str:
+    """Put the bundle's documents and the expected indexes into the database; gives the campaign's id."""
+    create_source_indexes(database)
+    load_documents(database, bundle)
+    return str(decode(bundle.campaign)["_id"])
 
 
 def run_pipeline(

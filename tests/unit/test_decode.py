@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from vfexport_core.catalog.expressions import Field, Kind, Root
 from vfexport_core.rows.cells import cells_of_chunks
-from vfexport_core.rows.expand import _elements, _flatten
+from vfexport_core.rows.expand import elements, flat_keys
+from vfexport_core.rows.keys import id_key
 from vfexport_core.rows.values import render
 from vfexport_core.sources.client import SOUND_CODEC
 from vfexport_core.sources.decode import PIECE_DOCUMENTS, Decoder
@@ -43,6 +44,7 @@ usual = {
     Kind.BOOLEAN: st.booleans(),
     Kind.TEXT_LIST: st.lists(st.text(max_size=4), max_size=3),
     Kind.OBJECT_ID: st.binary(min_size=12, max_size=12).map(ObjectId),
+    Kind.ANY: st.lists(st.dictionaries(st.sampled_from("ab"), st.text(max_size=4), max_size=2), max_size=2),
 }
 names = Decoder(FIELDS).names
 clean = st.fixed_dictionaries({}, optional={names[field]: usual[field.kind] for field in FIELDS})
@@ -59,11 +61,12 @@ def agree(decoder: Decoder, documents: list[dict]) -> None:
     assert batch.size == len(documents)
     for field, name in decoder.names.items():
         if field.kind is Kind.TEXT_LIST:
-            texts, parents = _flatten(batch.columns[field])
+            texts, parents = flat_keys(batch.columns[field])
             wanted = [
-                (row, text)
+                (row, key)
                 for row, document in enumerate(bson.decode_all(raw, SOUND_CODEC))
-                for text in _elements(document.get(name))
+                for value in elements(document.get(name))
+                if (key := id_key(value))
             ]
             assert [
                 (row, text) for row, text in zip(parents.tolist(), texts.to_pylist(), strict=True) if text
@@ -95,6 +98,7 @@ def test_clean_documents_take_the_fast_path():
             "boolean": True,
             "text list": ["a"],
             "object id": ObjectId(),
+            "any": [{"id": "x"}],
         }[field.kind]
         for field in FIELDS
     }

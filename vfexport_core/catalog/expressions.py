@@ -68,6 +68,13 @@ class FalseIfMissing:
 
 
 @dataclass(frozen=True, slots=True)
+class Constant:
+    """The same text in every row."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShowLabel:
     """The show as fans choose it: ``7/04 - Austin, TX``, from the row's market."""
 
@@ -93,7 +100,9 @@ class Derived:
     inputs: tuple[Expression, ...]
 
 
-Expression: TypeAlias = "Field | FirstOf | Joined | FalseIfMissing | ShowLabel | MarketNames | ArtistName | Derived"
+Expression: TypeAlias = (
+    "Field | FirstOf | Joined | FalseIfMissing | Constant | ShowLabel | MarketNames | ArtistName | Derived"
+)
 
 
 @dataclass(frozen=True, slots=True)

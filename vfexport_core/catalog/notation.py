@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.catalog.expressions import (
     ArtistName,
+    Constant,
     Derived,
     FalseIfMissing,
     Field,
@@ -74,6 +75,8 @@ def notation(expression: Expression) -> str:
             text = f"or_false({notation(expression.field)})"
         case MarketNames():
             text = f"market_names({notation(expression.own)}, {notation(expression.additional)})"
+        case Constant():
+            text = f'"{expression.text}"'
         case ShowLabel():
             text = "show(M)"
         case ArtistName():

@@ -6,6 +6,7 @@ deleted again.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from contextlib import ExitStack
 from datetime import UTC
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from vfexport_core.delivery.cleanup import remove
 from vfexport_core.delivery.keys import CONTENT_TYPES, content_disposition, key_text, staging_key
 from vfexport_core.delivery.writer import ObjectWriter
-from vfexport_core.errors import ConfigurationError
+from vfexport_core.errors import ConfigurationError, VfexportError
 from vfexport_core.exporting.writing import csv_header, spool_by_region
 from vfexport_core.files.spool import Spool
 from vfexport_core.queue.models import Delivered
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from vfexport_core.exporting.stream import Lines, RowStream
     from vfexport_core.exporting.writing import PartName
     from vfexport_core.queue.models import Export
+
+_log = logging.getLogger(__name__)
 
 
 def deliver_parts(stream: RowStream, export: Export, target: BucketTarget, hooks: ExportHooks) -> Delivered:
@@ -97,11 +100,15 @@ def _writer(target: BucketTarget, key: str, stream: RowStream, export: Export, n
 
 
 def _publish(writers: list[ObjectWriter], rows: list[int], target: BucketTarget, hooks: ExportHooks) -> None:
-    published: list[str] = []
+    reached: list[str] = []
     try:
         for writer, count in zip(writers, rows, strict=True):
+            reached.append(writer.key)  # before, so that an interrupt cannot fall in between
             writer.publish({"row-count": str(count)}, hooks.confirm)
-            published.append(writer.key)
     except BaseException:
-        remove(target, published)
+        try:
+            remove(target, reached)
+        except VfexportError as error:
+            # The attempt's noted keys say what is left; the error that led here says more to people.
+            _log.warning("some of %d files may be left: %s", len(reached), error.message)
         raise

@@ -44,13 +44,19 @@ class Cells:
             flags = np.where(places < 0, 0, flags[places]).astype(np.uint8) if len(flags) else 0
         return Cells(self.text.take(indices), flags)
 
+    def blank(self) -> pa.Array:
+        """Tell which cells ``a | b`` passes over: missing, null or an empty string."""
+        nothing = pc.is_null(self.text)
+        if isinstance(self.flags, int) and self.flags & PRESENT:
+            return nothing
+        empty = pc.fill_null(pc.equal(self.text, ""), fill_value=False)
+        if not isinstance(self.flags, int):
+            empty = pc.and_not(empty, pa.array((self.flags & PRESENT) != 0))
+        return pc.or_(nothing, empty)
+
     def or_else(self, other: Cells) -> Cells:
         """``self | other``: a cell of `other` where this one is missing, null or an empty string."""
-        blank = pc.fill_null(pc.equal(self.text, ""), fill_value=True)
-        if not isinstance(self.flags, int):
-            blank = pc.and_not(blank, pa.array((self.flags & PRESENT) != 0))
-        elif self.flags & PRESENT:
-            blank = pc.is_null(self.text)
+        blank = self.blank()
         if not pc.any(blank).as_py():
             return self
         flags = self.flags

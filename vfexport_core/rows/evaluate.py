@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from vfexport_core.catalog.expressions import (
     ArtistName,
     Column,
+    Constant,
     Derived,
     FalseIfMissing,
     Field,
@@ -57,7 +58,7 @@ def _fields(expression: Expression) -> tuple[Field, ...]:
             return (expression.own, expression.additional)
         case Derived():
             return tuple(field for item in expression.inputs for field in _fields(item))
-        case ShowLabel() | ArtistName():
+        case ShowLabel() | ArtistName() | Constant():
             return ()
 
 
@@ -84,7 +85,7 @@ def evaluate(expression: Expression, frame: Frame, rules: ReminderRules) -> Cell
             return _market_names(expression, frame)
         case Derived():
             return rules.derive(expression.rule, [evaluate(item, frame, rules) for item in expression.inputs])
-        case Joined() | ShowLabel() | ArtistName():
+        case Joined() | ShowLabel() | ArtistName() | Constant():
             raise AssertionError(f"{type(expression).__name__} is rendered once, not per row")
 
 

@@ -25,13 +25,16 @@ def id_key(value: Any) -> str:
 
 
 def key_texts(cells: Cells) -> pa.Array:
-    """Give the keys of a column of ids; null where there is none."""
-    return id_keys(cells.text)
+    """Give the keys of a column of ids; null where the cell is blank."""
+    return _lower_hex(pc.if_else(cells.blank(), None, cells.text))
 
 
 def id_keys(text: pa.Array) -> pa.Array:
     """Give the keys of ids that are texts already; null where the text is missing or empty."""
-    text = pc.if_else(pc.equal(text, ""), None, text)
+    return _lower_hex(pc.if_else(pc.equal(text, ""), None, text))
+
+
+def _lower_hex(text: pa.Array) -> pa.Array:
     lower = pc.ascii_lower(text)
     changed = pc.not_equal(lower, text)
     if not pc.any(changed).as_py():

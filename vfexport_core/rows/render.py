@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from vfexport_core.catalog.expressions import ArtistName, Column, FalseIfMissing, Field, PreferenceColumns, Root
+from vfexport_core.catalog.expressions import (
+    ArtistName,
+    Column,
+    Constant,
+    FalseIfMissing,
+    Field,
+    PreferenceColumns,
+    Root,
+)
 from vfexport_core.rows.cells import Cells, cells_of_rendered, cells_of_values
 from vfexport_core.rows.evaluate import evaluate, is_of_market
 from vfexport_core.rows.expand import elements
@@ -45,9 +53,10 @@ def _preference_columns(campaign: Mapping[str, Any]) -> list[Column]:
     columns: list[Column] = []
     for preference in elements(campaign.get("preferences")):
         if isinstance(preference, dict):
-            name = text_of(preference.get("id"))
-            header = f"#{text_of(preference.get('type'))}.{name}"
-            columns.append(Column(header, FalseIfMissing(Field(Root.ENTRY, ("fields", name)))))
+            identity = preference.get("id")
+            answer = Field(Root.ENTRY, ("fields", text_of(identity)))
+            header = f"#{text_of(preference.get('type'))}.{text_of(identity)}"
+            columns.append(Column(header, Constant("false") if identity is None else FalseIfMissing(answer)))
     return columns
 
 
@@ -73,6 +82,8 @@ class Renderer:
         for expression in (column.expression for column in self.columns):
             if is_of_market(expression):
                 self._of_market[expression] = self._guarded(markets.cells(expression))
+            elif isinstance(expression, Constant):
+                self._of_campaign[expression] = cells_of_values([expression.text])
             elif isinstance(expression, ArtistName):
                 self._of_campaign[expression] = self._guarded(cells_of_rendered([artist_name(campaign)]))
             elif isinstance(expression, Field) and expression.root is Root.CAMPAIGN:

@@ -20,7 +20,6 @@ from vfexport_core.rows.evaluate import evaluate
 from vfexport_core.rows.expand import fan_markets, promoter_rows
 from vfexport_core.rows.keys import key_texts, unmatched
 from vfexport_core.rows.reminders import held_codes, normal_email
-from vfexport_core.rows.values import PRESENT
 from vfexport_core.sources.batch import Tally
 
 if TYPE_CHECKING:
@@ -67,10 +66,7 @@ class RowSelection:
             if lookup.required:
                 kept &= frame.of_documents(np.asarray(frame.related[lookup.root].index.is_valid()))
         if self.spec.required is not None:
-            cells = evaluate(self.spec.required, frame, self.rules)
-            present = np.asarray(pc.fill_null(pc.not_equal(cells.text, ""), fill_value=False))
-            flagged = np.broadcast_to(np.asarray(cells.flags) & PRESENT != 0, len(present))
-            kept &= present | (flagged & np.asarray(cells.text.is_valid()))
+            kept &= ~np.asarray(evaluate(self.spec.required, frame, self.rules).blank())
         if self.excluded is not None and self.spec.not_in_scheduled_wave is not None:
             kept &= ~self.excluded.holds(key_texts(frame.cells(self.spec.not_in_scheduled_wave)))
         return kept

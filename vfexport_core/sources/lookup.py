@@ -83,7 +83,7 @@ class BatchedLookup:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, keys: Iterable[str | None]) -> list[Future[list[bytes]]]:
-        """Begin to read the documents with these keys (ids in lower case)."""
+        """Begin to read the documents with these keys, as they are written in the documents that refer to them."""
         self._read_odd_ones()
         wanted = list(self._forms(dict.fromkeys(key for key in keys if key)))
         step = self._lookup_batch
@@ -115,7 +115,7 @@ class BatchedLookup:
 
     def _in_order(self) -> list[Document]:
         """Sort where a key may occur twice, so that the same document is taken in every run."""
-        return [{"$sort": {"_id": 1}}] if self._target.root is Root.SCORING else []
+        return [] if self._target.root is Root.USER else [{"$sort": {"_id": 1}}]
 
     def _read_odd_ones(self) -> None:
         """Read, once, the documents whose key is no string: they are few, and ``$in`` of strings would miss them."""

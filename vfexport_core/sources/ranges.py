@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 COLLECTIONS = {Root.ENTRY: "entries", Root.SCORING: "scoring", Root.CODE: "codes", Root.USER: "users"}
 
 _ENTRIES_COMPOUND_KEY = {"_id.campaign_id": 1, "_id.user_id": 1}
+# Named one by one, since an index has a range for each of them but none for "not a string".
+_NOT_STRINGS = [
+    "minKey", "null", "int", "long", "double", "decimal", "object", "array", "binData", "objectId", "bool", "date",
+    "timestamp", "regex", "javascript", "maxKey",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +59,14 @@ class EntryRange:
         return {"_id": {"$in": [{"campaign_id": self.campaign_id, "user_id": key} for key in keys]}}
 
     def with_odd_keys(self) -> Document:
-        """Select the campaign's entries whose user id is no string."""
-        return {**self.match(), "_id.user_id": {"$not": {"$type": "string"}}}
+        """Select the campaign's entries whose user id is no string; the index finds them without reading the others."""
+        if self.dotted:
+            return {"_id.campaign_id": self.campaign_id, "_id.user_id": {"$type": _NOT_STRINGS}}
+        whole = self.match()["_id"]
+        below_strings = {**whole, "$lt": {"campaign_id": self.campaign_id, "user_id": ""}}
+        del below_strings["$lte"]
+        above_strings = {**whole, "$gte": {"campaign_id": self.campaign_id, "user_id": {}}}
+        return {"$or": [{"_id": below_strings}, {"_id": above_strings}]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +90,8 @@ class CampaignRange:
 
     def with_odd_keys(self) -> Document:
         """Select the documents that refer to their campaign or their user by something else than a string."""
-        no_string = {"$not": {"$type": "string"}}
-        return {**self.match(), "$or": [{"userId": no_string}, {"campaignId": no_string}]}
+        odd_user = {"campaignId": self.campaign_id, "userId": {"$type": _NOT_STRINGS}}
+        return {"$or": [odd_user, {"campaignId": ObjectId(self.campaign_id)}]}
 
 
 Range: TypeAlias = EntryRange | CampaignRange
