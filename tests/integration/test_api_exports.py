@@ -70,6 +70,7 @@ def test_a_request_becomes_a_pending_export(api: Api, database: Database[dict[st
         "requesterUserId": "admin-7",
         "date": {"created": wire["date"]["created"]},
         "attempt": 1,
+        "queue": {"position": 1, "startsInSeconds": 0},
     }
     assert datetime.fromisoformat(wire["date"]["created"]).replace(tzinfo=None) == document["date"]["created"].replace(
         tzinfo=None

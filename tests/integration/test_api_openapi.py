@@ -21,6 +21,7 @@ DOCUMENTED = {
     ("post", LIST): {200, 202, 400, 401, 403, 404, 413, 500, 503},
     ("get", LIST): {200, 400, 401, 403, 404, 500, 503},
     ("get", ONE): {200, 304, 401, 403, 404, 500, 503},
+    **{("post", f"{ONE}/{action}"): {202, 401, 403, 404, 409, 500, 503} for action in ("cancel", "retry")},
     ("get", "/export-types"): {200, 401, 500},
     ("get", "/heartbeat"): {200, 500},
     ("get", "/ready"): {200, 500, 503},
@@ -44,7 +45,7 @@ def test_the_document_is_valid_and_complete(settings: Settings) -> None:
         "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     }
     secured = {key for key in operations if "security" in served["paths"][key[1]][key[0]]}
-    assert secured == {("post", LIST), ("get", LIST), ("get", ONE), ("get", "/export-types")}
+    assert secured == {key for key, statuses in DOCUMENTED.items() if 401 in statuses}
     assert served["components"]["schemas"]["ExportType"]["enum"] == [spec.type for spec in all_specs()]
     assert "422" not in str(served["paths"])
 
@@ -67,8 +68,11 @@ def provoke_answers(api: Api, campaign: str) -> None:
     one = posted.headers["Location"]
     tag = api.get(one, token=token).headers["ETag"]
     api.get(one, token=token, headers={"If-None-Match": tag})
+    for action in ("cancel", "retry", "retry"):  # CANCELED, PENDING again, and then there is nothing to retry
+        api.post(f"{one}/{action}", token=token)
     run_to_end(api, api.services.store.get(posted.json()["id"]), "a.csv")
     api.get(one, token=token)
+    api.post(f"{one}/cancel", token=token)
     api.get(exports, token=token)
     api.get(f"{exports}?limit=x", token=token)
     api.post(exports, token=token, json={})
@@ -78,7 +82,9 @@ def provoke_answers(api: Api, campaign: str) -> None:
     api.post("/dev/token", json={})
     api.post("/dev/token", json={"userId": "u", "permissions": {}})
     nowhere = f"/campaigns/{ObjectId()}/exports"
-    for method, path in (("GET", nowhere), ("POST", nowhere), ("GET", f"{exports}/{ObjectId()}")):
+    no_export = f"{exports}/{ObjectId()}"
+    actions = [("POST", f"{no_export}/{action}") for action in ("cancel", "retry")]
+    for method, path in (("GET", nowhere), ("POST", nowhere), ("GET", no_export), *actions):
         api.call(method, path, token=token, json=body if method == "POST" else None)
         api.call(method, path, token=api.token())
         api.call(method, path)
@@ -92,4 +98,6 @@ def provoke_unavailability(api: Api) -> None:
     api.get(exports, token=token)
     api.get(f"{exports}/{ObjectId()}", token=token)
     api.post(exports, token=token, json={"exportType": "entries"})
+    for action in ("cancel", "retry"):
+        api.post(f"{exports}/{ObjectId()}/{action}", token=token)
     api.get("/ready")

@@ -19,7 +19,7 @@ from vfexport_core.api.errors import answer_error, answer_http_error, answer_val
 from vfexport_core.api.middleware import RequestMiddleware
 from vfexport_core.api.readiness import READY_SECONDS, Readiness, service_checks
 from vfexport_core.api.routes import catalog as catalog_routes
-from vfexport_core.api.routes import dev, exports, health
+from vfexport_core.api.routes import dev, ending, exports, health
 from vfexport_core.api.services import Access, Services
 from vfexport_core.catalog import CATALOG, Registry
 from vfexport_core.delivery.buckets import BucketClients
@@ -106,7 +106,7 @@ def _assemble(services: Services, closing: ExitStack, *, warm_up: bool) -> FastA
             HTTPException: answer_http_error,
         },
     )
-    routers = [health.router, catalog_routes.router, exports.router, documentation.router]
+    routers = [health.router, catalog_routes.router, exports.router, ending.router, documentation.router]
     if services.access.signer is not None:
         routers.append(dev.router)
     for router in routers:

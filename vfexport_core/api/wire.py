@@ -41,6 +41,13 @@ class ProgressWire(TypedDict):
     percent: NotRequired[float]
 
 
+class QueueWire(TypedDict):
+    """Where a PENDING export is in the queue (1: it comes next), and in how many seconds it may start: a guess."""
+
+    position: int
+    startsInSeconds: int
+
+
 class ExportErrorWire(TypedDict):
     """Why the export FAILED."""
 
@@ -50,7 +57,10 @@ class ExportErrorWire(TypedDict):
 
 
 class ExportWire(TypedDict):
-    """One export. `key` or `keys`, `bytes`, `sha256` and `path` are there when it is FINISHED."""
+    """One export. `key` or `keys`, `bytes`, `sha256` and `path` are there when it is FINISHED.
+
+    `queue` is there while it is PENDING, except in lists.
+    """
 
     id: str
     campaignId: str
@@ -62,6 +72,7 @@ class ExportWire(TypedDict):
     requesterUserId: str
     date: ExportDatesWire
     attempt: int
+    queue: NotRequired[QueueWire]
     count: NotRequired[int]
     progress: NotRequired[ProgressWire]
     meta: NotRequired[dict[str, Any]]
@@ -160,15 +171,15 @@ def plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def entity_tag(wire: ExportWire, *, now: float, url_seconds: int) -> str:
-    """Give the ETag of an export, made from everything but its pre-signed URL.
+def entity_tag(wire: ExportWire, *, now: float, url_seconds: int, position: int | None = None) -> str:
+    """Give the ETag of an export, made from everything but its pre-signed URL and the guess when it starts.
 
     It is weak, since that URL differs from answer to answer. A FINISHED export's tag changes twice in the life of a
     URL, so that a 304 never leaves the caller with one that has less than half of its life before it.
     """
     period = max(1.0, url_seconds / 2)
     window = int(now // period) if wire["status"] == ExportStatus.FINISHED else 0
-    content = json.dumps([wire, window], sort_keys=True).encode()
+    content = json.dumps([wire, position, window], sort_keys=True).encode()
     return f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 

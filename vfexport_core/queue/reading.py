@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -67,6 +68,15 @@ class ExportReader:
         """Give the first `limit` PENDING exports in the order of the queue: oldest first."""
         query = {"status": ExportStatus.PENDING.value}
         return self._find(query, schema.ORDER, limit)
+
+    def types_ahead(self, export: Export) -> Counter[str]:
+        """Count, by type, the PENDING exports that are before `export` in the order of the queue."""
+        created, export_id = export.position
+        ties: Document = {"date.created": created, "_id": {"$lt": ObjectId(export_id)}}
+        query: Document = {"status": ExportStatus.PENDING.value, "$or": [{"date.created": {"$lt": created}}, ties]}
+        pipeline = [{"$match": query}, {"$group": {"_id": "$exportType", "count": {"$sum": 1}}}]
+        groups = self._persist(lambda: [*self._exports.aggregate(pipeline)])
+        return Counter({group["_id"]: group["count"] for group in groups})
 
     def list(
         self,

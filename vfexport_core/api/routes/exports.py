@@ -2,7 +2,6 @@
 
 # No postponed annotations here: FastAPI reads them when a route is declared.
 
-import math
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -23,19 +22,22 @@ from vfexport_core.api.dependencies import (
     refuse_repeated_parameters,
 )
 from vfexport_core.api.errors import JsonAnswer
+from vfexport_core.api.presenting import (
+    full_wire,
+    location,
+    place_in_queue,
+    polling_headers,
+    root_path,
+    waiting_wire,
+)
 from vfexport_core.api.queries import ListQuery
-from vfexport_core.api.services import Services, services_of
+from vfexport_core.api.services import services_of
 from vfexport_core.api.wire import ExportWire, entity_tag, export_wire, tag_matches
-from vfexport_core.catalog import Bucket
-from vfexport_core.delivery.keys import download_name
 from vfexport_core.errors import ExportNotFound
-from vfexport_core.queue.models import FINAL, Export, ExportStatus, NewExport
-from vfexport_core.settings import Settings
+from vfexport_core.queue.models import NewExport
 from vfexport_core.sources.campaigns import find_campaign
 
 router = APIRouter(tags=["exports"])
-
-_MILLIS = 1000
 
 
 @router.post(
@@ -82,10 +84,10 @@ def request_export(request: Request, caller: CallerOf, campaign_id: CampaignId, 
             source="api",
         )
     )
-    headers = _polling_headers(export, services.settings)
-    headers["Location"] = f"{_root(request)}/campaigns/{export.campaign_id}/exports/{export.id}"
+    place = place_in_queue(export, services)
+    headers = polling_headers(export, place, services) | {"Location": location(request, export)}
     status = HTTPStatus.ACCEPTED if created else HTTPStatus.OK
-    return JsonAnswer(_full_wire(export, services), status_code=status, headers=headers)
+    return JsonAnswer(waiting_wire(full_wire(export, services), place), status_code=status, headers=headers)
 
 
 @router.get(
@@ -113,12 +115,18 @@ def read_export(
     except ExportNotFound:
         find_campaign(services.database, campaign_id)  # then it is the campaign that is not there
         raise
+    place = place_in_queue(export, services)
     wire = export_wire(export)
-    tag = entity_tag(wire, now=time.time(), url_seconds=services.settings.signed_url_seconds)
-    headers = _polling_headers(export, services.settings) | {"ETag": tag, "Cache-Control": "private, no-cache"}
+    tag = entity_tag(
+        wire,
+        now=time.time(),
+        url_seconds=services.settings.signed_url_seconds,
+        position=None if place is None else place.position,
+    )
+    headers = polling_headers(export, place, services) | {"ETag": tag, "Cache-Control": "private, no-cache"}
     if tag_matches(", ".join(if_none_match or []), tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return JsonAnswer(_full_wire(export, services), headers=headers)
+    return JsonAnswer(waiting_wire(full_wire(export, services), place), headers=headers)
 
 
 @router.get(
@@ -155,40 +163,12 @@ def list_exports(request: Request, campaign_id: CampaignId, query: Annotated[Lis
     headers = {}
     if len(found) > len(page):
         following = query.parameters() | {"cursor": cursor.encode(page[-1].position, scope)}
-        path = f"{_root(request)}/campaigns/{campaign_id}/exports"
+        path = f"{root_path(request)}/campaigns/{campaign_id}/exports"
         headers["Link"] = f'<{path}?{urlencode(following)}>; rel="next"'
-    return JsonAnswer([_full_wire(export, services) for export in page], headers=headers)
-
-
-def _full_wire(export: Export, services: Services) -> ExportWire:
-    """Give the export's wire form with its pre-signed URL, where it has one file that people download."""
-    wire = export_wire(export)
-    # The type says which bucket it is; the export itself keeps the bucket's name in S3.
-    bucket = services.catalog.find(export.export_type).bucket
-    if export.status is ExportStatus.FINISHED and len(export.keys) == 1 and bucket is not Bucket.SFMC:
-        key = export.keys[0]
-        wire["path"] = services.buckets.sign_download(
-            bucket,
-            key,
-            services.settings.signed_url_seconds,
-            download_name(export.campaign_name, export.export_type, key.rpartition(".")[2]),
-        )
-    return wire
-
-
-def _polling_headers(export: Export, settings: Settings) -> dict[str, str]:
-    """Say when to ask again, while the export can still change by itself."""
-    if export.status in FINAL:
-        return {}
-    return {"Retry-After": str(max(1, math.ceil(settings.polling_interval_millis / _MILLIS)))}
+    return JsonAnswer([full_wire(export, services) for export in page], headers=headers)
 
 
 def _campaign_name(campaign: Mapping[str, Any]) -> str:
     """Give the campaign's name as text, whatever is stored there."""
     name = campaign.get("name")
     return "" if name is None else str(name)
-
-
-def _root(request: Request) -> str:
-    """Give the path under which a proxy serves the app."""
-    return str(request.scope.get("root_path", "")).rstrip("/")
