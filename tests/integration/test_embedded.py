@@ -157,6 +157,28 @@ def test_a_server_that_ignores_the_request_to_stop_is_killed(tmp_path):
     wait_gone(process.pid)
 
 
+def test_a_server_that_is_stopping_gets_its_time_however_often_it_is_told(tmp_path):
+    code = (
+        "import signal, sys, time\n"
+        "def stop(number, frame):\n"
+        "    print('stopping', flush=True)\n"
+        "    time.sleep(0.5)\n"
+        "    print('stopped', flush=True)\n"
+        "    sys.exit()\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(600)"
+    )
+    log = tmp_path / "log"
+    with ServerProcess(
+        "slow server", [sys.executable, "-c", code], log, stop_seconds=60, environment=os.environ
+    ) as process:
+        process.wait_until(lambda: "ready" in log.read_text())
+        process._supervisor.stdin.close()
+        process.wait_until(lambda: "stopping" in log.read_text())
+    assert "stopped" in log.read_text()
+
+
 def test_stopping_a_server_that_was_killed_is_harmless(tmp_path):
     with embedded_s3(tmp_path) as s3:
         supervisor = supervisor_of(s3.pid)

@@ -53,10 +53,20 @@ def die_with_parent() -> Callable[[], None] | None:
     return set_signal
 
 
-def stop_now(signal_number: int, frame: FrameType | None) -> None:
-    """Turn a signal into the end of the waiting loop."""
-    del frame
-    raise SystemExit(128 + signal_number)
+def signals_into_pipe() -> int:
+    """Have SIGTERM and SIGINT written to a pipe, whose reading end is given.
+
+    A handler that raised would also interrupt the child's orderly end, since a closed pipe and a signal come together.
+    """
+    reader, writer = os.pipe()
+
+    def note(signal_number: int, frame: FrameType | None) -> None:
+        del frame
+        os.write(writer, bytes([signal_number]))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, note)
+    return reader
 
 
 def end(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
@@ -82,11 +92,13 @@ def end_group(leader: int) -> None:
             time.sleep(GROUP_POLL_SECONDS)
 
 
-def watch(child: subprocess.Popen[bytes], parent: int) -> int:
-    """Wait until the child or the parent has ended; give our exit status."""
+def watch(child: subprocess.Popen[bytes], parent: int, signals: int) -> int:
+    """Wait until the child or the parent has ended, or for a signal; give our exit status."""
     while child.poll() is None:
-        readable, _, _ = select.select([sys.stdin], [], [], CHECK_SECONDS)
-        if readable and not os.read(sys.stdin.fileno(), 1024):
+        readable, _, _ = select.select([sys.stdin, signals], [], [], CHECK_SECONDS)
+        if signals in readable:
+            return 128 + os.read(signals, 1)[0]
+        if sys.stdin in readable and not os.read(sys.stdin.fileno(), 1024):
             return 0
         if os.getppid() != parent:
             return 0
@@ -97,8 +109,7 @@ def main(arguments: list[str]) -> int:
     """Start the command, announce it, watch it."""
     grace_seconds, command = float(arguments[0]), arguments[1:]
     parent = os.getppid()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop_now)
+    signals = signals_into_pipe()
     # stdout and stderr of the child are our stderr: the log file. Our stdout says the pid and nothing else.
     child = subprocess.Popen(  # noqa: S603 the command is our own
         command,
@@ -109,7 +120,7 @@ def main(arguments: list[str]) -> int:
     )
     try:
         print(child.pid, flush=True)  # noqa: T201 this is the answer to the parent
-        return watch(child, parent)
+        return watch(child, parent, signals)
     finally:
         end(child, grace_seconds)
 
