@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.errors import ExportNotClaimable, ExportNotFound, QueueBusy
-from vfexport_core.queue.models import Claim, Export, ExportStatus
+from vfexport_core.queue.models import ACTIVE, Claim, Export, ExportStatus
+from vfexport_core.worker import end_attempt
 from vfexport_dagster import tags
 from vfexport_dagster.runlog import recorded
 
@@ -46,12 +48,13 @@ class Patience:
 
     interval_seconds: float
     seconds: float
+    timeout_millis: int = 1_800_000
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Patience:
-        return cls(settings.polling_interval_millis / 1000, settings.timeout_millis / 1000)
+        return cls(settings.polling_interval_millis / 1000, settings.timeout_millis / 1000, settings.timeout_millis)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,11 @@ class Claiming:
     @cached_property
     def attempt(self) -> int | None:
         """The attempt that a sensor asked for; None for what a person started."""
-        return tags.requested_attempt(self.run.tags, is_reexecution=self.run.parent_run_id is not None)
+        return tags.requested_attempt(self.run.tags, is_reexecution=self.is_reexecution)
+
+    @property
+    def is_reexecution(self) -> bool:
+        return self.run.parent_run_id is not None
 
     def find_or_request(self, config: ClaimConfig, database: Database[dict[str, Any]]) -> Export:
         """Give the export that the run is for: the one of its configuration, or one that is queued for the campaign.
@@ -79,7 +86,9 @@ class Claiming:
         Raises Skipped, ExportNotFound, ExportNotClaimable (an equal one runs already, or it is of another type),
         CampaignNotFound, MissingDateKey, InvalidDateKey.
         """
-        export = self._request(config, database) if config.export_id is None else self._find(config.export_id)
+        earlier = self._earlier_export_id() if self.is_reexecution else None
+        export_id = config.export_id or earlier
+        export = self._request(config, database) if export_id is None else self._find(export_id)
         if export.export_type != config.export_type:
             raise ExportNotClaimable(
                 f"export {export.id} is of type {export.export_type}, this job is for {config.export_type}",
@@ -87,19 +96,28 @@ class Claiming:
             )
         return export
 
+    def find_again(self) -> Export:
+        """Give the export of the run that this one re-executes; raises ExportNotFound."""
+        export_id = self._earlier_export_id()
+        if export_id is None:
+            raise ExportNotFound("the run that is re-executed had no export yet: re-execute all of its steps")
+        return self.store.get(export_id)
+
     def claim(self, export: Export) -> Owned:
         """Claim `export`, waiting while another one is TRIGGERED (L2), and tag the run with it.
 
         Raises Skipped, QueueBusy when the wait was in vain, ExportNotClaimable when the export is no longer PENDING.
         """
         began = self.patience.clock()
+        if self.is_reexecution:
+            self._check_again(export)
         if tags.EXPORT_ID not in self.run.tags:
             # Before the claim, so that whatever becomes of this run is recorded on the export.
             self.instance.add_run_tags(self.run.run_id, {tags.EXPORT_ID: export.id})
         owned = self._claim_in_turn(export, began)
         waited = self.patience.clock() - began
         if self.attempt is None or waited >= self.patience.interval_seconds:
-            with recorded(self.store, owned.claim, self.log):
+            with recorded(lambda error: end_attempt(self.store, owned.claim, error), self.log):
                 # The export has its whole time from now on, whatever its run spent on waiting.
                 all_tags = tags.export_tags(owned.export, waited + self.patience.seconds)
                 self.instance.add_run_tags(self.run.run_id, all_tags)
@@ -136,16 +154,44 @@ class Claiming:
         self.log.say(f"export {export.id} {'is queued' if created else 'was PENDING already and is taken'}")
         return export
 
+    def _earlier_export_id(self) -> str | None:
+        """Give the export of the run that this one re-executes; None when that one never had any."""
+        if tags.EXPORT_ID in self.run.tags:
+            return self.run.tags[tags.EXPORT_ID]
+        parent = self.instance.get_run_by_id(self.run.parent_run_id or "")
+        return None if parent is None else parent.tags.get(tags.EXPORT_ID)
+
+    def _check_again(self, export: Export) -> None:
+        """Refuse to re-execute what is active, or has been started again since somebody asked for this run."""
+        if export.status in ACTIVE and export.run_id != self.run.run_id:
+            by = "" if export.run_id is None else f" by run {export.run_id}"
+            raise ExportNotClaimable(f"export {export.id} is {export.status}{by}", payload=export.id)
+        record = self.instance.get_run_record_by_id(self.run.run_id)
+        last = export.attempts[-1] if export.attempts else None
+        if record is None or last is None or last.triggered is None or last.run_id == self.run.run_id:
+            return
+        asked = record.create_timestamp
+        if last.triggered > (asked if asked.tzinfo else asked.replace(tzinfo=UTC)):
+            raise ExportNotClaimable(
+                f"export {export.id} has had attempt {last.attempt}, by run {last.run_id}, since this was asked for",
+                payload=export.id,
+            )
+
     def _claim_in_turn(self, export: Export, began: float) -> Owned:
         told = False
         while True:
             try:
+                if self.is_reexecution:
+                    return Owned(*self.store.claim_again(export.id, self.run.run_id, export.attempt))
                 return Owned(*self.store.claim(export.id, self.run.run_id, self.attempt))
             except (ExportNotClaimable, ExportNotFound) as error:
                 if self.attempt is None:
                     raise
                 raise Skipped(error.message) from None
             except QueueBusy as error:
+                # What is waited for may be dead.
+                if self.store.release(self.patience.timeout_millis) is not None:
+                    continue
                 if self.patience.clock() - began >= self.patience.seconds:
                     raise
                 if not told:

@@ -21,15 +21,9 @@ class RunMemory(dg.IOManager):
         self._values[tuple(context.get_identifier())] = obj
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Give what the op before put here; raises Failure when that was another run."""
+        """Give what the op before put here; None when that was another run (re-executed from a failure)."""
         upstream = context.upstream_output
-        key = tuple(upstream.get_identifier()) if upstream else ()
-        if key not in self._values:
-            raise dg.Failure(
-                "What the earlier run held is gone with it: re-execute all steps, not only those from the failure on.",
-                allow_retries=False,
-            )
-        return self._values[key]
+        return self._values.get(tuple(upstream.get_identifier()) if upstream else ())
 
 
 @dg.io_manager(description="Keeps the claim and the result of a run in its memory; nothing is stored.")

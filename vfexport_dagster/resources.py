@@ -15,14 +15,15 @@ from vfexport_core.settings import load_settings
 from vfexport_dagster.memory import run_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from pymongo.database import Database
 
     from vfexport_core.delivery.buckets import BucketClients
-    from vfexport_core.queue.models import Claim
+    from vfexport_core.queue.models import Claim, Export
     from vfexport_core.queue.store import ExportStore
     from vfexport_core.settings import Settings
+    from vfexport_core.worker import Worker
 
 
 class _SettingsResource(dg.ConfigurableResource[Any]):
@@ -36,6 +37,7 @@ class MongoResource(_SettingsResource):
 
     _settings: Any = PrivateAttr(default=None)
     _client: Any = PrivateAttr(default=None)
+    _worker: Any = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 Dagster's signature
         """Read the settings and make a client; raises ConfigurationError."""
@@ -45,6 +47,8 @@ class MongoResource(_SettingsResource):
         self._client = connect(self._settings)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 Dagster's signature
+        if self._worker is not None:
+            self._worker.stop()
         if self._client is not None:
             self._client.close()
 
@@ -63,7 +67,17 @@ class MongoResource(_SettingsResource):
         """Give the queue; its methods raise SourceUnavailable after `patience_seconds` of trying."""
         from vfexport_core.queue.store import ExportStore  # noqa: PLC0415 see above
 
-        return ExportStore(self.database, patience_seconds=patience_seconds)
+        lease = self.settings.lease_seconds
+        return ExportStore(self.database, patience_seconds=patience_seconds, lease_seconds=lease)
+
+    def worker(self, claim: Claim, export: Export) -> Worker:
+        """Give the run's worker, which keeps its claim alive from the first call to the end of the run."""
+        from vfexport_core.worker import Worker  # noqa: PLC0415 see above
+
+        if self._worker is None or self._worker.claim != claim:
+            worker = Worker(claim, export, settings=self.settings, database=self.database, store=self.store())
+            self._worker = worker.start()
+        return self._worker
 
 
 class BucketsResource(_SettingsResource):
@@ -83,12 +97,6 @@ class BucketsResource(_SettingsResource):
 
             self._clients = RunBuckets(load_settings(self.env_file))
         return self._clients
-
-    def discard(self, bucket: str, claim: Claim, keys: Sequence[str]) -> None:
-        """Leave nothing of an attempt; raises DeliveryFailed, DeliveryRefused."""
-        from vfexport_core.delivery.cleanup import discard_attempt  # noqa: PLC0415 see the class
-
-        discard_attempt(self.clients.target(bucket), claim.export_id, claim.attempt, keys)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 Dagster's signature
         if self._clients is not None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from vfexport_core.errors import INTERNAL_CODE, ExportNotFound, LeaseLost, SourceUnavailable, VfexportError
-from vfexport_core.queue.models import ExportStatus
+from vfexport_core.errors import SourceUnavailable, VfexportError
+from vfexport_core.worker import error_document
 from vfexport_dagster import tags
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ _MEGABYTE = 1_000_000
 class RunLog:
     """The run's log, with the correlation id at the end of each line."""
 
-    def __init__(self, context: dg.OpExecutionContext, correlation_id: str) -> None:
-        self._log = context.log
+    def __init__(self, log: logging.Logger, correlation_id: str) -> None:
+        self._log = log
         self._suffix = f" [{correlation_id}]"
 
     @classmethod
     def of_run(cls, context: dg.OpExecutionContext) -> RunLog:
         """Give the log of a run that does not know its export yet; one started by hand is its own correlation id."""
-        return cls(context, context.run.tags.get(tags.CORRELATION_ID, context.run_id))
+        return cls(context.log, context.run.tags.get(tags.CORRELATION_ID, context.run_id))
 
     def say(self, text: str) -> None:
         self._log.info(text + self._suffix)
@@ -90,7 +90,7 @@ class ProgressReport:
         now = self.clock()
         if self._start is None:
             self._start = self._told = now
-        if not self._is_due(now - self._told, read - self._told_read):
+        if not self._is_due(now - self._told, read):
             return
         self._told, self._told_read = now, read
         self.log.say(self._line(read, rows, size, now - self._start))
@@ -101,8 +101,11 @@ class ProgressReport:
             self.log.alert(f"progress was not noted: {error.message}")
 
     def _is_due(self, seconds: float, read: int) -> bool:
-        step = self.expected is not None and read >= self.expected * _LINE_SHARE
-        return seconds >= _LINE_SECONDS or (step and seconds >= _SHORTEST_SECONDS)
+        if seconds >= _LINE_SECONDS or self.expected is None:
+            return seconds >= _LINE_SECONDS
+        if self._told_read < self.expected <= read:
+            return True
+        return seconds >= _SHORTEST_SECONDS and read - self._told_read >= self.expected * _LINE_SHARE
 
     def _line(self, read: int, rows: int, size: int, seconds: float) -> str:
         share = f"{min(1.0, read / self.expected):.0%}, " if self.expected else ""
@@ -110,21 +113,9 @@ class ProgressReport:
         return f"{share}{rows:,} rows, {rate}{size / _MEGABYTE:,.1f} MB"
 
 
-def error_fields(error: Exception) -> dict[str, str | None]:
-    """Give ``{code, message, payload}`` of any exception, as an export keeps it.
-
-    The message of an exception that is not ours may quote what it stumbled over, so only its class and place are told.
-    """
-    if isinstance(error, VfexportError):
-        return error.as_dict()
-    frame = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" at {frame[0].name}, line {frame[0].lineno}" if frame else ""
-    return {"code": INTERNAL_CODE, "message": f"{type(error).__name__}{place}", "payload": None}
-
-
 def as_failure(error: Exception) -> dg.Failure:
     """Turn an exception into the end of a run: code, message and hint in the description, no retry by Dagster."""
-    fields = error_fields(error)
+    fields = error_document(error)
     hint = error.hint if isinstance(error, VfexportError) else VfexportError.hint
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     metadata = {name: value for name, value in fields.items() if value is not None} | {
@@ -149,50 +140,14 @@ def failing(log: RunLog) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def recorded(store: ExportStore, claim: Claim, log: RunLog, undo: Callable[[], None] | None = None) -> Generator[None]:
-    """Record whatever is raised inside as the export's failure (L5), then let the run fail.
+def recorded(end: Callable[[Exception], object], log: RunLog) -> Generator[None]:
+    """Have `end` record whatever is raised inside as the end of the attempt (L5), then let the run fail.
 
-    A run that lost its export only ends. An interrupt is no failure of the export: whether it was a cancel or a timeout
-    is known outside, where the run's end is recorded (``sensors/outcome``). `undo` is called once it is certain that
-    the export will not finish by this run: the failure is recorded, or the export is lost.
+    An interrupt is not recorded here: whether it was a cancel or a timeout is known outside (``sensors/outcome``).
     """
     with failing(log):
         try:
             yield
         except Exception as error:
-            if _is_over(store, claim, log, error) and undo is not None:
-                _attempt(undo, log)
+            end(error)
             raise
-
-
-def _is_over(store: ExportStore, claim: Claim, log: RunLog, error: Exception) -> bool:
-    """Record the failure; whether it is now certain that this run will not have finished the export."""
-    if isinstance(error, LeaseLost):
-        return True
-    try:
-        store.fail(claim, error_fields(error))
-    except LeaseLost as lost:
-        log.alert(f"the failure was not recorded: {lost.message}")
-        return not _is_finished(store, claim)
-    except SourceUnavailable as unavailable:
-        log.alert(f"the failure is not recorded yet, the run_outcome sensor will: {unavailable.message}")
-        return False
-    return True
-
-
-def _is_finished(store: ExportStore, claim: Claim) -> bool:
-    """Whether the run did finish its export, and only the answer to that was lost; True when it cannot be known."""
-    try:
-        export = store.get(claim.export_id)
-    except ExportNotFound:
-        return False
-    except SourceUnavailable:
-        return True
-    return export.status is ExportStatus.FINISHED and export.attempt == claim.attempt
-
-
-def _attempt(undo: Callable[[], None], log: RunLog) -> None:
-    try:
-        undo()
-    except VfexportError as error:
-        log.alert(f"what was published could not be taken away: {error.message}")

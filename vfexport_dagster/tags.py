@@ -26,8 +26,11 @@ LAST = str(-(10**15))
 
 
 def run_key(export: Export) -> str:
-    """Give the key by which Dagster knows a run request again, for ever: one per export and attempt."""
-    return f"{export.id}:{export.attempt}"
+    """Give the key by which Dagster knows a run request again, for ever: one per export and attempt.
+
+    And a new one for each run that was lost before it claimed the export.
+    """
+    return f"{export.id}:{export.attempt}" + (f":{export.requests}" if export.requests else "")
 
 
 def export_tags(export: Export, max_runtime_seconds: float) -> dict[str, str]:

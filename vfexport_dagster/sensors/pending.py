@@ -20,7 +20,7 @@ AHEAD = 25
 # The daemon looks for sensors to evaluate every 5 s, whatever they say, so a tick that lasts almost a multiple of that
 # leaves the queue unwatched for the shortest time. It must end long before the 60 s that the daemon waits for it, and
 # cannot be told that Dagster is being stopped: whoever does that waits for the tick's end.
-TICK_SECONDS = 14.0
+TICK_SECONDS = 9.0
 _PATIENCE_SECONDS = 3.0
 
 

@@ -1,0 +1,143 @@
+"""What the tests of the Dagster side share: the embedded servers in the environment, a campaign, jobs in process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import dagster as dg
+import pytest
+from botocore.config import Config
+
+from tests.pipeline import expected
+from tests.reference import Campaign
+from vfexport_core.embedded.synthetic import seed_campaign
+from vfexport_core.queue.store import ExportStore
+from vfexport_dagster import tags
+from vfexport_dagster.definitions import defs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo.database import Database
+
+    from vfexport_core.queue.models import Export
+    from vfexport_core.settings import Settings
+
+
+@pytest.fixture
+def environment(settings_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Point this process, where jobs and sensors run, at the embedded servers."""
+    for name, value in settings_environment.items():
+        monkeypatch.setenv(name, value)
+    return settings_environment
+
+
+@pytest.fixture
+def store(environment: dict[str, str], database: Database[dict[str, Any]]) -> ExportStore:
+    store = ExportStore(database)
+    store.initialise()
+    return store
+
+
+@pytest.fixture
+def campaign_id(store: ExportStore, database: Database[dict[str, Any]]) -> str:
+    return seed_campaign(database, entries=200)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs jobs in this process, on an instance that keeps what they tell."""
+
+    instance: dg.DagsterInstance
+
+    def run(self, job: str, config: dict[str, Any], **run_tags: str) -> dg.ExecuteInProcessResult:
+        definition = defs.resolve_job_def(job)
+        return definition.execute_in_process(
+            run_config=config, instance=self.instance, tags=run_tags, raise_on_error=False
+        )
+
+    def run_requested(self, export: Export) -> dg.ExecuteInProcessResult:
+        """Run as the pending sensor asks for it."""
+        job = f"{export.export_type}_export"
+        return self.run(job, {"export_id": export.id}, **tags.export_tags(export, 60))
+
+    def log(self, result: dg.ExecuteInProcessResult) -> list[str]:
+        """Give the lines that a run told (not those that Dagster adds)."""
+        return [
+            entry.user_message
+            for entry in self.instance.all_logs(result.run_id)
+            if entry.dagster_event is None and entry.level >= 20
+        ]
+
+    def failure(self, result: dg.ExecuteInProcessResult) -> str:
+        """Give all that the log says of the failed step."""
+        (event,) = [event for event in result.all_events if event.is_step_failure]
+        data = event.step_failure_data
+        return f"{data.error.to_string()}\n{data.user_failure_data}"
+
+
+@pytest.fixture
+def runner(instance: dg.DagsterInstance, environment: dict[str, str]) -> Runner:
+    return Runner(instance)
+
+
+class Buckets:
+    """The test's buckets, looked at directly."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings.buckets
+        exports = settings.buckets.exports
+        assert exports is not None
+        self.client: Any = boto3.client(
+            "s3",
+            endpoint_url=exports.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(s3={"addressing_style": "path"}),
+        )
+
+    def read(self, bucket: str, key: str) -> bytes:
+        with self.client.get_object(Bucket=bucket, Key=key)["Body"] as body:
+            return body.read()
+
+    def everything(self) -> list[str]:
+        """Give all that is in the buckets: objects and unfinished uploads."""
+        names = [getattr(self.settings, field).name for field in ("exports", "scoring", "vf_scoring", "sfmc")]
+        found: list[str] = []
+        for name in names:
+            found += [item["Key"] for item in self.client.list_objects_v2(Bucket=name).get("Contents", [])]
+            found += [item["Key"] for item in self.client.list_multipart_uploads(Bucket=name).get("Uploads", [])]
+        return found
+
+
+@pytest.fixture
+def buckets(settings: Settings) -> Iterator[Buckets]:
+    buckets = Buckets(settings)
+    yield buckets
+    buckets.client.close()
+
+
+def reference_bytes(database: Database[dict[str, Any]], campaign_id: str, export_type: str) -> bytes:
+    """Give the file that the independent reference makes of the campaign as it is in the database."""
+    from bson import ObjectId
+    from bson.raw_bson import RawBSONDocument
+
+    raw = database.with_options(codec_options=database.codec_options.with_options(document_class=RawBSONDocument))
+    (campaign,) = raw["campaigns"].find({"_id": ObjectId(campaign_id)})
+    bundle = Campaign(
+        campaign,
+        markets=list(raw["markets"].find()),
+        users=list(raw["users"].find()),
+        entries=list(raw["entries"].find()),
+    )
+    (data,) = expected(bundle, export_type).files.values()
+    return data

@@ -1,0 +1,198 @@
+"""How a run waits for its turn, and what it does when it loses its place: on the real queue, with a clock of ours."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import pytest
+
+from tests.integration.queue_helpers import DELIVERED, new_export
+from vfexport_core.errors import ExportNotClaimable, LeaseLost, QueueBusy
+from vfexport_core.queue.models import ExportStatus
+from vfexport_dagster import tags
+from vfexport_dagster.claiming import Claiming, Patience, Skipped
+from vfexport_dagster.runlog import ProgressReport, RunLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vfexport_core.queue.models import Export
+    from vfexport_core.queue.store import ExportStore
+
+
+class Lines(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def run_log() -> tuple[RunLog, list[str]]:
+    logger, kept = logging.Logger("run", logging.INFO), Lines()  # noqa: LOG001 one of its own, gone with the test
+    logger.addHandler(kept)
+    return RunLog(logger, "corr-1"), kept.lines
+
+
+@pytest.fixture
+def export(store: ExportStore) -> Export:
+    return store.request(new_export())[0]
+
+
+def claiming(
+    instance: dg.DagsterInstance,
+    store: ExportStore,
+    *,
+    seconds: float = 60,
+    sleep: Callable[[float], None] = lambda _: None,
+    run_tags: dict[str, str] | None = None,
+) -> tuple[Claiming, list[str]]:
+    """A run's claiming; its clock goes on by a second each time that somebody looks at it."""
+    run = instance.create_run_for_job(dg.GraphDefinition("any").to_job(), tags=run_tags or {})
+    ticks, (log, lines) = itertools.count(), run_log()
+    patience = Patience(1, seconds, clock=lambda: next(ticks), sleep=sleep)
+    return Claiming(run, instance, store, patience, log), lines
+
+
+def test_a_run_waits_while_another_export_runs_and_then_has_its_whole_time(
+    store: ExportStore, instance: dg.DagsterInstance, export: Export
+) -> None:
+    other = store.claim(store.request(new_export())[0].id, "cli-1")[0]
+    looks = itertools.count()
+
+    def finish_at_the_third_look(_: float) -> None:
+        if next(looks) == 2:
+            store.finish(other, DELIVERED)
+
+    claim, lines = claiming(instance, store, sleep=finish_at_the_third_look)
+    owned = claim.claim(export)
+    assert store.get(export.id).run_id == claim.run.run_id == owned.claim.run_id
+    assert [line for line in lines if "waiting" in line] == [f"waiting: export {other.export_id} is TRIGGERED [corr-1]"]
+    run = instance.get_run_by_id(claim.run.run_id)
+    assert run is not None
+    assert int(run.tags[tags.MAX_RUNTIME]) > 60, "what it spent on waiting is not counted"
+
+
+def test_the_wait_is_bounded_and_leaves_the_export_queued(
+    store: ExportStore, instance: dg.DagsterInstance, export: Export
+) -> None:
+    store.claim(store.request(new_export())[0].id, "cli-1")
+    claim, _ = claiming(instance, store, seconds=5)
+    with pytest.raises(QueueBusy):
+        claim.claim(export)
+    assert store.get(export.id).status is ExportStatus.PENDING
+
+
+def test_an_export_that_is_cancelled_during_the_wait(
+    store: ExportStore, instance: dg.DagsterInstance, export: Export
+) -> None:
+    """Who asked for the run decides: for a sensor there is nothing to do, a person is told."""
+    store.claim(store.request(new_export())[0].id, "cli-1")
+
+    def cancel(_: float) -> None:
+        store.close_run(export.id, "api", ExportStatus.CANCELED, None, attempt=1)
+
+    by_sensor, _ = claiming(instance, store, sleep=cancel, run_tags=tags.export_tags(export, 60))
+    with pytest.raises(Skipped, match="is CANCELED"):
+        by_sensor.claim(export)
+    by_hand, _ = claiming(instance, store)
+    with pytest.raises(ExportNotClaimable, match="is CANCELED"):
+        by_hand.claim(export)
+
+
+def test_a_run_for_an_earlier_attempt_does_not_take_a_later_one(
+    store: ExportStore, instance: dg.DagsterInstance, export: Export
+) -> None:
+    store.close_run(export.id, "api", ExportStatus.CANCELED, None, attempt=1)
+    store.retry(export.id)
+    claim, _ = claiming(instance, store, run_tags=tags.export_tags(export, 60))
+    with pytest.raises(Skipped, match="attempt 2"):
+        claim.claim(export)
+
+
+def test_a_reexecuted_run_is_one_that_a_person_started(
+    store: ExportStore, instance: dg.DagsterInstance, export: Export
+) -> None:
+    store.claim(export.id, "another-run")
+    copied = tags.export_tags(export, 60) | {"dagster/parent_run_id": "p", "dagster/root_run_id": "p"}
+    run = instance.create_run_for_job(
+        dg.GraphDefinition("any").to_job(), tags=copied, parent_run_id="p", root_run_id="p"
+    )
+    claim, _ = claiming(instance, store)
+    again = Claiming(run, instance, store, claim.patience, claim.log)
+    with pytest.raises(ExportNotClaimable):
+        again.claim(export)
+
+
+def test_the_run_knows_its_export_before_it_claims_it(
+    store: ExportStore, instance: dg.DagsterInstance, export: Export
+) -> None:
+    """Otherwise nobody could record what becomes of a run that dies in that moment."""
+    store.claim(store.request(new_export())[0].id, "cli-1")
+    claim, _ = claiming(instance, store, seconds=1)
+    with pytest.raises(QueueBusy):
+        claim.claim(export)
+    run = instance.get_run_by_id(claim.run.run_id)
+    assert run is not None
+    assert run.tags[tags.EXPORT_ID] == export.id
+    assert tags.ATTEMPT not in run.tags
+
+
+@dataclass
+class Told:
+    """A progress report and what it told the log."""
+
+    progress: ProgressReport
+    lines: list[str]
+
+
+@pytest.fixture
+def report(store: ExportStore, export: Export) -> Callable[..., Told]:
+    claim = store.claim(export.id, "run-1")[0]
+
+    def make(expected: int | None, clock: Callable[[], float]) -> Told:
+        log, lines = run_log()
+        return Told(ProgressReport(store, claim, log, expected, clock), lines)
+
+    return make
+
+
+def clock(step: float) -> Callable[[], float]:
+    moments = itertools.count()
+    return lambda: next(moments) * step
+
+
+def test_progress_is_told_about_once_a_second(report: Callable[..., Told]) -> None:
+    told = report(None, clock(0.1))
+    for step in range(100):
+        told.progress(step, step, step)
+    assert 8 <= len(told.lines) <= 10
+
+
+def test_progress_is_told_every_twentieth_of_the_way_but_not_all_the_time(
+    report: Callable[..., Told], store: ExportStore, export: Export
+) -> None:
+    told = report(100, clock(0.01))
+    for step in range(101):
+        told.progress(step, step * 2, step * 10)
+    assert 3 <= len(told.lines) <= 5
+    assert told.lines[-1].startswith("100%, 200 rows")
+    stored = store.get(export.id).progress
+    assert stored is not None
+    assert (stored.read, stored.rows, stored.bytes) == (100, 200, 1_000)
+
+
+def test_progress_ends_a_run_that_lost_its_export(
+    report: Callable[..., Told], store: ExportStore, export: Export
+) -> None:
+    told = report(1, clock(0.01))
+    store.close_run(export.id, "run-1", ExportStatus.CANCELED, None)
+    with pytest.raises(LeaseLost):
+        told.progress(1, 1, 1)

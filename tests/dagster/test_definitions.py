@@ -1,0 +1,131 @@
+"""What Dagster loads: everywhere, completely, and by the repository's own instance and workspace files."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from vfexport_core.catalog import all_specs, find_spec
+from vfexport_dagster.config import LaunchConfig
+from vfexport_dagster.definitions import defs
+from vfexport_dagster.jobs import build_export_job
+
+ROOT = Path(__file__).parents[2]
+JOBS = [
+    "artist_opt_in_export",
+    "artist_sms_opt_in_export",
+    "auto_reminder_email_export",
+    "code_assignments_export",
+    "code_waves_export",
+    "codes_export",
+    "entries_export",
+    "fanlist_export",
+    "livenation_opt_in_export",
+    "promoter_email_opt_in_export",
+    "reminder_email_export",
+    "reminder_email_sample_export",
+    "scoring_export",
+    "verified_entries_export",
+    "waitlist_export",
+]
+SENSORS = ["pending_exports", "run_outcome"]
+
+NAMES = """
+import json, sys
+from vfexport_dagster.definitions import defs
+repository = defs.get_repository_def()
+print(json.dumps({
+    "jobs": sorted(name for name in repository.job_names if not name.startswith("__")),
+    "sensors": sorted(sensor.name for sensor in repository.sensor_defs),
+    "loaded": sorted({"boto3", "botocore", "dagster_aws", "pandas", "pyarrow", "pymongo"} & set(sys.modules)),
+}))
+"""
+SIXTEENTH = """
+import dataclasses
+from vfexport_core.catalog import CATALOG, find_spec
+CATALOG.register(dataclasses.replace(find_spec("entries"), type="sixteenthType"))
+"""
+
+
+def load(program: str) -> dict[str, list[str]]:
+    """Load the definitions in a fresh interpreter, with nothing in its environment, warnings being errors."""
+    command = [sys.executable, "-W", "error", "-c", program]
+    return json.loads(subprocess.run(command, cwd=ROOT, env={}, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def test_definitions_load_in_a_fresh_interpreter_without_any_setting() -> None:
+    found = load(NAMES)
+    assert found["jobs"] == JOBS
+    assert found["sensors"] == SENSORS
+    assert found["loaded"] == [], "a run starts only as fast as its imports"
+
+
+def test_a_registered_type_has_its_job_without_touching_ops_or_sensors() -> None:
+    assert load(SIXTEENTH + NAMES)["jobs"] == sorted([*JOBS, "sixteenth_type_export"])
+
+
+def test_all_jobs_are_made_of_the_same_ops() -> None:
+    dg.Definitions.validate_loadable(defs)
+    jobs = [build_export_job(spec) for spec in all_specs()]
+    assert {tuple(node.name for node in job.nodes_in_topological_order) for job in jobs} == {
+        ("claim", "count", "deliver", "finish")
+    }
+    assert len({id(job.graph) for job in jobs}) == 1
+
+
+def test_sensors_run_by_default_and_every_type_has_an_asset() -> None:
+    repository = defs.get_repository_def()
+    assert {sensor.default_status for sensor in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}
+    keys = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs()}
+    assert keys == {f"exports/{spec.type}" for spec in all_specs()}
+
+
+def test_the_launchpad_explains_every_field() -> None:
+    (schema,) = {build_export_job(find_spec(name)).run_config_schema.config_type for name in ("entries",)}
+    described = {name: field.description for name, field in schema.fields.items()}
+    assert described.keys() == LaunchConfig.model_fields.keys()
+    assert all(re.match(r".{20,}", text or "") for text in described.values()), described
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"export_id": "a" * 24, "campaign_id": "b" * 24},
+        {"export_id": "a" * 24, "date_key": "1"},
+        {"export_id": "a" * 24, "include_all_markets": True},
+    ],
+)
+def test_a_launch_that_says_nothing_or_too_much_is_refused_before_there_is_a_run(config: dict[str, object]) -> None:
+    job = defs.resolve_job_def("entries_export")
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pytest.raises(dg.DagsterConfigMappingFunctionError) as refused:
+            job.execute_in_process(run_config=config, instance=instance)
+        assert "InvalidRequest" in repr(refused.value.__cause__)
+        assert instance.get_runs_count() == 0
+
+
+def test_the_repositorys_dagster_yaml_is_a_valid_instance_that_holds_its_promises(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 1
+        assert instance.run_coordinator.dequeue_interval_seconds == 1
+        assert instance.run_monitoring_enabled
+        assert instance.run_monitoring_poll_interval_seconds == 10
+        assert not instance.telemetry_enabled
+        assert instance.get_sensor_settings()["use_threads"]
+        retention = instance.get_tick_retention_settings(dg._core.definitions.run_request.InstigatorType.SENSOR)
+        assert min(retention.values()) > 0, "ticks are not kept for ever"
+
+
+def test_the_workspace_loads_the_definitions() -> None:
+    (entry,) = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"]
+    assert entry["python_module"]["module_name"] == "vfexport_dagster.definitions"

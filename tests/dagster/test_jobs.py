@@ -1,0 +1,276 @@
+"""The jobs, in process on the embedded servers: what they deliver, how they are launched, how they end."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bson import ObjectId
+
+from tests.dagster.conftest import Buckets, Runner, reference_bytes
+from tests.integration.queue_helpers import new_export
+from tests.s3_faults import ACCESS_DENIED, Run
+from tests.s3_proxy import S3Proxy
+from vfexport_core import exporting
+from vfexport_core.queue.models import Export, ExportStatus
+from vfexport_dagster import runlog, tags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo.database import Database
+
+    from vfexport_core.embedded import S3Server
+    from vfexport_core.queue.store import ExportStore
+
+FAN = "fan.of.everything@example.com"
+
+
+@pytest.fixture
+def export(store: ExportStore, campaign_id: str) -> Export:
+    return store.request(new_export(campaign_id=campaign_id, correlation_id="corr-7"))[0]
+
+
+@pytest.fixture
+def s3_proxy(s3_server: S3Server, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Proxy]:
+    with S3Proxy(s3_server.endpoint_url) as proxy:
+        for name in environment:
+            if name.endswith("__ENDPOINT_URL"):
+                monkeypatch.setenv(name, proxy.url)
+        yield proxy
+
+
+@pytest.mark.parametrize(("export_type", "bucket"), [("entries", "exports"), ("scoring", "scoring")])
+def test_a_requested_export_is_delivered_as_the_reference_has_it(
+    export_type: str,
+    bucket: str,
+    runner: Runner,
+    store: ExportStore,
+    buckets: Buckets,
+    *,
+    campaign_id: str,
+    database: Database[dict[str, Any]],
+) -> None:
+    queued, _ = store.request(new_export(campaign_id=campaign_id, export_type=export_type))
+    result = runner.run_requested(queued)
+    assert result.success
+    export = store.get(queued.id)
+    data = reference_bytes(database, campaign_id, export_type)
+    (key,) = export.keys
+    assert export.status is ExportStatus.FINISHED
+    assert export.run_id == result.run_id
+    assert buckets.read(getattr(buckets.settings, bucket).name, key) == data
+    assert (export.bytes, export.sha256[key]) == (len(data), hashlib.sha256(data).hexdigest())
+    assert export.count == 200
+    assert buckets.everything() == [key]
+
+
+def test_a_finished_export_is_a_materialization_with_figures_and_no_fan_data(
+    runner: Runner, store: ExportStore, export: Export, database: Database[dict[str, Any]]
+) -> None:
+    result = runner.run_requested(export)
+    (event,) = [event for event in result.all_events if event.event_type_value == "ASSET_MATERIALIZATION"]
+    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+    finished = store.get(export.id)
+    (key,) = finished.keys
+    assert event.asset_key.path == ["exports", "entries"]
+    assert (metadata["rows"], metadata["bytes"], metadata["sha256"]) == (200, finished.bytes, finished.sha256[key])
+    assert metadata["s3_uri"] == f"s3://{finished.bucket}/{key}"
+    assert metadata["seconds"] > 0
+    assert metadata["rows_per_second"] == pytest.approx(200 / metadata["seconds"], rel=0.1)
+    names = [column.name for column in metadata["dagster/column_schema"].columns]
+    assert names[0] == "id"
+    assert "Select Show" in names
+    told = "\n".join([*runner.log(result), *(str(value) for value in metadata.values())])
+    emails = [user["integrations"]["ticketmaster"].get("email") for user in database["users"].find().limit(50)]
+    assert not [email for email in emails if isinstance(email, str) and email and email in told]
+
+
+def test_the_log_tells_the_way_with_the_correlation_id_on_every_line(runner: Runner, export: Export) -> None:
+    result = runner.run_requested(export)
+    lines = runner.log(result)
+    assert all(line.endswith("[corr-7]") for line in lines), lines
+    assert any("about 200 documents" in line for line in lines)
+    assert any("100%, 200 rows" in line for line in lines)
+    assert any("is FINISHED" in line for line in lines)
+
+
+def test_a_run_started_by_hand_queues_its_export_and_is_tagged_with_it(
+    runner: Runner, store: ExportStore, campaign_id: str
+) -> None:
+    result = runner.run("entries_export", {"campaign_id": campaign_id, "include_all_markets": True})
+    assert result.success
+    (export,) = store.list(campaign_id=campaign_id)
+    assert (export.status, export.source, export.include_all_markets) == (ExportStatus.FINISHED, "dagster", True)
+    assert export.correlation_id == result.run_id
+    run = runner.instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert {
+        tags.EXPORT_ID: export.id,
+        tags.CAMPAIGN_ID: campaign_id,
+        tags.EXPORT_TYPE: "entries",
+        tags.ATTEMPT: "1",
+        tags.CORRELATION_ID: result.run_id,
+    }.items() <= run.tags.items()
+    assert int(run.tags[tags.MAX_RUNTIME]) >= 1_800
+
+
+def test_a_run_started_by_hand_takes_an_equal_export_that_waits(
+    runner: Runner, store: ExportStore, export: Export
+) -> None:
+    assert runner.run("entries_export", {"campaign_id": export.campaign_id}).success
+    (found,) = store.list(campaign_id=export.campaign_id)
+    assert (found.id, found.status) == (export.id, ExportStatus.FINISHED)
+    assert found.correlation_id == "corr-7"
+
+
+def test_a_run_started_by_hand_beside_an_equal_one_that_runs_fails_and_says_so(
+    runner: Runner, store: ExportStore, export: Export
+) -> None:
+    store.claim(export.id, "another-run")
+    result = runner.run("entries_export", {"campaign_id": export.campaign_id})
+    assert not result.success
+    assert "is TRIGGERED by run another-run" in runner.failure(result)
+    assert store.get(export.id).run_id == "another-run"
+
+
+def test_a_run_started_by_hand_for_an_export_that_has_ended_fails_and_changes_nothing(
+    runner: Runner, store: ExportStore, export: Export
+) -> None:
+    assert runner.run("entries_export", {"export_id": export.id}).success
+    before = store.get(export.id)
+    result = runner.run("entries_export", {"export_id": export.id})
+    assert not result.success
+    failure = runner.failure(result)
+    assert "ExportNotClaimable" in failure
+    assert "FINISHED" in failure
+    assert store.get(export.id) == before
+
+
+def test_an_export_of_another_type_is_refused(runner: Runner, store: ExportStore, export: Export) -> None:
+    result = runner.run("scoring_export", {"export_id": export.id})
+    assert "is of type entries, this job is for scoring" in runner.failure(result)
+    assert store.get(export.id).status is ExportStatus.PENDING
+
+
+@pytest.mark.parametrize("campaign", ["nonsense", "0" * 24])
+def test_a_campaign_that_is_not_there_fails_the_run_and_queues_nothing(
+    campaign: str, runner: Runner, store: ExportStore
+) -> None:
+    result = runner.run("entries_export", {"campaign_id": campaign})
+    assert "CampaignNotFound" in runner.failure(result)
+    assert store.list() == []
+
+
+@pytest.mark.parametrize("change", ["cancelled", "taken", "gone", "retried"])
+def test_a_requested_run_that_comes_too_late_ends_well_and_says_why(
+    change: str, runner: Runner, store: ExportStore, export: Export, database: Database[dict[str, Any]]
+) -> None:
+    if change == "taken":
+        store.claim(export.id, "another-run")
+    elif change == "gone":
+        database["exports"].delete_one({"_id": ObjectId(export.id)})
+    else:
+        store.close_run(export.id, "another-run", ExportStatus.CANCELED, None, attempt=1)
+    if change == "retried":
+        store.retry(export.id)
+    before = list(database["exports"].find())
+    result = runner.run_requested(export)
+    assert result.success
+    assert {event.step_key for event in result.all_events if event.is_step_skipped} == {"count", "deliver", "finish"}
+    assert any("nothing to do" in line for line in runner.log(result))
+    assert list(database["exports"].find()) == before
+
+
+def test_an_error_is_recorded_and_the_run_says_what_to_do(
+    runner: Runner, store: ExportStore, export: Export, database: Database[dict[str, Any]]
+) -> None:
+    database["markets"].delete_many({})
+    result = runner.run_requested(export)
+    assert not result.success
+    failed = store.get(export.id)
+    assert failed.status is ExportStatus.FAILED
+    assert failed.error is not None
+    assert (failed.error["code"], failed.error["payload"]) == ("NoMarketsFound", export.campaign_id)
+    assert failed.attempts[-1].error == failed.error
+    assert "Add a market to the campaign" in runner.failure(result)
+
+
+def test_a_bucket_that_refuses_fails_the_export_and_keeps_nothing(
+    runner: Runner, store: ExportStore, export: Export, buckets: Buckets, s3_proxy: S3Proxy
+) -> None:
+    s3_proxy.fail("PutObject", ACCESS_DENIED)
+    assert not runner.run_requested(export).success
+    failed = store.get(export.id)
+    assert failed.status is ExportStatus.FAILED
+    assert failed.error is not None
+    assert failed.error["code"].startswith("Delivery")
+    assert failed.error["payload"] == buckets.settings.exports.name
+    assert buckets.everything() == []
+
+
+def test_an_unexpected_error_tells_its_class_and_place_but_no_data(
+    runner: Runner, store: ExportStore, export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_args: Any, **_options: Any) -> None:
+        raise ValueError(FAN) from KeyError(FAN)
+
+    monkeypatch.setattr(exporting, "run_export", stumble)
+    result = runner.run_requested(export)
+    failed = store.get(export.id)
+    assert failed.error is not None
+    assert (failed.status, failed.error["code"]) == (ExportStatus.FAILED, "InternalError")
+    assert "ValueError at stumble" in failed.error["message"]
+    everything = [entry.to_json() if hasattr(entry, "to_json") else str(entry) for entry in _events(runner, result)]
+    assert FAN not in f"{failed}{''.join(everything)}"
+
+
+def _events(runner: Runner, result: Any) -> list[Any]:
+    return list(runner.instance.all_logs(result.run_id))
+
+
+def test_a_run_that_lost_its_export_publishes_nothing_and_leaves_the_document_alone(
+    runner: Runner, store: ExportStore, export: Export, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell = runlog.ProgressReport.__call__
+
+    def cancel_and_tell(report: runlog.ProgressReport, *figures: int) -> None:
+        store.close_run(export.id, report.claim.run_id, ExportStatus.CANCELED, None)
+        tell(report, *figures)
+
+    monkeypatch.setattr(runlog.ProgressReport, "__call__", cancel_and_tell)
+    result = runner.run_requested(export)
+    assert not result.success
+    assert "LeaseLost" in runner.failure(result)
+    lost = store.get(export.id)
+    assert (lost.status, lost.error) == (ExportStatus.CANCELED, None)
+    assert buckets.everything() == []
+
+
+def test_a_file_published_in_the_moment_in_which_the_export_was_lost_is_taken_away(
+    runner: Runner, store: ExportStore, export: Export, buckets: Buckets, s3_proxy: S3Proxy
+) -> None:
+    def cancel() -> None:
+        store.close_run(export.id, store.get(export.id).run_id or "", ExportStatus.CANCELED, None)
+
+    s3_proxy.fail("PutObject", Run(cancel))
+    result = runner.run_requested(export)
+    assert "LeaseLost" in runner.failure(result)
+    assert s3_proxy.seen("PutObject")
+    assert store.get(export.id).status is ExportStatus.CANCELED
+    assert buckets.everything() == []
+
+
+def test_a_missing_bucket_setting_fails_the_export_by_its_name(
+    runner: Runner, export: Export, store: ExportStore, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in environment:
+        if name.startswith("VFEXPORT_BUCKETS__EXPORTS__"):
+            monkeypatch.delenv(name)
+    result = runner.run_requested(export)
+    assert not result.success
+    error = store.get(export.id).error
+    assert error is not None
+    assert error["code"] == "ConfigurationError"
+    assert error["payload"] == "VFEXPORT_BUCKETS__EXPORTS__NAME"

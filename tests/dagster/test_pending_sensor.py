@@ -1,0 +1,191 @@
+"""The pending sensor: what it asks for, on the real queue and an instance with real runs."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pytest
+from bson import ObjectId
+
+from tests.integration.queue_helpers import DELIVERED, new_export
+from vfexport_core.queue.models import ExportStatus
+from vfexport_dagster import tags
+from vfexport_dagster.definitions import defs
+from vfexport_dagster.resources import RESOURCES, MongoResource
+from vfexport_dagster.sensors.pending import AHEAD, Requested, build_pending_sensor, plan_requests
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+    from vfexport_core.queue.models import Export
+    from vfexport_core.queue.store import ExportStore
+
+
+@pytest.fixture
+def tick(instance: dg.DagsterInstance, environment: dict[str, str]) -> Any:
+    """Evaluates the sensor once; gives its requests, or why there are none."""
+
+    def evaluate(tick_seconds: float = 0, **options: Any) -> tuple[list[dg.RunRequest], str | None]:
+        jobs = {spec: defs.resolve_job_def(f"{spec}_export") for spec in ("entries", "scoring")}
+        sensor = build_pending_sensor(jobs, tick_seconds=tick_seconds)
+        repository = dg.Definitions(sensors=[sensor], jobs=list(jobs.values()), resources=RESOURCES)
+        with dg.build_sensor_context(
+            instance=options.get("instance", instance), resources={"mongo": MongoResource()}, definitions=repository
+        ) as context:
+            data = sensor.evaluate_tick(context)
+        return list(data.run_requests or []), data.skip_message
+
+    return evaluate
+
+
+def queue(store: ExportStore, count: int, **fields: Any) -> list[Export]:
+    return [store.request(new_export(**fields))[0] for _ in range(count)]
+
+
+def start(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.DagsterRun:
+    """Make the run that a request asks for, as the daemon does."""
+    return instance.create_run_for_job(
+        defs.resolve_job_def(request.job_name or ""),
+        run_config=request.run_config,
+        tags={**request.tags, tags.RUN_KEY: request.run_key or ""},
+    )
+
+
+def test_pending_exports_are_requested_oldest_first_and_once_each(
+    store: ExportStore, tick: Any, instance: dg.DagsterInstance
+) -> None:
+    exports = queue(store, 3) + queue(store, 1, export_type="scoring")
+    requests, _ = tick()
+    assert [request.run_key for request in requests] == [f"{export.id}:1" for export in exports]
+    assert [request.job_name for request in requests] == [*["entries_export"] * 3, "scoring_export"]
+    assert requests[0].run_config == {"export_id": exports[0].id}
+    for request in requests:
+        start(instance, request)
+    requests, reason = tick()
+    assert requests == []
+    assert reason == "no PENDING export without a run"
+
+
+def test_a_request_is_tagged_so_that_its_run_is_found_by_any_of_it(store: ExportStore, tick: Any) -> None:
+    (export,) = queue(store, 1, correlation_id="corr-9")
+    ((request,), _) = tick()
+    assert request.tags == {
+        tags.EXPORT_ID: export.id,
+        tags.CAMPAIGN_ID: export.campaign_id,
+        tags.EXPORT_TYPE: "entries",
+        tags.ATTEMPT: "1",
+        tags.CORRELATION_ID: "corr-9",
+        "dagster/sensor_name": "pending_exports",  # Dagster's own addition
+        "dagster/max_runtime": "1800",
+        "dagster/priority": str(-round(export.date.created.timestamp() * 1000)),
+    }
+
+
+def test_older_exports_have_a_higher_priority_and_unknown_ones_the_lowest(store: ExportStore, tick: Any) -> None:
+    """A later attempt of an old export goes before younger ones that are already in Dagster's queue (L2)."""
+    queue(store, 3)
+    requests, _ = tick()
+    priorities = [int(request.tags[tags.PRIORITY]) for request in requests]
+    assert priorities == sorted(priorities, reverse=True)
+    job = defs.resolve_job_def("entries_export")
+    assert int(job.run_tags[tags.PRIORITY]) < min(priorities)
+
+
+@pytest.mark.parametrize("end", ["report_run_failed", "report_run_canceled"])
+def test_a_run_key_is_never_requested_again_whatever_became_of_its_run(
+    end: str, store: ExportStore, tick: Any, instance: dg.DagsterInstance
+) -> None:
+    queue(store, 1)
+    ((request,), _) = tick()
+    getattr(instance, end)(start(instance, request))
+    assert tick()[0] == []
+
+
+def test_a_retried_export_is_requested_by_a_new_key(
+    store: ExportStore, tick: Any, instance: dg.DagsterInstance
+) -> None:
+    (export,) = queue(store, 1)
+    start(instance, tick()[0][0])
+    store.fail(store.claim(export.id, "run-1")[0], {"code": "Boom", "message": "it broke", "payload": None})
+    assert tick()[0] == []
+    store.retry(export.id)
+    ((request,), _) = tick()
+    assert request.run_key == f"{export.id}:2"
+    assert request.tags[tags.ATTEMPT] == "2"
+
+
+def test_when_dagsters_storage_was_wiped_what_waits_is_requested_again(
+    store: ExportStore, tick: Any, instance: dg.DagsterInstance
+) -> None:
+    (export,) = queue(store, 1)
+    start(instance, tick()[0][0])
+    with dg.DagsterInstance.ephemeral() as wiped:
+        requests, _ = tick(instance=wiped)
+    assert [request.run_key for request in requests] == [f"{export.id}:1"]
+
+
+def test_only_pending_exports_are_requested_and_not_without_limit(store: ExportStore, tick: Any) -> None:
+    running, cancelled, finished, *waiting = queue(store, AHEAD + 5)
+    store.finish(store.claim(finished.id, "run-1")[0], DELIVERED)
+    store.claim(running.id, "run-2")
+    store.close_run(cancelled.id, "run-3", ExportStatus.CANCELED, None, attempt=1)
+    requests, _ = tick()
+    assert [request.run_key for request in requests] == [f"{export.id}:1" for export in waiting[:AHEAD]]
+
+
+def test_a_type_without_a_job_here_holds_nobody_up(
+    store: ExportStore, tick: Any, database: Database[dict[str, Any]]
+) -> None:
+    odd, even = queue(store, 2)
+    database["exports"].update_one({"_id": ObjectId(odd.id)}, {"$set": {"exportType": "codes"}})
+    requests, _ = tick()
+    assert [request.run_key for request in requests] == [f"{even.id}:1"]
+    store.close_run(even.id, "run-1", ExportStatus.CANCELED, None, attempt=1)
+    assert "1 PENDING exports are of types that have no job here: codes" in str(tick()[1])
+
+
+def test_a_tick_watches_the_queue_and_returns_as_soon_as_there_is_work(
+    store: ExportStore, tick: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VFEXPORT_POLLING_INTERVAL_MILLIS", "10")
+    looked, queued = threading.Event(), []
+    look = Requested.without
+
+    def look_and_tell(requested: Requested, exports: Any) -> Any:
+        looked.set()
+        return look(requested, exports)
+
+    monkeypatch.setattr(Requested, "without", look_and_tell)
+
+    def queue_after_the_first_look() -> None:
+        looked.wait(60)
+        queued.extend(queue(store, 1))
+
+    thread = threading.Thread(target=queue_after_the_first_look)
+    thread.start()
+    requests, reason = tick(tick_seconds=60)
+    thread.join()
+    assert [request.run_key for request in requests] == [f"{queued[0].id}:1"], reason
+
+
+def test_without_mongodb_a_tick_says_so_and_the_next_one_works(
+    store: ExportStore, tick: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (export,) = queue(store, 1)
+    monkeypatch.setenv("VFEXPORT_MONGO_URI", "mongodb://127.0.0.1:1/?directConnection=true&serverSelectionTimeoutMS=50")
+    requests, reason = tick()
+    assert requests == []
+    assert str(reason).startswith("SourceUnavailable: MongoDB failed on collection exports")
+    monkeypatch.setenv("VFEXPORT_MONGO_URI", environment["VFEXPORT_MONGO_URI"])
+    assert [request.run_key for request in tick()[0]] == [f"{export.id}:1"]
+
+
+def test_the_plan_is_made_of_nothing_but_its_arguments(store: ExportStore) -> None:
+    exports = queue(store, 2)
+    assert plan_requests([], {"entries": "entries_export"}, 60) == []
+    assert plan_requests(exports, {}, 60) == []
+    plan = plan_requests(exports, {"entries": "other_job"}, 0.2)
+    assert [request.job_name for request in plan] == ["other_job"] * 2
+    assert {request.tags[tags.MAX_RUNTIME] for request in plan} == {"1"}

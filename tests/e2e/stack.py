@@ -1,0 +1,145 @@
+"""The service as it runs: API, Dagster's daemon, code server and web server, each a process, on the embedded servers.
+
+It runs in a folder of its own: Dagster and the settings read the `.env` of the working directory, and a developer's may
+point anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil
+
+from vfexport_core.embedded.process import HOST, ServerProcess, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 180
+STOP_SECONDS = 60
+POLL_SECONDS = 0.2
+
+RUNS = """query ($filter: RunsFilter!) { runsOrError(filter: $filter) { ... on Runs {
+    results { runId status jobName tags { key value } } } } }"""
+MATERIALIZATIONS = """query ($key: AssetKeyInput!) { assetOrError(assetKey: $key) { ... on Asset {
+    assetMaterializations { runId metadataEntries { label ... on IntMetadataEntry { intValue } } } } } }"""
+TERMINATE = """mutation ($id: String!) { terminateRun(runId: $id) { __typename } }"""
+LOGS = """query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection {
+    events { __typename ... on MessageEvent { message } } } } }"""
+WORKSPACE = """{ workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError {
+    __typename ... on RepositoryLocation { repositories { sensors { name sensorState { status } } } } } } } } }"""
+
+
+def poll(condition: Callable[[], Any], seconds: float = START_SECONDS, what: str = "") -> Any:
+    """Ask another process until there is a true answer, and give it."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
+        time.sleep(POLL_SECONDS)
+    return answer
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running service."""
+
+    folder: Path
+    api: httpx.Client
+    dagster: httpx.Client
+
+    def token(self) -> dict[str, str]:
+        body = {"userId": "admin-1", "permissions": {"*": ["REPORT"]}}
+        return {"Authorization": f"Bearer {self.api.post('/dev/token', json=body).raise_for_status().json()['token']}"}
+
+    def request(self, campaign_id: str, **body: Any) -> dict[str, Any]:
+        answer = self.api.post(f"/campaigns/{campaign_id}/exports", json=body, headers=self.token())
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    def read(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        path = f"/campaigns/{export['campaignId']}/exports/{export['id']}"
+        return self.api.get(path, headers=self.token()).raise_for_status().json()
+
+    def wait_for_status(self, export: Mapping[str, Any], *statuses: str) -> dict[str, Any]:
+        """Poll the API until the export has one of these; it must not end in another."""
+
+        def look() -> dict[str, Any] | None:
+            found = self.read(export)
+            assert found["status"] in {"PENDING", "TRIGGERED", *statuses}, found
+            return found if found["status"] in statuses else None
+
+        return poll(look, what=f"{export['id']} to be {statuses}")
+
+    def graphql(self, query: str, **variables: Any) -> Any:
+        answer = self.dagster.post("/graphql", json={"query": query, "variables": variables})
+        body = answer.raise_for_status().json()
+        assert "errors" not in body, body
+        return body["data"]
+
+    def runs_of(self, export: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Give the runs of an export, by its tag."""
+        tag = {"key": "vfexport/export_id", "value": export["id"]}
+        return self.graphql(RUNS, filter={"tags": [tag]})["runsOrError"]["results"]
+
+    def logs(self, run_id: str) -> list[str]:
+        events = self.graphql(LOGS, id=run_id)["logsForRun"]["events"]
+        return [event["message"] for event in events if "message" in event]
+
+
+@contextmanager
+def running(folder: Path, environment: Mapping[str, str]) -> Iterator[Stack]:
+    """Run the service for the block; afterwards nothing of it is left, and it ended by itself."""
+    home = folder / "dagster"
+    home.mkdir()
+    shutil.copy(ROOT / "dagster.yaml", home)
+    shutil.copy(ROOT / "workspace.yaml", folder)
+    python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, **environment, "DAGSTER_HOME": str(home), "PYTHONPATH": python_path}
+    api_port, dagster_port = free_port(), free_port()
+    api_command = ["vfexport_core.cli", "api", "--port", str(api_port)]
+    dagster_command = ["dagster", "dev", "-h", HOST, "-p", str(dagster_port)]
+    with (
+        _start("API", api_command, folder, environment) as api,
+        _start("Dagster", dagster_command, folder, environment) as dagster,
+        httpx.Client(base_url=f"http://{HOST}:{api_port}", timeout=60) as api_client,
+        httpx.Client(base_url=f"http://{HOST}:{dagster_port}", timeout=60) as dagster_client,
+    ):
+        api.wait_until(lambda: _answers(api_client, "/ready"), START_SECONDS)
+        dagster.wait_until(lambda: _answers(dagster_client, "/server_info"), START_SECONDS)
+        yield Stack(folder, api_client, dagster_client)
+    poll(lambda: not _left(home), STOP_SECONDS, "every process to be gone")
+    assert "Dagster services shut down" in dagster.log.read_text(), "it was killed instead of stopped"
+
+
+def _start(name: str, command: list[str], folder: Path, environment: Mapping[str, str]) -> ServerProcess:
+    arguments = [sys.executable, "-m", *command]
+    log = folder / f"{name}.log"
+    return ServerProcess(name, arguments, log, stop_seconds=STOP_SECONDS, environment=environment, folder=folder)
+
+
+def _answers(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _left(home: Path) -> list[int]:
+    """Give the processes that were started with our DAGSTER_HOME: the API, Dagster's, and every run."""
+    found: list[int] = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("DAGSTER_HOME") == str(home) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found

@@ -1,0 +1,156 @@
+"""A request over HTTP becomes a file in S3, through every process that takes part in production."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.dagster.conftest import Buckets, reference_bytes
+from tests.e2e.stack import MATERIALIZATIONS, TERMINATE, WORKSPACE, Stack, poll, running
+from tests.s3_faults import Reset
+from tests.s3_proxy import S3Proxy
+from vfexport_core.embedded import embedded_environment
+from vfexport_core.embedded.synthetic import seed_campaign
+from vfexport_core.queue.store import ExportStore
+from vfexport_core.settings import load_settings
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+
+    from pymongo import MongoClient
+    from pymongo.database import Database
+
+    from vfexport_core.embedded import MongoServer, S3Server
+
+pytestmark = pytest.mark.timeout(900)
+ENTRIES = 3_000
+
+
+@pytest.fixture(scope="module")
+def data(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
+    name = f"test_e2e_{os.getpid()}"
+    ExportStore(mongo_client[name]).initialise()
+    yield mongo_client[name]
+    mongo_client.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def campaign(data: Database[dict[str, Any]]) -> str:
+    return seed_campaign(data, entries=ENTRIES)
+
+
+@pytest.fixture(scope="module")
+def s3_proxy(s3_server: S3Server) -> Iterator[S3Proxy]:
+    """Every process reaches S3 through it, so that a test can hold a run where it wants to."""
+    with S3Proxy(s3_server.endpoint_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def variables(
+    mongo_server: MongoServer, s3_server: S3Server, s3_proxy: S3Proxy, data: Database[dict[str, Any]]
+) -> dict[str, str]:
+    environment = embedded_environment(mongo_server, s3_server, bucket_suffix=f"-e2e-{os.getpid()}")
+    through_proxy = {name: s3_proxy.url for name in environment if name.endswith("__ENDPOINT_URL")}
+    return (
+        environment | through_proxy | {"VFEXPORT_MONGO_DATABASE": data.name, "VFEXPORT_POLLING_INTERVAL_MILLIS": "200"}
+    )
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str], campaign: str) -> Iterator[Stack]:
+    with running(tmp_path_factory.mktemp("stack"), variables) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def stored(variables: dict[str, str]) -> Iterator[Buckets]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        buckets = Buckets(load_settings(None))
+    yield buckets
+    buckets.client.close()
+
+
+@pytest.fixture
+def gate(s3_proxy: S3Proxy) -> Iterator[threading.Event]:
+    """Hold every file in the moment before it would appear; those behind the gate are lost when it opens."""
+    s3_proxy.reset()
+    yield s3_proxy.hold("PutObject", then=Reset())
+    s3_proxy.reset()
+
+
+def test_requests_become_the_files_that_the_reference_makes(
+    stack: Stack, campaign: str, data: Database[dict[str, Any]]
+) -> None:
+    queued = {name: stack.request(campaign, exportType=name) for name in ("entries", "scoring")}
+    for name, export in queued.items():
+        finished = stack.wait_for_status(export, "FINISHED")
+        expected = reference_bytes(data, campaign, name)
+        download = httpx.get(finished["path"], timeout=60)
+        assert download.content == expected
+        assert finished["bytes"] == len(expected)
+        assert finished["sha256"] == hashlib.sha256(expected).hexdigest()
+        assert finished["count"] == ENTRIES
+        assert f"{name}.csv" in download.headers["Content-Disposition"]
+        assert download.headers["Content-Type"] == "text/csv; charset=utf-8"
+
+
+def test_the_web_server_shows_runs_files_and_sensors(stack: Stack, campaign: str) -> None:
+    export = stack.request(campaign, exportType="entries")
+    stack.wait_for_status(export, "FINISHED")
+    (run,) = poll(lambda: [run for run in stack.runs_of(export) if run["status"] == "SUCCESS"])
+    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    assert run["jobName"] == "entries_export"
+    assert tags["vfexport/campaign_id"] == campaign
+    assert tags["dagster/max_runtime"] == "1800"
+    assert any(line.endswith(f"[{tags['vfexport/correlation_id']}]") for line in stack.logs(run["runId"]))
+    asset = stack.graphql(MATERIALIZATIONS, key={"path": ["exports", "entries"]})["assetOrError"]
+    figures = {entry["label"]: entry.get("intValue") for entry in asset["assetMaterializations"][0]["metadataEntries"]}
+    assert figures["rows"] == ENTRIES
+    (location,) = stack.graphql(WORKSPACE)["workspaceOrError"]["locationEntries"]
+    (repository,) = location["locationOrLoadError"]["repositories"]
+    assert {sensor["name"]: sensor["sensorState"]["status"] for sensor in repository["sensors"]} == {
+        "pending_exports": "RUNNING",
+        "run_outcome": "RUNNING",
+    }
+
+
+def test_a_run_that_is_terminated_in_the_ui_cancels_its_export_and_leaves_nothing(
+    stack: Stack, campaign: str, s3_proxy: S3Proxy, gate: threading.Event, stored: Buckets
+) -> None:
+    before = stored.everything()
+    export = stack.request(campaign, exportType="entries")
+    s3_proxy.wait_for("PutObject", seconds=120)
+    (run,) = stack.runs_of(export)
+    assert stack.graphql(TERMINATE, id=run["runId"])["terminateRun"]["__typename"] == "TerminateRunSuccess"
+    gate.set()
+    assert "error" not in stack.wait_for_status(export, "CANCELED")
+    assert stack.runs_of(export)[0]["status"] == "CANCELED"
+    assert stored.everything() == before
+
+
+def test_a_run_whose_process_is_killed_fails_its_export_and_the_queue_goes_on(
+    stack: Stack, campaign: str, s3_proxy: S3Proxy, gate: threading.Event
+) -> None:
+    lost = stack.request(campaign, exportType="entries")
+    s3_proxy.wait_for("PutObject", seconds=120)
+    next_one = stack.request(campaign, exportType="scoring")
+    (run,) = stack.runs_of(lost)
+    (pid,) = {
+        int(found[1]) for line in stack.logs(run["runId"]) if (found := re.search(r"in process \(pid: (\d+)\)", line))
+    }
+    os.kill(pid, signal.SIGKILL)
+    failed = stack.wait_for_status(lost, "FAILED")
+    assert failed["error"]["code"] == "WorkerLost"
+    assert not gate.is_set()
+    s3_proxy.heal()
+    stack.wait_for_status(next_one, "FINISHED")
