@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import traceback
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -221,7 +222,12 @@ def end_attempt(store: ExportStore, claim: Claim, error: BaseException) -> Expor
 
 
 def error_document(error: BaseException) -> Document:
-    """Give the error as the export document keeps it; the text of an unexpected one may hold a fan's data."""
+    """Give ``{code, message, payload}`` of any exception, as an export keeps it.
+
+    The message of an exception that is not ours may quote what it stumbled over, so only its class and place are told.
+    """
     if isinstance(error, VfexportError):
         return error.as_dict()
-    return {"code": INTERNAL_CODE, "message": f"unexpected {type(error).__name__}", "payload": None}
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" at {frame[0].name}, line {frame[0].lineno}" if frame else ""
+    return {"code": INTERNAL_CODE, "message": f"{type(error).__name__}{place}", "payload": None}
