@@ -50,6 +50,7 @@ names the thing that failed (an id, a field, a bucket): never a token, a credent
 
 from __future__ import annotations
 
+import traceback
 from typing import ClassVar
 
 INTERNAL_CODE = "InternalError"
@@ -276,3 +277,15 @@ class NotReady(TransientError):
 class DeleteFailed(TransientError):
     code = "DeleteFailed"
     hint = "The deletion is recorded and tried again until complete; repeating the request is harmless."
+
+
+def error_document(error: BaseException) -> dict[str, str | None]:
+    """Give ``{code, message, payload}`` of any exception, as an export keeps it.
+
+    The message of an exception that is not ours may quote what it stumbled over, so only its class and place are told.
+    """
+    if isinstance(error, VfexportError):
+        return error.as_dict()
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" at {frame[0].name}, line {frame[0].lineno}" if frame else ""
+    return {"code": INTERNAL_CODE, "message": f"{type(error).__name__}{place}", "payload": None}

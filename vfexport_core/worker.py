@@ -16,13 +16,12 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import traceback
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from vfexport_core.catalog import find_spec
-from vfexport_core.errors import INTERNAL_CODE, ExportCanceled, ExportExpired, LeaseLost, VfexportError
+from vfexport_core.errors import ExportCanceled, ExportExpired, LeaseLost, VfexportError, error_document
 from vfexport_core.queue.keeping import ClaimKeeper, Pace
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
@@ -219,15 +218,3 @@ def end_attempt(store: ExportStore, claim: Claim, error: BaseException) -> Expor
     except LeaseLost:
         pass
     return store.get(claim.export_id)
-
-
-def error_document(error: BaseException) -> Document:
-    """Give ``{code, message, payload}`` of any exception, as an export keeps it.
-
-    The message of an exception that is not ours may quote what it stumbled over, so only its class and place are told.
-    """
-    if isinstance(error, VfexportError):
-        return error.as_dict()
-    frame = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" at {frame[0].name}, line {frame[0].lineno}" if frame else ""
-    return {"code": INTERNAL_CODE, "message": f"{type(error).__name__}{place}", "payload": None}

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from vfexport_core.catalog import find_spec
 from vfexport_core.errors import ExportNotClaimable, ExportNotFound, QueueBusy
 from vfexport_core.queue.models import ACTIVE, Claim, Export, ExportStatus
-from vfexport_core.worker import end_attempt
 from vfexport_dagster import tags
 from vfexport_dagster.runlog import recorded
 
@@ -117,7 +116,7 @@ class Claiming:
         owned = self._claim_in_turn(export, began)
         waited = self.patience.clock() - began
         if self.attempt is None or waited >= self.patience.interval_seconds:
-            with recorded(lambda error: end_attempt(self.store, owned.claim, error), self.log):
+            with recorded(lambda error: self._end(owned.claim, error), self.log):
                 # The export has its whole time from now on, whatever its run spent on waiting.
                 all_tags = tags.export_tags(owned.export, waited + self.patience.seconds)
                 self.instance.add_run_tags(self.run.run_id, all_tags)
@@ -153,6 +152,11 @@ class Claiming:
             )
         self.log.say(f"export {export.id} {'is queued' if created else 'was PENDING already and is taken'}")
         return export
+
+    def _end(self, claim: Claim, error: Exception) -> None:
+        from vfexport_core.worker import end_attempt  # noqa: PLC0415 the code server needs no driver
+
+        end_attempt(self.store, claim, error)
 
     def _earlier_export_id(self) -> str | None:
         """Give the export of the run that this one re-executes; None when that one never had any."""

@@ -10,6 +10,7 @@ from vfexport_dagster.jobs import build_export_job
 from vfexport_dagster.resources import RESOURCES
 from vfexport_dagster.sensors.outcome import build_outcome_sensor
 from vfexport_dagster.sensors.pending import build_pending_sensor
+from vfexport_dagster.sensors.watchdog import build_watchdog_sensor
 
 
 def build_definitions() -> dg.Definitions:
@@ -19,7 +20,7 @@ def build_definitions() -> dg.Definitions:
     return dg.Definitions(
         assets=export_assets(specs),
         jobs=list(jobs.values()),
-        sensors=[build_pending_sensor(jobs), build_outcome_sensor()],
+        sensors=[build_pending_sensor(jobs), build_outcome_sensor(), build_watchdog_sensor()],
         resources=RESOURCES,
     )
 

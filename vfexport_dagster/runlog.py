@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from vfexport_core.errors import SourceUnavailable, VfexportError
-from vfexport_core.worker import error_document
+from vfexport_core.errors import SourceUnavailable, VfexportError, error_document
 from vfexport_dagster import tags
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ JOBS = [
     "verified_entries_export",
     "waitlist_export",
 ]
-SENSORS = ["pending_exports", "run_outcome"]
+SENSORS = ["export_watchdog", "pending_exports", "run_outcome"]
 
 NAMES = """
 import json, sys

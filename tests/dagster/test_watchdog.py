@@ -1,0 +1,263 @@
+"""The watchdog sensor: exports and runs that disagree, on the real queue and instances with real runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pytest
+from bson import ObjectId
+
+from tests.integration.queue_helpers import DELIVERED, ERROR, new_export, queued
+from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.store import ExportStore
+from vfexport_dagster import healing, tags
+from vfexport_dagster.definitions import defs
+from vfexport_dagster.resources import BucketsResource, MongoResource
+from vfexport_dagster.sensors.pending import requested_keys
+from vfexport_dagster.sensors.watchdog import Healer, build_watchdog_sensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pymongo.database import Database
+
+    from vfexport_core.queue.models import Export
+
+EVENTS = {
+    "STARTING": [dg.DagsterEventType.RUN_STARTING],
+    "STARTED": [dg.DagsterEventType.RUN_STARTING, dg.DagsterEventType.RUN_START],
+    "NOT_STARTED": [],  # QUEUED needs a code location of its own
+}
+
+
+@pytest.fixture
+def export(store: ExportStore) -> Export:
+    return queued(store)
+
+
+class Watchdog:
+    """Looks again and again, as the daemon has it, with a clock of ours."""
+
+    def __init__(self, instance: dg.DagsterInstance, store: ExportStore) -> None:
+        self.instance, self.store = instance, store
+        self.now = 1_000.0
+        self.since: dict[str, float] = {}
+
+    def look(self, seconds: float = 0) -> list[str]:
+        self.now += seconds
+        healer = Healer(self.instance, self.store, self.since, clock=lambda: self.now)
+        told = list(healer.look())
+        self.since = healer.since
+        return told
+
+
+@pytest.fixture
+def watchdog(instance: dg.DagsterInstance, store: ExportStore) -> Watchdog:
+    return Watchdog(instance, store)
+
+
+def start(instance: dg.DagsterInstance, export: Export, status: str = "NOT_STARTED", **options: Any) -> dg.DagsterRun:
+    """Make a run as the pending sensor asks for it."""
+    run_tags = tags.export_tags(export, 1_800) | {tags.RUN_KEY: tags.run_key(export)} | options.pop("tags", {})
+    run = instance.create_run_for_job(
+        defs.resolve_job_def("entries_export"), run_config={"export_id": export.id}, tags=run_tags, **options
+    )
+    for event in EVENTS[status]:
+        instance.report_dagster_event(dg.DagsterEvent(event.value, run.job_name), run.run_id)
+    return run
+
+
+def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    return found.status.value
+
+
+def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> Any:
+    resources = {"mongo": MongoResource(), "buckets": BucketsResource()}
+    with dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources) as context:
+        return build_watchdog_sensor().evaluate_tick(context)
+
+
+def test_a_tick_ends_what_lost_its_worker_and_says_so(
+    store: ExportStore, instance: dg.DagsterInstance, database: Database[dict[str, Any]]
+) -> None:
+    export = queued(store)
+    run = start(instance, export, "STARTED")
+    ExportStore(database, lease_seconds=0).claim(export.id, run.run_id)
+    first = tick(instance)
+    assert f"{export.id} FAILED" in first.skip_message
+    failed = store.get(export.id)
+    assert (failed.status, failed.error and failed.error["code"]) == (ExportStatus.FAILED, "WorkerLost")
+    assert run.run_id in str(first.cursor)
+    assert tick(instance, first.cursor).skip_message == "no export is late or lost"
+
+
+def test_without_mongodb_a_tick_says_so(
+    store: ExportStore, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VFEXPORT_MONGO_URI", "mongodb://127.0.0.1:1/?directConnection=true&serverSelectionTimeoutMS=50")
+    assert tick(instance).skip_message.startswith("SourceUnavailable")
+
+
+@pytest.mark.parametrize("end", ["fail", "expire", "cancel"])
+def test_a_run_that_does_not_end_with_its_attempt_is_reported_so_that_the_run_queue_goes_on(
+    end: str, store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+) -> None:
+    """Its process is gone: there is nobody to be told to stop."""
+    run = start(instance, export, "STARTED")
+    claim, _ = store.claim(export.id, run.run_id)
+    assert watchdog.look(3_600) == [], "it runs"
+    getattr(store, end)(claim, *([ERROR] if end == "fail" else []))
+    assert watchdog.look() == []
+    (told,) = watchdog.look(5)
+    assert "reported as failed" in told
+    assert status_of(instance, run) == "FAILURE"
+    assert watchdog.look(5) == []
+
+
+def test_a_run_that_can_be_told_to_stop_has_time_for_it(
+    store: ExportStore,
+    instance: dg.DagsterInstance,
+    watchdog: Watchdog,
+    export: Export,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = start(instance, export, "STARTED")
+    told: list[str] = []
+
+    def terminate(run_id: str) -> bool:
+        told.append(run_id)
+        instance.report_run_canceling(run)
+        return True
+
+    monkeypatch.setattr(instance.run_launcher, "terminate", terminate)
+    store.expire(store.claim(export.id, run.run_id)[0])
+    watchdog.look()
+    assert "told to stop" in watchdog.look(5)[0]
+    assert told == [run.run_id]
+    assert "told to stop" in watchdog.look(5)[0]
+    assert (told, status_of(instance, run)) == ([run.run_id], "CANCELING")
+    assert "reported as failed" in watchdog.look(10)[0]
+    assert status_of(instance, run) == "FAILURE"
+
+
+def test_a_run_that_has_finished_its_export_is_left_to_end_in_peace(
+    store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+) -> None:
+    run = start(instance, export, "STARTED")
+    store.finish(store.claim(export.id, run.run_id)[0], DELIVERED)
+    watchdog.look()
+    assert watchdog.look(healing.FINISHING_SECONDS - 1) == []
+    assert watchdog.look(1) != []
+
+
+GONE: dict[str, Callable[[ExportStore, str], Any]] = {
+    "cancelled": lambda store, export_id: store.request_cancel(export_id),
+    "finished elsewhere": lambda store, export_id: store.finish(store.claim(export_id, "cli-1")[0], DELIVERED),
+    "run elsewhere": lambda store, export_id: store.claim(export_id, "cli-1"),
+    "retried": lambda store, export_id: (store.request_cancel(export_id), store.retry(export_id)),
+    "gone": lambda store, export_id: store._exports.delete_one({"_id": ObjectId(export_id)}),
+}
+
+
+@pytest.mark.parametrize("change", GONE)
+def test_a_queued_run_that_is_not_needed_any_more_is_withdrawn(
+    change: str,
+    store: ExportStore,
+    instance: dg.DagsterInstance,
+    watchdog: Watchdog,
+    export: Export,
+    *,
+    database: Database[dict[str, Any]],
+) -> None:
+    run = start(instance, export)
+    assert watchdog.look(3_600) == []
+    GONE[change](store, export.id)
+    before = list(database.exports.find())
+    (told,) = watchdog.look()
+    assert "withdrawn" in told
+    assert status_of(instance, run) == "CANCELED"
+    assert list(database.exports.find()) == before
+    assert watchdog.look() == []
+
+
+@pytest.mark.parametrize("status", ["NOT_STARTED", "STARTED"])
+def test_what_a_person_started_is_left_alone_until_it_has_claimed(
+    status: str, store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+) -> None:
+    parent = start(instance, export, "STARTED")
+    store.fail(store.claim(export.id, parent.run_id)[0], ERROR)
+    instance.report_run_failed(parent)
+    again = start(instance, export, status, parent_run_id=parent.run_id, root_run_id=parent.run_id)
+    watchdog.look()
+    assert watchdog.look(3_600) == []
+    claim, _ = store.claim_again(export.id, again.run_id, 1)
+    assert watchdog.look(3_600) == []
+    store.fail(claim, ERROR)
+    watchdog.look()
+    assert (watchdog.look(5) != []) == (status == "STARTED")
+
+
+def test_runs_that_are_not_of_exports_are_none_of_its_business(
+    store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog
+) -> None:
+    run = instance.create_run_for_job(dg.GraphDefinition("any").to_job())
+    watchdog.look()
+    assert watchdog.look(3_600) == []
+    assert status_of(instance, run) == "NOT_STARTED"
+
+
+def test_a_pending_export_whose_run_ended_without_claiming_it_gets_another(
+    store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+) -> None:
+    keys = set()
+    for _ in range(3):
+        run = start(instance, store.get(export.id))
+        assert watchdog.look() == watchdog.look(3_600) == []
+        keys.add(run.tags[tags.RUN_KEY])
+        instance.report_run_failed(run)
+        assert watchdog.look() == []
+        assert "gets another run" in watchdog.look(healing.REQUESTING_SECONDS)[0]
+        again = store.get(export.id)
+        assert again.status is ExportStatus.PENDING
+        assert requested_keys(instance, [tags.run_key(again)]) == []
+        assert watchdog.look(3_600) == [], "the pending sensor asks for it"
+    assert len(keys) == 3
+
+
+def test_an_export_whose_runs_always_end_before_they_claim_it_fails(
+    store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+) -> None:
+    for _ in range(4):
+        instance.report_run_failed(start(instance, store.get(export.id)))
+        watchdog.look()
+        watchdog.look(healing.REQUESTING_SECONDS)
+    failed = store.get(export.id)
+    assert (failed.status, failed.error and failed.error["code"]) == (ExportStatus.FAILED, "RunFailed")
+    assert store.retry(export.id).requests == 0
+
+
+def test_a_clock_that_is_set_back_delays_but_breaks_nothing(
+    store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+) -> None:
+    run = start(instance, export, "STARTED")
+    store.expire(store.claim(export.id, run.run_id)[0])
+    watchdog.look()
+    assert watchdog.look(-500) == []
+    assert watchdog.look(5) != []
+
+
+def test_several_watchdogs_do_no_harm(store: ExportStore, instance: dg.DagsterInstance, export: Export) -> None:
+    run = start(instance, export, "STARTED")
+    store.expire(store.claim(export.id, run.run_id)[0])
+    waiting = queued(store)
+    instance.report_run_failed(start(instance, waiting))
+    dogs = [Watchdog(instance, store) for _ in range(3)]
+    for seconds in (0, 5, 60):
+        for dog in dogs:
+            dog.look(seconds)
+    assert status_of(instance, run) == "FAILURE"
+    assert store.get(waiting.id).requests == 1
+    assert store.request(new_export())[1]

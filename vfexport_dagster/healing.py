@@ -1,0 +1,95 @@
+"""Where Dagster's runs and the queue's exports disagree, and what is done about it (L4, L5).
+
+Pure decisions on what was seen; `vfexport_dagster.sensors.watchdog` looks and acts. A disagreement is acted on when it
+has lasted for a while: what one side has done, the other mostly hears of by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from vfexport_core.queue.models import ExportStatus
+from vfexport_dagster import tags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from vfexport_core.queue.models import Export
+
+FINISHING_SECONDS = 60.0
+"""A run that has finished its export still tells of it, and ends."""
+ENDING_SECONDS = 3.0
+"""A run that knows that its export is over ends by itself."""
+STOPPING_SECONDS = 15.0
+"""A run that was told to stop gets so long for it."""
+REQUESTING_SECONDS = 30.0
+"""A run that ended before it claimed its export is mostly recorded as its end (``sensors/outcome``) by then."""
+LIVE = (
+    *(dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING),
+    *(dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING),
+)
+_WAITING = frozenset({dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED})
+
+
+class Step(Enum):
+    """What is to be done about a run."""
+
+    LEAVE = "leave"
+    WITHDRAW = "withdraw"
+    """It has not begun, and need not."""
+    STOP = "stop"
+    """Tell it to stop, for its attempt is over."""
+    GIVE_UP = "give up"
+    """It did not stop: record it as failed, so that the run queue goes on; its process is fenced off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A run whose export needs it no longer, and why; `patience` is how long that may last, in seconds."""
+
+    why: str
+    patience: float
+
+
+def disagreement(run: dg.DagsterRun, export: Export | None) -> Disagreement | None:
+    """Say whether a run that is queued or running is needed no longer."""
+    waiting = run.status in _WAITING
+    attempt = tags.requested_attempt(run.tags, is_reexecution=run.parent_run_id is not None)
+    if export is None:
+        # A run that has begun claims or fails within seconds; one that runs loses its claim at its next heartbeat.
+        return Disagreement("its export is gone", 0.0 if waiting else FINISHING_SECONDS)
+    mine = next((entry for entry in export.attempts if entry.run_id == run.run_id), None)
+    if mine is not None and not waiting:
+        if mine.ended is None:
+            return None
+        patience = FINISHING_SECONDS if mine.status is ExportStatus.FINISHED else ENDING_SECONDS
+        return Disagreement(f"its attempt {mine.attempt} of export {export.id} is {mine.status}", patience)
+    # What a person started says itself what is in its way, and so does at once what has begun.
+    needed = export.attempt == attempt and export.status is ExportStatus.PENDING
+    if attempt is None or not waiting or needed:
+        return None
+    return Disagreement(f"export {export.id} is {export.status} in attempt {export.attempt}", 0.0)
+
+
+def step(run: dg.DagsterRun, found: Disagreement, lasted: float) -> Step:
+    """Say what is to be done about a run whose disagreement has lasted so many seconds."""
+    if lasted < found.patience:
+        return Step.LEAVE
+    if run.status in _WAITING:
+        return Step.WITHDRAW
+    if lasted < found.patience + STOPPING_SECONDS:
+        return Step.STOP
+    return Step.GIVE_UP
+
+
+def lost_requests(exports: Sequence[Export], runs: Mapping[str, Sequence[dg.DagsterRun]]) -> list[Export]:
+    """Give those PENDING exports whose requested runs (by run key) have all ended; none claimed its export."""
+    return [
+        export
+        for export in exports
+        if (requested := runs.get(tags.run_key(export))) and all(run.is_finished for run in requested)
+    ]
