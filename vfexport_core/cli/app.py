@@ -26,6 +26,7 @@ class _Entry:
 
 COMMANDS = {
     "export": _Entry("vfexport_core.cli.export", "export", "Export a campaign: to S3 through the queue, or to a file."),
+    "exports": _Entry("vfexport_core.cli.exports", "exports", "List, show, retry and cancel the queue's exports."),
     "api": _Entry("vfexport_core.cli.api", "api", "Serve the HTTP API."),
     "init": _Entry("vfexport_core.cli.init", "init", "Create the queue's indexes and validator; idempotent."),
     "seed": _Entry("vfexport_core.cli.seed", "seed", "Load a synthetic campaign and print its id."),

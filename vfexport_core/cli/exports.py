@@ -1,0 +1,137 @@
+"""`vfexport exports`: the queue from a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vfexport_core.api.wire import export_wire, iso
+from vfexport_core.catalog import find_spec
+from vfexport_core.cli.report import tell
+from vfexport_core.queue.estimate import estimate
+from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.store import ExportStore
+from vfexport_core.settings import load_settings
+from vfexport_core.sources.client import opened
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from vfexport_core.queue.models import Attempt, Export
+
+_COLUMNS = (("EXPORT", 24), ("TYPE", 20), ("STATUS", 9), ("CREATED", 24), ("ROWS", 12), ("CAMPAIGN", 0))
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def exports() -> None:
+    """Look at the queue, run exports again, cancel them. Needs VFEXPORT_MONGO_URI."""
+
+
+@exports.command("list")
+@click.option("--campaign", metavar="ID", help="Only of this campaign.")
+@click.option("--type", "export_type", metavar="TYPE", help="Only of this type.")
+@click.option("--status", type=click.Choice([*ExportStatus], case_sensitive=False), help="Only with this status.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="As many at most.")
+@_as_json
+def list_exports(
+    *, campaign: str | None, export_type: str | None, status: str | None, limit: int, as_json: bool
+) -> None:
+    """List exports, newest first."""
+    with _store() as store:
+        found = store.list(
+            campaign_id=campaign,
+            export_type=None if export_type is None else find_spec(export_type).type,
+            status=None if status is None else ExportStatus(status),
+            limit=limit,
+        )
+    if as_json:
+        click.echo(json.dumps([_summary(export) for export in found], ensure_ascii=False))
+        return
+    click.echo(_line(*(name for name, _ in _COLUMNS)))
+    for export in found:
+        rows = "" if export.count is None else f"{export.count:,}"
+        created = iso(export.date.created)
+        click.echo(_line(export.id, export.export_type, export.status.value, created, rows, export.campaign_name))
+
+
+@exports.command()
+@click.argument("export_id", metavar="EXPORT")
+@_as_json
+def show(*, export_id: str, as_json: bool) -> None:
+    """Show the export with id EXPORT: its place in the queue, its attempts, how it ended."""
+    with _store() as store:
+        export = store.get(export_id)
+        place = estimate(store, export)
+    summary = _summary(export) | {"attempts": [_attempt(attempt) for attempt in export.attempts]}
+    if place is not None:
+        summary["queue"] = {"position": place.position, "startsInSeconds": place.starts_in_seconds}
+    _tell(summary, as_json=as_json)
+
+
+@exports.command()
+@click.argument("export_id", metavar="EXPORT")
+@_as_json
+def retry(*, export_id: str, as_json: bool) -> None:
+    """Run the FAILED, EXPIRED or CANCELED export with id EXPORT again, in a new attempt."""
+    with _store() as store:
+        _tell(_summary(store.retry(export_id)), as_json=as_json)
+
+
+@exports.command()
+@click.argument("export_id", metavar="EXPORT")
+@_as_json
+def cancel(*, export_id: str, as_json: bool) -> None:
+    """Cancel the export with id EXPORT: at once if it is PENDING, by its run if it is TRIGGERED."""
+    with _store() as store:
+        _tell(_summary(store.request_cancel(export_id)), as_json=as_json)
+
+
+@contextlib.contextmanager
+def _store() -> Generator[ExportStore]:
+    with opened(load_settings()) as database:
+        yield ExportStore(database)
+
+
+def _summary(export: Export) -> dict[str, Any]:
+    """Give an export as the API does, with what operators need besides."""
+    summary: dict[str, Any] = {**export_wire(export), "source": export.source, "correlationId": export.correlation_id}
+    if export.run_id is not None:
+        summary["runId"] = export.run_id
+    if export.bucket is not None:
+        summary["bucket"] = export.bucket
+    if export.status is ExportStatus.TRIGGERED and export.cancel_requested is not None:
+        summary["cancelRequested"] = iso(export.cancel_requested)
+    return summary
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    moments = {"triggered": attempt.triggered, "ended": attempt.ended}
+    fields: dict[str, Any] = {"attempt": attempt.attempt, "status": attempt.status.value, "runId": attempt.run_id}
+    fields |= {name: iso(moment) for name, moment in moments.items() if moment is not None}
+    return fields if attempt.error is None else fields | {"error": attempt.error}
+
+
+def _tell(summary: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        tell(summary, as_json=True)
+        return
+    texts = {name: _text(value) for name, value in summary.items()}
+    width = max(map(len, texts))
+    for name, text in texts.items():
+        click.echo(f"{click.style(f'{name:<{width}}', bold=True)}  {text}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(item)}" for name, item in value.items() if item is not None)
+    if isinstance(value, list):
+        return "; ".join(_text(item) for item in value) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _line(*cells: str) -> str:
+    return "  ".join(f"{cell:<{width}}" for cell, (_, width) in zip(cells, _COLUMNS, strict=True)).rstrip()
