@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 200
 _PATIENCE_SECONDS = 5.0
-_MOST_REQUESTS = 3
+_MOST_RUNS = 3
 """After so many runs that ended before they claimed an export, there is something wrong with its runs."""
 
 
@@ -104,7 +104,7 @@ class Healer:
             key = tags.run_key(export)
             if self._lasted(key) < healing.REQUESTING_SECONDS:
                 continue
-            if export.requests >= _MOST_REQUESTS:
+            if export.requests + 1 >= _MOST_RUNS:
                 run_id = runs[key][0].run_id
                 error = RunFailed("its runs end before they claim it", payload=run_id).as_dict()
                 self.store.close_run(export.id, run_id, ExportStatus.FAILED, error, export.attempt)
