@@ -306,7 +306,7 @@ def test_the_end_of_another_run_or_of_one_that_is_over_changes_nothing(
     assert snapshot(database) == before
 
 
-@pytest.mark.parametrize("status", set(ExportStatus) - RETRYABLE)
+@pytest.mark.parametrize("status", sorted(set(ExportStatus) - RETRYABLE))
 def test_a_run_that_ended_badly_cannot_close_its_export_well(store: ExportStore, status: ExportStatus) -> None:
     claim = triggered(store)
     with pytest.raises(ValueError, match=status.value):
