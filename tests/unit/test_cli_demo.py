@@ -116,3 +116,13 @@ def test_a_line_per_change_and_everything_in_the_end(capsys):
         assert wanted in text
     assert "API         http://127.0.0.1:1" in text
     assert "1 of 1 exports FINISHED" in text
+
+
+def test_many_files_have_a_line_each(capsys):
+    many = {name: value for name, value in FINISHED.items() if name != "key"}
+    many |= {"keys": ["NA/a.csv", "UK/b.csv"], "sha256": ["ab" * 32, "cd" * 32]}
+    DemoView(1).result([DemoExport.from_wire(many, "the-bucket")], {})
+    lines = capsys.readouterr().out.splitlines()
+    assert f"    {'ab' * 32}  NA/a.csv" in lines
+    assert f"    {'cd' * 32}  UK/b.csv" in lines
+    assert lines.count("  bucket   the-bucket") == 1

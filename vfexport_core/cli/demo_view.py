@@ -71,10 +71,8 @@ class DemoView:
             with self._lock:
                 status = Text(f"{export.status:<9}", style=_COLORS.get(export.status, "red"))
                 self._console.print(Text(f"{export.type:<20} ", style="bold") + status + Text(f"  {figures}"))
-            for key, digest in zip(export.keys, export.sha256, strict=True):
-                self.say(f"  bucket   {export.bucket}")
-                self.say(f"  key      {key}")
-                self.say(f"  SHA-256  {digest}")
+            for line in _places(export):
+                self.say(f"  {line}")
             if export.error:
                 self.say(f"  {export.error}", style="red")
         self.say()
@@ -98,6 +96,17 @@ class _Changes:
             if known is None or known.status != export.status or moved:
                 self._say(f"{export.type:<20} {export.status:<9} {export.percent:5.1f} %  {export.rows:,} rows")
                 self._told[export.id] = (export, time.monotonic())
+
+
+def _places(export: DemoExport) -> list[str]:
+    """Say where the export's files are; those of a long list have a line each, as `sha256sum` writes them."""
+    if not export.keys:
+        return []
+    bucket = f"bucket   {export.bucket}"
+    if len(export.keys) == 1:
+        return [bucket, f"key      {export.keys[0]}", f"SHA-256  {export.sha256[0]}"]
+    files = [f"{digest}  {key}" for key, digest in zip(export.keys, export.sha256, strict=True)]
+    return [bucket, f"SHA-256 and key of {len(files)} files", *(f"  {file}" for file in files)]
 
 
 def _table(exports: Sequence[DemoExport]) -> Table:
