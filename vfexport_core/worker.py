@@ -135,11 +135,15 @@ class Worker:
         Gives the export, FINISHED if the run did finish it and only the answer was lost; None when nothing could be
         recorded: then the watchdog does.
         """
-        return self._end(error, self._store)
+        try:
+            return self._end(error, self._store)
+        finally:
+            self.stop()
 
     def _end(self, error: BaseException, store: ExportStore) -> Export | None:
         if not isinstance(error, KeyboardInterrupt):
             error = self._keeper.verdict or error  # what came of it is not the reason
+        self._keeper.release()
         try:
             final = end_attempt(store, self.claim, error)
         except VfexportError as failure:

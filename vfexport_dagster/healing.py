@@ -28,6 +28,8 @@ STOPPING_SECONDS = 15.0
 """A run that was told to stop gets so long for it."""
 REQUESTING_SECONDS = 30.0
 """A run that ended before it claimed its export is mostly recorded as its end (``sensors/outcome``) by then."""
+CLAIMING_SECONDS = 30.0
+"""A run that has begun claims its export, or fails, within seconds once no other is running."""
 LIVE = (
     *(dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING),
     *(dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING),
@@ -55,22 +57,35 @@ class Disagreement:
     patience: float
 
 
-def disagreement(run: dg.DagsterRun, export: Export | None) -> Disagreement | None:
-    """Say whether a run that is queued or running is needed no longer."""
-    waiting = run.status in _WAITING
-    attempt = tags.requested_attempt(run.tags, is_reexecution=run.parent_run_id is not None)
+def disagreement(run: dg.DagsterRun, export: Export | None, *, is_busy: bool) -> Disagreement | None:
+    """Say whether a run that is queued or running is needed no longer, or is one in name only.
+
+    `export` is the one that its tags name, if there is such a one; `is_busy`: some export is TRIGGERED.
+    """
+    if run.status in _WAITING:
+        return _disagreement_of_waiting(run, export)
     if export is None:
-        # A run that has begun claims or fails within seconds; one that runs loses its claim at its next heartbeat.
-        return Disagreement("its export is gone", 0.0 if waiting else FINISHING_SECONDS)
-    mine = next((entry for entry in export.attempts if entry.run_id == run.run_id), None)
-    if mine is not None and not waiting:
-        if mine.ended is None:
+        if is_busy:
             return None
-        patience = FINISHING_SECONDS if mine.status is ExportStatus.FINISHED else ENDING_SECONDS
-        return Disagreement(f"its attempt {mine.attempt} of export {export.id} is {mine.status}", patience)
-    # What a person started says itself what is in its way, and so does at once what has begun.
-    needed = export.attempt == attempt and export.status is ExportStatus.PENDING
-    if attempt is None or not waiting or needed:
+        return Disagreement("it has begun, and has no export", FINISHING_SECONDS)
+    mine = next((entry for entry in export.attempts if entry.run_id == run.run_id), None)
+    if mine is None:
+        # Whoever waits for its turn looks all the time, so this one does not live.
+        free = Disagreement(f"it has not claimed export {export.id}, although none is running", CLAIMING_SECONDS)
+        return None if is_busy else free
+    if mine.ended is None:
+        return None
+    patience = FINISHING_SECONDS if mine.status is ExportStatus.FINISHED else ENDING_SECONDS
+    return Disagreement(f"its attempt {mine.attempt} of export {export.id} is {mine.status}", patience)
+
+
+def _disagreement_of_waiting(run: dg.DagsterRun, export: Export | None) -> Disagreement | None:
+    attempt = tags.requested_attempt(run.tags, is_reexecution=run.parent_run_id is not None)
+    if attempt is None:
+        return None  # what a person started says itself what is in its way
+    if export is None:
+        return Disagreement("its export is gone", 0.0)
+    if export.attempt == attempt and export.status is ExportStatus.PENDING:
         return None
     return Disagreement(f"export {export.id} is {export.status} in attempt {export.attempt}", 0.0)
 

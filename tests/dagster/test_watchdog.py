@@ -191,13 +191,45 @@ def test_what_a_person_started_is_left_alone_until_it_has_claimed(
     store.fail(store.claim(export.id, parent.run_id)[0], ERROR)
     instance.report_run_failed(parent)
     again = start(instance, export, status, parent_run_id=parent.run_id, root_run_id=parent.run_id)
+    other, _ = store.claim(queued(store).id, "cli-1")
     watchdog.look()
     assert watchdog.look(3_600) == []
+    store.finish(other, DELIVERED)
     claim, _ = store.claim_again(export.id, again.run_id, 1)
     assert watchdog.look(3_600) == []
     store.fail(claim, ERROR)
     watchdog.look()
     assert (watchdog.look(5) != []) == (status == "STARTED")
+
+
+@pytest.mark.parametrize("status", ["STARTING", "STARTED"])
+def test_a_run_that_died_before_it_claimed_its_export_is_replaced(
+    status: str, store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+) -> None:
+    run = start(instance, export, status)
+    other, _ = store.claim(queued(store).id, "cli-1")
+    watchdog.look()
+    assert watchdog.look(3_600) == [], "it waits for its turn"
+    store.finish(other, DELIVERED)
+    assert watchdog.look() == watchdog.look(healing.CLAIMING_SECONDS - 1) == []
+    assert "reported as failed" in watchdog.look(1)[0]
+    assert status_of(instance, run) == "FAILURE"
+    waiting = store.get(export.id)
+    assert (waiting.status, waiting.requests) == (ExportStatus.PENDING, 1)
+    assert requested_keys(instance, [tags.run_key(waiting)]) == []
+
+
+def test_a_run_by_hand_that_died_before_it_had_an_export_does_not_hold_the_queue(
+    store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog
+) -> None:
+    run = instance.create_run_for_job(
+        defs.resolve_job_def("entries_export"), run_config={"campaign_id": "0" * 24}, tags={tags.EXPORT_TYPE: "entries"}
+    )
+    for event in EVENTS["STARTED"]:
+        instance.report_dagster_event(dg.DagsterEvent(event.value, run.job_name), run.run_id)
+    watchdog.look()
+    assert watchdog.look(healing.FINISHING_SECONDS) != []
+    assert status_of(instance, run) == "FAILURE"
 
 
 def test_runs_that_are_not_of_exports_are_none_of_its_business(

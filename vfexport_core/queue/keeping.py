@@ -66,6 +66,7 @@ class ClaimKeeper:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopped = threading.Event()
+        self._released = threading.Event()
         self._met = threading.Event()
 
     @property
@@ -81,6 +82,10 @@ class ClaimKeeper:
         """Let go of the claim: the run has ended, one way or the other. A beat may still be under way."""
         self._stopped.set()
         self._wake.set()
+
+    def release(self) -> None:
+        """Renew the claim no longer, for the export was closed; the run still has to end in time."""
+        self._released.set()
 
     def check(self) -> None:
         """Raise what the run must end with."""
@@ -102,14 +107,14 @@ class ClaimKeeper:
         self.check()
 
     def _beat(self) -> None:
-        while not self._stopped.wait(self._pace.beat):
+        while not (self._stopped.wait(self._pace.beat) or self._released.is_set()):
             try:
                 if self._progress is None:
                     export = self._store.confirm(self._claim)
                 else:
                     export = self._store.progress(self._claim, *self._progress)
             except LeaseLost as lost:
-                if not self._has_finished():
+                if not (self._released.is_set() or self._has_finished()):
                     self._tell(lost)
                 return
             except VfexportError as error:

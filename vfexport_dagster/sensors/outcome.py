@@ -68,10 +68,12 @@ def decide(end: RunEnd) -> tuple[ExportStatus, Error | None]:
 def record(store: "ExportStore", end: RunEnd) -> ExportStatus | None:
     """Close the export of a run; None when there was nothing left to close. Doing it again is harmless.
 
-    Raises SourceUnavailable.
+    A PENDING export, which the run should have claimed, ends with its run, unless the run was lost: then nothing is
+    wrong with the export, and the watchdog has another run asked for. Raises SourceUnavailable.
     """
     status, error = decide(end)
-    attempt = tags.requested_attempt(end.tags, is_reexecution=end.is_reexecution)
+    is_lost = error is not None and error["code"] == WorkerLost.code
+    attempt = None if is_lost else tags.requested_attempt(end.tags, is_reexecution=end.is_reexecution)
     try:
         closed = store.close_run(end.tags.get(tags.EXPORT_ID, ""), end.run_id, status, error, attempt)
     except ExportNotFound:  # the run never came to know its export, or somebody typed the tag

@@ -55,10 +55,12 @@ class Healer:
 
     def _runs_without_need(self) -> Iterator[str]:
         runs = self.instance.get_runs(dg.RunsFilter(statuses=list(healing.LIVE)), limit=_AT_ONCE, ascending=True)
+        is_busy = self.store.running() is not None
         for run in runs:
-            if tags.EXPORT_ID not in run.tags:
+            if tags.EXPORT_TYPE not in run.tags:
                 continue
-            found = healing.disagreement(run, self._export(run.tags[tags.EXPORT_ID]))
+            export = self._export_of(run)
+            found = healing.disagreement(run, export, is_busy=is_busy)
             if found is None:
                 continue
             what = healing.step(run, found, self._lasted(run.run_id))
@@ -66,10 +68,12 @@ class Healer:
                 continue
             done = self._act(run, what, found.why)
             yield f"run {run.run_id} {done}: {found.why}"
+            if what is not Step.WITHDRAW and export is not None and _is_requested(run, export):
+                self.store.request_run(export)
 
-    def _export(self, export_id: str) -> Export | None:
+    def _export_of(self, run: dg.DagsterRun) -> Export | None:
         try:
-            return self.store.get(export_id)
+            return self.store.get(run.tags.get(tags.EXPORT_ID, ""))
         except ExportNotFound:
             return None
 
@@ -111,6 +115,11 @@ class Healer:
                 yield f"{export.id} FAILED: its runs end before they claim it"
             elif self.store.request_run(export):
                 yield f"{export.id} gets another run: that of {key} has ended without claiming it"
+
+
+def _is_requested(run: dg.DagsterRun, export: Export) -> bool:
+    """Whether the export waits for just this run."""
+    return export.status is ExportStatus.PENDING and run.tags.get(tags.RUN_KEY) == tags.run_key(export)
 
 
 def build_watchdog_sensor() -> dg.SensorDefinition:
