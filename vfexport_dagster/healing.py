@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from vfexport_core.errors import WorkerLost
 from vfexport_core.queue.models import ExportStatus
 from vfexport_dagster import tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from vfexport_core.queue.models import Export
+    from vfexport_core.queue.models import Attempt, Export
 
 FINISHING_SECONDS = 60.0
-"""A run that has finished its export still tells of it, and ends."""
-ENDING_SECONDS = 3.0
-"""A run that knows that its export is over ends by itself."""
-STOPPING_SECONDS = 15.0
-"""A run that was told to stop gets so long for it."""
+"""A run that has finished, or knows that its export is over, ends by itself, or is ended by its worker."""
+LOST_SECONDS = 3.0
+"""A run that is not heard of any more does not."""
 REQUESTING_SECONDS = 30.0
 """A run that ended before it claimed its export is mostly recorded as its end (``sensors/outcome``) by then."""
 CLAIMING_SECONDS = 30.0
@@ -38,15 +37,17 @@ _WAITING = frozenset({dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUE
 
 
 class Step(Enum):
-    """What is to be done about a run."""
+    """What is to be done about a run.
+
+    None is told to stop by Dagster's launcher: that waits for the run's process to take note, for ever if the process
+    is stopped or gone, and the code server launches nothing meanwhile. A worker that lives ends by itself.
+    """
 
     LEAVE = "leave"
     WITHDRAW = "withdraw"
     """It has not begun, and need not."""
-    STOP = "stop"
-    """Tell it to stop, for its attempt is over."""
     GIVE_UP = "give up"
-    """It did not stop: record it as failed, so that the run queue goes on; its process is fenced off."""
+    """It is recorded as failed, so that the run queue goes on; should its process come back, it is fenced off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,17 @@ def disagreement(run: dg.DagsterRun, export: Export | None, *, is_busy: bool) ->
         return None if is_busy else free
     if mine.ended is None:
         return None
-    patience = FINISHING_SECONDS if mine.status is ExportStatus.FINISHED else ENDING_SECONDS
+    patience = LOST_SECONDS if _was_lost(export, mine) else FINISHING_SECONDS
     return Disagreement(f"its attempt {mine.attempt} of export {export.id} is {mine.status}", patience)
+
+
+def _was_lost(export: Export, attempt: Attempt) -> bool:
+    """Whether an attempt ended because, or when, its worker had not been heard of for a lease."""
+    if attempt.error is not None and attempt.error.get("code") == WorkerLost.code:
+        return True
+    if attempt.attempt != export.attempt or attempt.ended is None or export.lease_until is None:
+        return False
+    return export.lease_until <= attempt.ended
 
 
 def _disagreement_of_waiting(run: dg.DagsterRun, export: Export | None) -> Disagreement | None:
@@ -94,11 +104,7 @@ def step(run: dg.DagsterRun, found: Disagreement, lasted: float) -> Step:
     """Say what is to be done about a run whose disagreement has lasted so many seconds."""
     if lasted < found.patience:
         return Step.LEAVE
-    if run.status in _WAITING:
-        return Step.WITHDRAW
-    if lasted < found.patience + STOPPING_SECONDS:
-        return Step.STOP
-    return Step.GIVE_UP
+    return Step.WITHDRAW if run.status in _WAITING else Step.GIVE_UP
 
 
 def lost_requests(exports: Sequence[Export], runs: Mapping[str, Sequence[dg.DagsterRun]]) -> list[Export]:

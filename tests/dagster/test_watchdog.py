@@ -101,15 +101,17 @@ def test_without_mongodb_a_tick_says_so(
     assert tick(instance).skip_message.startswith("SourceUnavailable")
 
 
-@pytest.mark.parametrize("end", ["fail", "expire", "cancel"])
-def test_a_run_that_does_not_end_with_its_attempt_is_reported_so_that_the_run_queue_goes_on(
+@pytest.mark.parametrize("end", ["lost", "expired", "cancelled"])
+def test_a_run_whose_worker_is_not_heard_of_is_reported_so_that_the_run_queue_goes_on(
     end: str, store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
 ) -> None:
-    """Its process is gone: there is nobody to be told to stop."""
     run = start(instance, export, "STARTED")
-    claim, _ = store.claim(export.id, run.run_id)
-    assert watchdog.look(3_600) == [], "it runs"
-    getattr(store, end)(claim, *([ERROR] if end == "fail" else []))
+    brief = ExportStore(store._exports.database, lease_seconds=0)
+    brief.claim(export.id, run.run_id)
+    assert watchdog.look(3_600) == [], "nobody has ended its export"
+    if end == "cancelled":
+        store.request_cancel(export.id)
+    assert store.release(0 if end == "expired" else 60_000)
     assert watchdog.look() == []
     (told,) = watchdog.look(5)
     assert "reported as failed" in told
@@ -117,30 +119,27 @@ def test_a_run_that_does_not_end_with_its_attempt_is_reported_so_that_the_run_qu
     assert watchdog.look(5) == []
 
 
-def test_a_run_that_can_be_told_to_stop_has_time_for_it(
-    store: ExportStore,
-    instance: dg.DagsterInstance,
-    watchdog: Watchdog,
-    export: Export,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_lost_run_is_known_by_its_error_when_its_export_goes_on(
+    store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
 ) -> None:
     run = start(instance, export, "STARTED")
-    told: list[str] = []
-
-    def terminate(run_id: str) -> bool:
-        told.append(run_id)
-        instance.report_run_canceling(run)
-        return True
-
-    monkeypatch.setattr(instance.run_launcher, "terminate", terminate)
-    store.expire(store.claim(export.id, run.run_id)[0])
+    ExportStore(store._exports.database, lease_seconds=0).claim(export.id, run.run_id)
+    store.release(60_000)
+    store.claim(store.retry(export.id).id, "cli-1")
     watchdog.look()
-    assert "told to stop" in watchdog.look(5)[0]
-    assert told == [run.run_id]
-    assert "told to stop" in watchdog.look(5)[0]
-    assert (told, status_of(instance, run)) == ([run.run_id], "CANCELING")
-    assert "reported as failed" in watchdog.look(10)[0]
-    assert status_of(instance, run) == "FAILURE"
+    assert "reported as failed" in watchdog.look(5)[0]
+
+
+@pytest.mark.parametrize("end", ["fail", "expire", "cancel"])
+def test_a_run_that_ended_its_export_itself_has_time_to_end(
+    end: str, store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+) -> None:
+    run = start(instance, export, "STARTED")
+    claim, _ = store.claim(export.id, run.run_id)
+    getattr(store, end)(claim, *([ERROR] if end == "fail" else []))
+    watchdog.look()
+    assert watchdog.look(healing.FINISHING_SECONDS - 1) == []
+    assert "reported as failed" in watchdog.look(1)[0]
 
 
 def test_a_run_that_has_finished_its_export_is_left_to_end_in_peace(
@@ -199,7 +198,7 @@ def test_what_a_person_started_is_left_alone_until_it_has_claimed(
     assert watchdog.look(3_600) == []
     store.fail(claim, ERROR)
     watchdog.look()
-    assert (watchdog.look(5) != []) == (status == "STARTED")
+    assert (watchdog.look(3_600) != []) == (status == "STARTED")
 
 
 @pytest.mark.parametrize("status", ["STARTING", "STARTED"])
@@ -278,7 +277,7 @@ def test_a_clock_that_is_set_back_delays_but_breaks_nothing(
     store.expire(store.claim(export.id, run.run_id)[0])
     watchdog.look()
     assert watchdog.look(-500) == []
-    assert watchdog.look(5) != []
+    assert watchdog.look(healing.FINISHING_SECONDS) != []
 
 
 def test_several_watchdogs_do_no_harm(store: ExportStore, instance: dg.DagsterInstance, export: Export) -> None:
@@ -287,7 +286,7 @@ def test_several_watchdogs_do_no_harm(store: ExportStore, instance: dg.DagsterIn
     waiting = queued(store)
     instance.report_run_failed(start(instance, waiting))
     dogs = [Watchdog(instance, store) for _ in range(3)]
-    for seconds in (0, 5, 60):
+    for seconds in (0, 60, 60):
         for dog in dogs:
             dog.look(seconds)
     assert status_of(instance, run) == "FAILURE"

@@ -81,20 +81,8 @@ class Healer:
         if what is Step.WITHDRAW:
             self.instance.report_run_canceled(run, message=f"Not needed any more: {why}.")
             return "withdrawn"
-        if what is Step.STOP and self._stop(run):
-            return "told to stop"
-        # Nobody is there to be told, or it did not listen.
         self.instance.report_run_failed(run, message=f"Ended by the watchdog: {why}.")
         return "reported as failed"
-
-    def _stop(self, run: dg.DagsterRun) -> bool:
-        """Tell a run's process to stop; False when it cannot be reached."""
-        if run.status is dg.DagsterRunStatus.CANCELING:
-            return True
-        try:
-            return self.instance.run_launcher.terminate(run.run_id)
-        except Exception:  # noqa: BLE001 whatever the launcher stumbles over: it cannot be reached
-            return False
 
     def _exports_without_run(self) -> Iterator[str]:
         waiting = self.store.pending(AHEAD)
