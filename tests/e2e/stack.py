@@ -7,6 +7,7 @@ point anywhere.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -33,6 +34,9 @@ RUNS = """query ($filter: RunsFilter!) { runsOrError(filter: $filter) { ... on R
 MATERIALIZATIONS = """query ($key: AssetKeyInput!) { assetOrError(assetKey: $key) { ... on Asset {
     assetMaterializations { runId metadataEntries { label ... on IntMetadataEntry { intValue } } } } } }"""
 TERMINATE = """mutation ($id: String!) { terminateRun(runId: $id) { __typename } }"""
+REEXECUTE = """mutation ($run: String!, $strategy: ReexecutionStrategy!) {
+    launchRunReexecution(reexecutionParams: {parentRunId: $run, strategy: $strategy}) { __typename
+    ... on LaunchRunSuccess { run { runId } } } }"""
 LOGS = """query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection {
     events { __typename ... on MessageEvent { message } } } } }"""
 WORKSPACE = """{ workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError {
@@ -89,6 +93,27 @@ class Stack:
         """Give the runs of an export, by its tag."""
         tag = {"key": "vfexport/export_id", "value": export["id"]}
         return self.graphql(RUNS, filter={"tags": [tag]})["runsOrError"]["results"]
+
+    def process_of(self, run_id: str) -> int:
+        """Give the id of the process that executes a run, as its log tells."""
+        lines = poll(lambda: [line for line in self.logs(run_id) if "in process (pid: " in line])
+        (pid,) = {int(re.search(r"pid: (\d+)", line)[1]) for line in lines}  # type: ignore[index]
+        return pid
+
+    def act(self, export: Mapping[str, Any], action: str) -> httpx.Response:
+        """Cancel or retry an export over the API."""
+        path = f"/campaigns/{export['campaignId']}/exports/{export['id']}/{action}"
+        return self.api.post(path, headers=self.token())
+
+    def reexecute(self, run_id: str, strategy: str) -> str:
+        """Press Re-execute; gives the new run's id."""
+        answer = self.graphql(REEXECUTE, run=run_id, strategy=strategy)["launchRunReexecution"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        return answer["run"]["runId"]
+
+    def run_status(self, run_id: str) -> str:
+        (run,) = self.graphql(RUNS, filter={"runIds": [run_id]})["runsOrError"]["results"]
+        return run["status"]
 
     def logs(self, run_id: str) -> list[str]:
         events = self.graphql(LOGS, id=run_id)["logsForRun"]["events"]

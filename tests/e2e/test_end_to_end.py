@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import signal
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.dagster.conftest import Buckets, reference_bytes
 from tests.e2e.stack import MATERIALIZATIONS, TERMINATE, WORKSPACE, Stack, poll, running
-from tests.s3_faults import Reset
+from tests.s3_faults import ACCESS_DENIED, Reset
 from tests.s3_proxy import S3Proxy
 from vfexport_core.embedded import embedded_environment
 from vfexport_core.embedded.synthetic import seed_campaign
@@ -60,7 +60,10 @@ def variables(
     environment = embedded_environment(mongo_server, s3_server, bucket_suffix=f"-e2e-{os.getpid()}")
     through_proxy = {name: s3_proxy.url for name in environment if name.endswith("__ENDPOINT_URL")}
     return (
-        environment | through_proxy | {"VFEXPORT_MONGO_DATABASE": data.name, "VFEXPORT_POLLING_INTERVAL_MILLIS": "200"}
+        environment
+        | through_proxy
+        | {"VFEXPORT_MONGO_DATABASE": data.name, "VFEXPORT_POLLING_INTERVAL_MILLIS": "200"}
+        | {"VFEXPORT_LEASE_SECONDS": "8"}
     )
 
 
@@ -146,12 +149,63 @@ def test_a_run_whose_process_is_killed_fails_its_export_and_the_queue_goes_on(
     s3_proxy.wait_for("PutObject", seconds=120)
     next_one = stack.request(campaign, exportType="scoring")
     (run,) = stack.runs_of(lost)
-    (pid,) = {
-        int(found[1]) for line in stack.logs(run["runId"]) if (found := re.search(r"in process \(pid: (\d+)\)", line))
-    }
-    os.kill(pid, signal.SIGKILL)
+    os.kill(stack.process_of(run["runId"]), signal.SIGKILL)
     failed = stack.wait_for_status(lost, "FAILED")
     assert failed["error"]["code"] == "WorkerLost"
     assert not gate.is_set()
     s3_proxy.heal()
     stack.wait_for_status(next_one, "FINISHED")
+
+
+def test_a_run_whose_export_is_cancelled_over_the_api_ends_by_itself(
+    stack: Stack, campaign: str, s3_proxy: S3Proxy, gate: threading.Event, stored: Buckets
+) -> None:
+    before = stored.everything()
+    export = stack.request(campaign, exportType="entries")
+    s3_proxy.wait_for("PutObject", seconds=120)
+    answer = stack.act(export, "cancel")
+    assert (answer.status_code, answer.json()["status"]) == (202, "TRIGGERED")
+    gate.set()
+    assert "error" not in stack.wait_for_status(export, "CANCELED")
+    (run,) = stack.runs_of(export)
+    poll(lambda: stack.run_status(run["runId"]) in {"FAILURE", "CANCELED"})
+    assert stored.everything() == before
+    assert stack.act(export, "cancel").json()["error"]["code"] == "ExportNotCancelable"
+
+
+def test_a_run_that_is_stopped_past_its_lease_is_fenced_off_and_does_not_hold_the_queue(
+    stack: Stack, campaign: str, s3_proxy: S3Proxy, gate: threading.Event, stored: Buckets
+) -> None:
+    stopped = stack.request(campaign, exportType="entries")
+    s3_proxy.wait_for("PutObject", seconds=120)
+    (run,) = stack.runs_of(stopped)
+    pid = stack.process_of(run["runId"])
+    os.kill(pid, signal.SIGSTOP)
+    next_one = stack.request(campaign, exportType="scoring")
+    failed = stack.wait_for_status(stopped, "FAILED")
+    assert failed["error"]["code"] == "WorkerLost"
+    s3_proxy.heal()  # what was sent before is lost, what comes now arrives
+    stack.wait_for_status(next_one, "FINISHED")
+    before = stored.everything()
+    os.kill(pid, signal.SIGCONT)
+    poll(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    assert stack.read(stopped) == failed
+    assert stored.everything() == before
+
+
+@pytest.mark.parametrize("strategy", ["ALL_STEPS", "FROM_FAILURE"])
+def test_a_failed_run_is_reexecuted_in_the_ui(
+    strategy: str, stack: Stack, campaign: str, s3_proxy: S3Proxy, stored: Buckets
+) -> None:
+    s3_proxy.reset()
+    s3_proxy.fail("PutObject", ACCESS_DENIED)
+    export = stack.request(campaign, exportType="entries")
+    stack.wait_for_status(export, "FAILED")
+    s3_proxy.heal()
+    (run,) = stack.runs_of(export)
+    poll(lambda: stack.run_status(run["runId"]) == "FAILURE")
+    again = stack.reexecute(run["runId"], strategy)
+    finished = poll(lambda: (found := stack.read(export))["status"] == "FINISHED" and found)
+    assert finished["attempt"] == 2
+    poll(lambda: stack.run_status(again) == "SUCCESS")
+    assert finished["key"] in stored.everything()
