@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from replay_data import CAMPAIGN_ID, WARM_UP_ID, user_id
+from replay_data import CAMPAIGN_ID, WARM_UP_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _DATABASE = "verifiedfan"
 _LOOKUP_BATCH = 1_000
-_RECEIVE_BATCH = 4_000
 _CSV_BUFFER_BYTES = 2**20
 
 
@@ -56,7 +55,7 @@ class Sink(io.RawIOBase):
         super().close()
 
 
-def prepare_pipeline(uri: str, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
+def prepare_pipeline(port: int, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
     """Give the run of the service's own pipeline; the run returns the rows written."""
     from vfexport_core.catalog import find_spec
     from vfexport_core.exporting import RowStream, write_rows
@@ -64,7 +63,7 @@ def prepare_pipeline(uri: str, export_type: str, campaign_id: ObjectId, sink: Si
     from vfexport_core.sources.campaigns import find_campaign
     from vfexport_core.sources.client import opened
 
-    settings = Settings(_env_file=None, mongo_uri=uri, mongo_database=_DATABASE, lookup_batch=_LOOKUP_BATCH)
+    settings = Settings(_env_file=None, mongo_uri=_uri(port), mongo_database=_DATABASE, lookup_batch=_LOOKUP_BATCH)
 
     def run() -> int:
         with opened(settings) as database:
@@ -76,13 +75,13 @@ def prepare_pipeline(uri: str, export_type: str, campaign_id: ObjectId, sink: Si
     return run
 
 
-def prepare_plain(uri: str, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
+def prepare_plain(port: int, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
     """Give the run of the plain exporter; the run returns the rows written."""
     import pymongo
     from plain_exporter import PlainExporter
 
     def run() -> int:
-        with pymongo.MongoClient(uri) as client:
+        with pymongo.MongoClient(_uri(port)) as client:
             exporter = PlainExporter(client[_DATABASE], campaign_id, export_type, _LOOKUP_BATCH)
             buffered = io.BufferedWriter(sink, _CSV_BUFFER_BYTES)
             with io.TextIOWrapper(buffered, "utf-8", newline="") as text:
@@ -91,41 +90,22 @@ def prepare_plain(uri: str, export_type: str, campaign_id: ObjectId, sink: Sink)
     return run
 
 
-def prepare_receive(uri: str, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
-    """Give the run that reads the same values as the pipeline and does nothing with them: the server's own limit."""
-    import pymongo
-    from plain_exporter import ENTRY_PATHS, SCORE_PATHS, USER_PATHS
+def prepare_receive(port: int, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
+    """Give the run that only receives what the pipeline reads; the run returns the rows that it would make."""
+    from raw_reader import RawReader
 
-    paths = (*ENTRY_PATHS, *(SCORE_PATHS if export_type == "scoring" else ("fields.newsletter", "fields.heard_from")))
-    entry_names = {"_id": 0, **{f"c{index}": f"${path}" for index, path in enumerate(paths)}, "r": "$_id"}
-    user_names = {"_id": 0, "c": "$_id", **{f"c{index}": f"${path}" for index, path in enumerate(USER_PATHS)}}
-
-    def read(collection: Any, match: dict[str, Any], names: dict[str, Any], batch_documents: int) -> int:
-        pipeline = [{"$match": {"_id": match}}, {"$project": names}]
-        documents = 0
-        for raw in collection.aggregate_raw_batches(pipeline, batchSize=batch_documents):
-            sink.bytes += len(raw)
-            documents += _count(raw)
-        return documents
+    reader = RawReader(port, campaign_id, export_type, _LOOKUP_BATCH)
 
     def run() -> int:
-        with pymongo.MongoClient(uri) as client:
-            database = client[_DATABASE]
-            rows = read(database["entries"], {"$gte": {"campaign_id": str(campaign_id)}}, entry_names, _RECEIVE_BATCH)
-            for start in range(0, rows, _LOOKUP_BATCH):
-                ids = [user_id(index) for index in range(start, min(start + _LOOKUP_BATCH, rows))]
-                read(database["users"], {"$in": ids}, user_names, len(ids) + 1)
-            return rows
+        sink.bytes = reader.read()
+        reader.close()
+        return reader.rows
 
     return run
 
 
-def _count(raw: bytes) -> int:
-    count = position = 0
-    while position < len(raw):
-        position += int.from_bytes(raw[position : position + 4], "little")
-        count += 1
-    return count
+def _uri(port: int) -> str:
+    return f"mongodb://127.0.0.1:{port}/?directConnection=true"
 
 
 _WAYS = {"pipeline": prepare_pipeline, "plain": prepare_plain, "receive": prepare_receive}
@@ -145,9 +125,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="keep the file as well")
     arguments = parser.parse_args()
     sink = Sink(arguments.output)
-    uri = f"mongodb://127.0.0.1:{arguments.port}/?directConnection=true"
     campaign_id = WARM_UP_ID if arguments.warm_up else CAMPAIGN_ID
-    run = _WAYS[arguments.way](uri, arguments.export_type, campaign_id, sink)
+    run = _WAYS[arguments.way](arguments.port, arguments.export_type, campaign_id, sink)
     cpu, start = _cpu_seconds(), time.perf_counter()
     rows = run()
     seconds = time.perf_counter() - start

@@ -1,7 +1,7 @@
 """How fast the pipeline exports, against a plain pymongo + csv exporter of the same columns, on the same data.
 
     .venv/bin/python benchmarks/throughput.py                     100,000 entries, about a minute on 2 idle cores
-    .venv/bin/python benchmarks/throughput.py --full              100,000 and 1,000,000: about 7 minutes
+    .venv/bin/python benchmarks/throughput.py --full              100,000 and 1,000,000: about 9 minutes
     .venv/bin/python benchmarks/throughput.py --dirty 0.001       0.1 % of the documents with a value of another type
 
 Prints a table of medians; exits 1 when the two do not write the same bytes. See benchmarks/README.md.
