@@ -3,6 +3,7 @@
 Where 01-03 are silent:
 - Which documents belong to the campaign: entries by the exact string in ``_id.campaign_id`` (that is the ``_id`` range
   of 02), the others by ``campaignId`` as an id (text, so an ObjectId counts too).
+- An id whose text is empty (an empty array, a string of U+0000) is given, but names nobody.
 - Several entries of one user (ids that differ in case only): look-ups from scoring and codes take the first by ``_id``.
 - Several selected scoring records of one user: verifiedEntries takes the first by ``_id``.
 - ``unknownUser``: an entry without a user (also when its user_id is null or ""); a scoring record or a code only when
@@ -99,8 +100,9 @@ class Data:
 
     def of_user(self, user_id: object, **documents: Document) -> Row:
         """Make a row whose document (scoring record or code) names its user."""
-        user = self.users.get(id_key(user_id)) if present(user_id) else None
-        entry = self.entry_of.get(id_key(user_id), {}) if present(user_id) else {}
+        key = id_key(user_id)
+        user = self.users.get(key) if key else None
+        entry = self.entry_of.get(key, {}) if key else {}
         return Row(self, entry=entry, user=user, unknown_user=present(user_id) and user is None, **documents)
 
 

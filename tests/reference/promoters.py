@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.reference.reminders import file_name
 from tests.reference.rows import Groups, entries
-from tests.reference.values import elements, id_key, plain, present
+from tests.reference.values import elements, id_key, plain
 
 if TYPE_CHECKING:
     from tests.reference.campaign import Data, Row
@@ -26,8 +26,8 @@ def by_promoter(data: Data) -> tuple[dict[str, list[Row]], Groups]:
     """Give the rows of each file, and the rows of every entry that is in any."""
     promoter_ids: dict[str, None] = {}
     for promoter_id in elements(data.campaign.get("promoterIds")):
-        if present(promoter_id):
-            promoter_ids.setdefault(id_key(promoter_id))
+        if key := id_key(promoter_id):
+            promoter_ids.setdefault(key)
     if not any(key in data.promoters for key in promoter_ids):
         raise PromotersNotFound
     groups = [rows for rows in entries(data) if promoter_ids.keys() & opted_in_to(rows[0])]
@@ -42,4 +42,4 @@ def by_promoter(data: Data) -> tuple[dict[str, list[Row]], Groups]:
 
 
 def opted_in_to(fan: Row) -> set[str]:
-    return {id_key(promoter) for promoter in elements(fan.e("fields", "promoterOptIns")) if present(promoter)}
+    return {key for promoter in elements(fan.e("fields", "promoterOptIns")) if (key := id_key(promoter))}

@@ -52,12 +52,12 @@ def opted_in_to_sms(data: Data) -> Groups:
 def verified(data: Data) -> Groups:
     selected: dict[str, Document] = {}
     for scoring in data.scoring:
-        if scoring.get("selected") is True and present(scoring.get("userId")):
+        if scoring.get("selected") is True and id_key(scoring.get("userId")):
             selected.setdefault(id_key(scoring["userId"]), scoring)
     groups = []
     for entry in data.entries:
         user_id = dig(entry, "_id", "user_id")
-        scoring = selected.get(id_key(user_id)) if present(user_id) else None
+        scoring = selected.get(id_key(user_id))
         if scoring is not None:
             groups.append([data.of_entry(entry, scoring.get("marketId"), scoring)])
     return groups
@@ -89,11 +89,11 @@ def waiting(data: Data) -> Groups:
     texted: set[str] = set()
     for sms_wave in data.sms_waves:
         if sms_wave.get("status") == "SCHEDULED":
-            texted.update(id_key(member) for member in elements(sms_wave.get("memberIds")) if present(member))
+            texted.update(key for member in elements(sms_wave.get("memberIds")) if (key := id_key(member)))
     groups = []
     for scoring in data.scoring:
         member_id = scoring.get("memberId")
-        if scoring.get("selected") is True or (present(member_id) and id_key(member_id) in texted):
+        if scoring.get("selected") is True or id_key(member_id) in texted:
             continue
         row = data.of_user(scoring.get("userId"), scoring=scoring)
         row.set_market(scoring.get("marketId"))

@@ -136,7 +136,7 @@ SPECIALS: list[Any] = [
     Code("f(x)", {"x": 1}),
     DBRef("users", ObjectId("65a1b2c3d4e5f60718293a4b")),
 ]
-KEYS = ["a", "b", "A", "é", "😀", "\uffee", "", "a.b", "$x", " ", 'q"', "\n", "0", "_id", "id"]
+KEYS = ["a", "b", "A", "é", "😀", "\uffee", "", "a.b", "$x", " ", 'q"', "\n", "0", "_id", "id", "name"]
 
 
 @cache
@@ -187,7 +187,9 @@ def _nest(value: Any, shape: list[bool]) -> Any:
 
 @cache
 def documents(dirt: Dirt) -> st.SearchStrategy[dict[str, Any]]:
-    return st.dictionaries(st.sampled_from(KEYS), scalars(dirt) | st.lists(scalars(dirt), max_size=2), max_size=4)
+    # An account's "name" that is an array would be a path through one.
+    keys = KEYS if dirt.array_paths else [key for key in KEYS if key != "name"]
+    return st.dictionaries(st.sampled_from(keys), scalars(dirt) | st.lists(scalars(dirt), max_size=2), max_size=4)
 
 
 @cache

@@ -133,7 +133,7 @@ KINDS = {
 def test_every_kind_of_dirt_occurs_and_most_is_clean():
     rows, warnings, found = 0, Counter(), Counter()
 
-    @settings(slow, max_examples=100, database=None, derandomize=True)
+    @settings(slow, max_examples=300, database=None, derandomize=True)
     @given(campaigns(WHOLE))
     def collect(campaign):
         nonlocal rows
@@ -148,5 +148,5 @@ def test_every_kind_of_dirt_occurs_and_most_is_clean():
     collect()
     assert set(KINDS) - set(found) == set()
     assert rows > 500
-    assert 0.1 < warnings["unknownUser"] / rows < 0.85
+    assert 0.1 < warnings["unknownUser"] / rows < 0.75
     assert 0.01 < warnings["unknownMarket"] / rows < 0.5

@@ -43,8 +43,12 @@ def _lower_hex(text: pa.Array) -> pa.Array:
 
 
 def index_by_key(keys: pa.Array, found: pa.Array) -> pa.Array:
-    """Point from each key to the first place at which `found` has it; null where it has not."""
-    return pc.index_in(keys, value_set=found, skip_nulls=True)
+    """Point from each key to the first place at which `found` has it; null where it has not.
+
+    An id whose text is empty (an empty array, a string of U+0000) names nobody.
+    """
+    named = pc.if_else(pc.equal(keys, ""), None, keys)
+    return pc.index_in(named, value_set=found, skip_nulls=True)
 
 
 def unmatched(keys: pa.Array, index: pa.Array) -> Any:
