@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from vfexport_core.catalog.expressions import Column
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
     from vfexport_core.queue.models import Export
 
 GROUP = "exports"
-_PREFERENCES = "#{type}.{id}"
 
 
 def asset_key(export_type: str) -> dg.AssetKey:
@@ -61,8 +58,7 @@ def _seconds(export: Export) -> float:
 
 
 def _columns(spec: ExportSpec) -> dg.TableSchema:
-    headers = (column.header if isinstance(column, Column) else _PREFERENCES for column in spec.columns)
-    return dg.TableSchema([dg.TableColumn(header, "string") for header in headers])
+    return dg.TableSchema([dg.TableColumn(column.header, "string") for column in spec.columns])
 
 
 def _lines(texts: Iterable[str]) -> str:

@@ -12,7 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from vfexport_core.errors import InvalidDateKey, InvalidRequest, MissingDateKey, RequestTooLarge
+from vfexport_core.errors import InvalidRequest, RequestTooLarge
+from vfexport_core.queue.requesting import check_date_key, given_date_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from vfexport_core.catalog import ExportSpec, Registry
 
 LARGEST_BODY = 64 * 1024
-DATE_KEY_PATTERN = "[0-9]{1,32}"
 CAMPAIGN_KEY_PATTERN = r"(?:\*|[0-9A-Fa-f]{24})"
 PERMISSION_PATTERN = "[A-Z_]{1,64}"
 USER_ID_PATTERN = "[A-Za-z0-9._@:|-]{1,128}"
@@ -133,14 +133,10 @@ def parse_export_body(body: bytes, catalog: Registry) -> ExportBody:
 
 
 def _date_key(document: dict[str, Any], spec: ExportSpec) -> str | None:
-    if "dateKey" not in document:
-        if spec.needs_date_key:
-            raise MissingDateKey(f"{spec.type} needs dateKey, the key of the wave to export", payload="dateKey")
-        return None
-    date_key = document["dateKey"]
-    if not isinstance(date_key, str) or not re.fullmatch(DATE_KEY_PATTERN, date_key):
-        raise InvalidDateKey("dateKey must be a string of 1 to 32 digits", payload="dateKey")
-    return date_key
+    if "dateKey" in document:
+        return given_date_key(document["dateKey"])
+    check_date_key(spec, None)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

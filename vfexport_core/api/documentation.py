@@ -18,6 +18,7 @@ from starlette.responses import FileResponse, Response
 from vfexport_core.api import bodies, correlation
 from vfexport_core.api.errors import ErrorAnswer
 from vfexport_core.errors import RouteNotFound
+from vfexport_core.queue.requesting import DATE_KEY_PATTERN
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -122,7 +123,7 @@ def _new_export(catalog: Registry) -> dict[str, Any]:
             "exportType": {"$ref": "#/components/schemas/ExportType"},
             "dateKey": {
                 "type": "string",
-                "pattern": f"^{bodies.DATE_KEY_PATTERN}$",
+                "pattern": f"^{DATE_KEY_PATTERN}$",
                 "description": "The wave's key, in epoch milliseconds; some types need it.",
             },
             "includeAllMarkets": {

@@ -140,7 +140,7 @@ def _column(column: Column | PreferenceColumns) -> tuple[str, str, str]:
     if isinstance(column, Column):
         return _code(column.header), _source(column.expression), form(column.expression)
     source = "`or_false(E.fields[id])` for each of `C.preferences`, in their order"
-    return "`#{type}.{id}`, one per preference", source, "text"
+    return f"`{column.header}`, one per preference", source, "text"
 
 
 def _source(expression: Expression) -> str:

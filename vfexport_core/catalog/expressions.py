@@ -115,4 +115,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class PreferenceColumns:
-    """Stands for one column per preference of the campaign, in their order: ``#{type}.{id}``."""
+    """Stands for one column per preference of the campaign, in their order."""
+
+    header: str = "#{type}.{id}"
+    """The pattern of the columns' headers, shown where no campaign is at hand."""

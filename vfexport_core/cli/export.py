@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
-from vfexport_core.api.bodies import DATE_KEY_PATTERN
 from vfexport_core.catalog import Bucket, find_spec
 from vfexport_core.cli.output import STDOUT, opened_output
 from vfexport_core.cli.progress import shown
@@ -22,7 +21,8 @@ from vfexport_core.cli.report import failure_of_export, summary_of, tell
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import InvalidDateKey, MissingDateKey
 from vfexport_core.exporting import count_rows, open_rows, write_rows
-from vfexport_core.queue.models import ExportStatus, NewExport
+from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.requesting import DATE_KEY_PATTERN, new_export
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.settings import Settings, load_settings
 from vfexport_core.sources.campaigns import find_campaign
@@ -116,11 +116,10 @@ def _to_output(wanted: Wanted, output: str, settings: Settings, database: Databa
 
 
 def _through_the_queue(wanted: Wanted, settings: Settings, database: Database[Document]) -> None:
-    name = find_campaign(database, wanted.campaign_id).get("name")
-    new = NewExport(
-        campaign_id=wanted.campaign_id,
-        campaign_name="" if name is None else str(name),
-        export_type=wanted.spec.type,
+    new = new_export(
+        database,
+        wanted.spec,
+        wanted.campaign_id,
         date_key=wanted.date_key,
         include_all_markets=wanted.all_markets,
         requester_user_id=f"cli:{_user()}",

@@ -20,11 +20,17 @@ DATE_KEY_PATTERN = "[0-9]{1,32}"
 
 def check_date_key(spec: ExportSpec, date_key: str | None) -> None:
     """Raise MissingDateKey when the type needs a date key and has none, InvalidDateKey when it is not digits."""
-    if date_key is None:
-        if spec.needs_date_key:
-            raise MissingDateKey(f"{spec.type} needs dateKey, the key of the wave to export", payload="dateKey")
-    elif not re.fullmatch(DATE_KEY_PATTERN, date_key):
+    if date_key is not None:
+        given_date_key(date_key)
+    elif spec.needs_date_key:
+        raise MissingDateKey(f"{spec.type} needs dateKey, the key of the wave to export", payload="dateKey")
+
+
+def given_date_key(value: object) -> str:
+    """Give a date key that somebody sent, whatever its type was; raises InvalidDateKey when it is not digits."""
+    if not isinstance(value, str) or not re.fullmatch(DATE_KEY_PATTERN, value):
         raise InvalidDateKey("dateKey must be a string of 1 to 32 digits", payload="dateKey")
+    return value
 
 
 def new_export(

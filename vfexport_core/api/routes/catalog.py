@@ -13,12 +13,10 @@ from vfexport_core.api.dependencies import CallerOf
 from vfexport_core.api.errors import JsonAnswer
 from vfexport_core.api.services import services_of
 from vfexport_core.catalog import ExportSpec
-from vfexport_core.catalog.expressions import Column
 
 router = APIRouter(tags=["catalog"])
 
 # Stands for the columns that each campaign defines for itself: one per preference, `#{type}.{id}`.
-PREFERENCE_COLUMNS = "#{type}.{id}"
 
 
 class ExportTypeWire(TypedDict):
@@ -48,6 +46,6 @@ def _wire(spec: ExportSpec) -> ExportTypeWire:
         "type": spec.type,
         "bucket": spec.bucket.value,
         "format": cast("Literal['csv', 'zip']", spec.extension),
-        "columns": [column.header if isinstance(column, Column) else PREFERENCE_COLUMNS for column in spec.columns],
+        "columns": [column.header for column in spec.columns],
         "needsDateKey": spec.needs_date_key,
     }

@@ -3,9 +3,8 @@
 # No postponed annotations here: FastAPI reads them when a route is declared.
 
 import time
-from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -34,7 +33,7 @@ from vfexport_core.api.queries import ListQuery
 from vfexport_core.api.services import services_of
 from vfexport_core.api.wire import ExportWire, entity_tag, export_wire, tag_matches
 from vfexport_core.errors import ExportNotFound
-from vfexport_core.queue.models import NewExport
+from vfexport_core.queue.requesting import new_export
 from vfexport_core.sources.campaigns import find_campaign
 
 router = APIRouter(tags=["exports"])
@@ -71,12 +70,11 @@ def request_export(request: Request, caller: CallerOf, campaign_id: CampaignId, 
     """Queue an export and answer at once (L1), or give the one of the same type and dateKey that is active (L3)."""
     services = services_of(request)
     wanted = parse_export_body(body, services.catalog)
-    campaign = find_campaign(services.database, campaign_id)
     export, created = services.store.request(
-        NewExport(
-            campaign_id=campaign_id,
-            campaign_name=_campaign_name(campaign),
-            export_type=wanted.spec.type,
+        new_export(
+            services.database,
+            wanted.spec,
+            campaign_id,
             date_key=wanted.date_key,
             include_all_markets=wanted.include_all_markets,
             requester_user_id=caller.user_id,
@@ -166,9 +164,3 @@ def list_exports(request: Request, campaign_id: CampaignId, query: Annotated[Lis
         path = f"{root_path(request)}/campaigns/{campaign_id}/exports"
         headers["Link"] = f'<{path}?{urlencode(following)}>; rel="next"'
     return JsonAnswer([full_wire(export, services) for export in page], headers=headers)
-
-
-def _campaign_name(campaign: Mapping[str, Any]) -> str:
-    """Give the campaign's name as text, whatever is stored there."""
-    name = campaign.get("name")
-    return "" if name is None else str(name)
