@@ -10,8 +10,10 @@ import dagster as dg
 import pytest
 from botocore.config import Config
 
+from tests.integration.queue_helpers import new_export
 from tests.pipeline import expected
 from tests.reference import Campaign
+from tests.s3_proxy import S3Proxy
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.queue.store import ExportStore
 from vfexport_dagster import tags
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.embedded import S3Server
     from vfexport_core.queue.models import Export
     from vfexport_core.settings import Settings
 
@@ -141,3 +144,17 @@ def reference_bytes(database: Database[dict[str, Any]], campaign_id: str, export
     )
     (data,) = expected(bundle, export_type).files.values()
     return data
+
+
+@pytest.fixture
+def export(store: ExportStore, campaign_id: str) -> Export:
+    return store.request(new_export(campaign_id=campaign_id, correlation_id="corr-7"))[0]
+
+
+@pytest.fixture
+def s3_proxy(s3_server: S3Server, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Proxy]:
+    with S3Proxy(s3_server.endpoint_url) as proxy:
+        for name in environment:
+            if name.endswith("__ENDPOINT_URL"):
+                monkeypatch.setenv(name, proxy.url)
+        yield proxy

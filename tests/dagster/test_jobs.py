@@ -11,34 +11,17 @@ from bson import ObjectId
 from tests.dagster.conftest import Buckets, Runner, reference_bytes
 from tests.integration.queue_helpers import new_export
 from tests.s3_faults import ACCESS_DENIED, Run
-from tests.s3_proxy import S3Proxy
 from vfexport_core import exporting
 from vfexport_core.queue.models import Export, ExportStatus
 from vfexport_dagster import runlog, tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pymongo.database import Database
 
-    from vfexport_core.embedded import S3Server
+    from tests.s3_proxy import S3Proxy
     from vfexport_core.queue.store import ExportStore
 
 FAN = "fan.of.everything@example.com"
-
-
-@pytest.fixture
-def export(store: ExportStore, campaign_id: str) -> Export:
-    return store.request(new_export(campaign_id=campaign_id, correlation_id="corr-7"))[0]
-
-
-@pytest.fixture
-def s3_proxy(s3_server: S3Server, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Proxy]:
-    with S3Proxy(s3_server.endpoint_url) as proxy:
-        for name in environment:
-            if name.endswith("__ENDPOINT_URL"):
-                monkeypatch.setenv(name, proxy.url)
-        yield proxy
 
 
 @pytest.mark.parametrize(("export_type", "bucket"), [("entries", "exports"), ("scoring", "scoring")])

@@ -9,7 +9,6 @@ import pytest
 
 from tests.integration.queue_helpers import new_export, queued
 from tests.s3_faults import ACCESS_DENIED
-from tests.s3_proxy import S3Proxy
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import Export, ExportStatus
 from vfexport_core.queue.store import ExportStore
@@ -18,24 +17,8 @@ from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.dagster.conftest import Buckets, Runner
-    from vfexport_core.embedded import S3Server
-
-
-@pytest.fixture
-def export(store: ExportStore, campaign_id: str) -> Export:
-    return store.request(new_export(campaign_id=campaign_id, correlation_id="corr-7"))[0]
-
-
-@pytest.fixture
-def s3_proxy(s3_server: S3Server, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Proxy]:
-    with S3Proxy(s3_server.endpoint_url) as proxy:
-        for name in environment:
-            if name.endswith("__ENDPOINT_URL"):
-                monkeypatch.setenv(name, proxy.url)
-        yield proxy
+    from tests.s3_proxy import S3Proxy
 
 
 def entries_job() -> dg.JobDefinition:
