@@ -7,7 +7,11 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bson import ObjectId
+from bson.raw_bson import RawBSONDocument
+
 from tests.reference import Campaign, ReferenceExport, decode, export
+from tests.strategies.loading import COLLECTIONS
 from tests.strategies.loading import load as load_documents
 from vfexport_core.catalog import find_spec
 from vfexport_core.embedded.synthetic.indexes import create_source_indexes
@@ -33,6 +37,14 @@ def load(database: Database[Any], bundle: Campaign) -> str:
     create_source_indexes(database)
     load_documents(database, bundle)
     return str(decode(bundle.campaign)["_id"])
+
+
+def bundle_of(database: Database[Any], campaign_id: str) -> Campaign:
+    """Give a campaign as it is in the database, with whatever else is in its collections, for the reference."""
+    raw = database.with_options(codec_options=database.codec_options.with_options(document_class=RawBSONDocument))
+    (campaign,) = raw["campaigns"].find({"_id": ObjectId(campaign_id)})
+    collections = {field: list(raw[name].find()) for field, name in COLLECTIONS.items()}
+    return Campaign(campaign, **collections)
 
 
 def run_pipeline(

@@ -11,8 +11,7 @@ import pytest
 from botocore.config import Config
 
 from tests.integration.queue_helpers import new_export
-from tests.pipeline import expected
-from tests.reference import Campaign
+from tests.pipeline import bundle_of, expected
 from tests.s3_proxy import S3Proxy
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.queue.store import ExportStore
@@ -131,18 +130,7 @@ def buckets(settings: Settings) -> Iterator[Buckets]:
 
 def reference_bytes(database: Database[dict[str, Any]], campaign_id: str, export_type: str) -> bytes:
     """Give the file that the independent reference makes of the campaign as it is in the database."""
-    from bson import ObjectId
-    from bson.raw_bson import RawBSONDocument
-
-    raw = database.with_options(codec_options=database.codec_options.with_options(document_class=RawBSONDocument))
-    (campaign,) = raw["campaigns"].find({"_id": ObjectId(campaign_id)})
-    bundle = Campaign(
-        campaign,
-        markets=list(raw["markets"].find()),
-        users=list(raw["users"].find()),
-        entries=list(raw["entries"].find()),
-    )
-    (data,) = expected(bundle, export_type).files.values()
+    (data,) = expected(bundle_of(database, campaign_id), export_type).files.values()
     return data
 
 
