@@ -1,0 +1,139 @@
+"""Every error of the service, in one tree.
+
+::
+
+    VfexportError
+    ├── PermanentError                trying again changes nothing
+    │   ├── ConfigurationError        a setting is missing or wrong
+    │   ├── InitialisationFailed      an index or documents that exist are in the way of the queue's rules
+    │   ├── EmbeddedServerFailed      a server of the demo or the tests did not come up
+    │   ├── RequestError              400
+    │   │   ├── InvalidExportType
+    │   │   ├── MissingDateKey
+    │   │   ├── InvalidDateKey
+    │   │   ├── InvalidRequest
+    │   │   │   └── RequestTooLarge   413
+    │   │   └── MethodNotAllowed      405
+    │   ├── AccessError
+    │   │   ├── Unauthenticated       401
+    │   │   └── MissingPermissions    403
+    │   ├── NotFoundError             404
+    │   │   ├── CampaignNotFound
+    │   │   ├── ExportNotFound
+    │   │   └── RouteNotFound         no such path in the API
+    │   ├── ConflictError             409
+    │   │   ├── CampaignExists        a synthetic campaign is loaded already
+    │   │   ├── ExportNotRetryable
+    │   │   ├── ExportNotCancelable
+    │   │   ├── ExportNotClaimable    a run asked for an export that is not PENDING
+    │   │   └── LeaseLost             a run no longer owns its export (L6)
+    │   ├── ExportExpired             an export took longer than timeoutMillis (L4)
+    │   ├── ExportCanceled            an export was cancelled while somebody waited for it
+    │   ├── RunFailed                 a run failed before it could say why
+    │   ├── OutputFailed              a file on this machine cannot be written
+    │   ├── NoMarketsFound            the export ends FAILED
+    │   ├── PromotersNotFound         the export ends FAILED
+    │   ├── SpoolFull                 a split export needs more temporary space than it may have
+    │   ├── SourceMissing             a collection that rows come from does not exist
+    │   └── DeliveryRefused           S3 says no: a missing permission, bucket or key
+    └── TransientError                trying again may help
+        ├── QueueBusy                 another export is TRIGGERED (L2)
+        ├── SourceUnavailable         MongoDB still failing after retries
+        ├── DeliveryFailed            S3 still failing after retries
+        ├── WorkerLost                the process that ran an export is gone
+        ├── NotReady                  503: MongoDB or a bucket does not answer the readiness check
+        └── DeleteFailed              500: CCPA deletion incomplete
+
+Each class says its wire ``code``, its HTTP ``status`` and, in ``hint``, what a person can do about it. ``payload``
+names the thing that failed (an id, a field, a bucket): never a token, a credential or a fan's data.
+"""
+
+from vfexport_core.errors.base import INTERNAL_CODE, PermanentError, TransientError, VfexportError, error_document
+from vfexport_core.errors.requests import (
+    AccessError,
+    CampaignExists,
+    CampaignNotFound,
+    ConflictError,
+    DeleteFailed,
+    ExportNotCancelable,
+    ExportNotClaimable,
+    ExportNotFound,
+    ExportNotRetryable,
+    InvalidDateKey,
+    InvalidExportType,
+    InvalidRequest,
+    LeaseLost,
+    MethodNotAllowed,
+    MissingDateKey,
+    MissingPermissions,
+    NotFoundError,
+    NotReady,
+    RequestError,
+    RequestTooLarge,
+    RouteNotFound,
+    Unauthenticated,
+)
+from vfexport_core.errors.runs import (
+    ConfigurationError,
+    DeliveryFailed,
+    DeliveryRefused,
+    EmbeddedServerFailed,
+    ExportCanceled,
+    ExportExpired,
+    InitialisationFailed,
+    NoMarketsFound,
+    OutputFailed,
+    PromotersNotFound,
+    QueueBusy,
+    RunFailed,
+    SourceMissing,
+    SourceUnavailable,
+    SpoolFull,
+    WorkerLost,
+)
+
+__all__ = [
+    "INTERNAL_CODE",
+    "AccessError",
+    "CampaignExists",
+    "CampaignNotFound",
+    "ConfigurationError",
+    "ConflictError",
+    "DeleteFailed",
+    "DeliveryFailed",
+    "DeliveryRefused",
+    "EmbeddedServerFailed",
+    "ExportCanceled",
+    "ExportExpired",
+    "ExportNotCancelable",
+    "ExportNotClaimable",
+    "ExportNotFound",
+    "ExportNotRetryable",
+    "InitialisationFailed",
+    "InvalidDateKey",
+    "InvalidExportType",
+    "InvalidRequest",
+    "LeaseLost",
+    "MethodNotAllowed",
+    "MissingDateKey",
+    "MissingPermissions",
+    "NoMarketsFound",
+    "NotFoundError",
+    "NotReady",
+    "OutputFailed",
+    "PermanentError",
+    "PromotersNotFound",
+    "QueueBusy",
+    "RequestError",
+    "RequestTooLarge",
+    "RouteNotFound",
+    "RunFailed",
+    "SourceMissing",
+    "SourceUnavailable",
+    "SpoolFull",
+    "TransientError",
+    "Unauthenticated",
+    "VfexportError",
+    "WorkerLost",
+    "error_document",
+]

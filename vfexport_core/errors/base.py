@@ -1,0 +1,45 @@
+"""The root of the tree, its two branches, and how an export keeps an error."""
+
+from __future__ import annotations
+
+import traceback
+from typing import ClassVar
+
+INTERNAL_CODE = "InternalError"
+
+
+class VfexportError(Exception):
+    """Root of the tree; anything else that reaches an edge is a bug and is reported as ``InternalError``."""
+
+    code: ClassVar[str] = INTERNAL_CODE
+    status: ClassVar[int] = 500
+    hint: ClassVar[str] = "Look for the correlation id in the logs."
+
+    def __init__(self, message: str, *, payload: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.payload = payload
+
+    def as_dict(self) -> dict[str, str | None]:
+        """Give ``{code, message, payload}``, the form in which an export document keeps an error."""
+        return {"code": self.code, "message": self.message, "payload": self.payload}
+
+
+class PermanentError(VfexportError):
+    """Trying the same again gives the same error."""
+
+
+class TransientError(VfexportError):
+    """A passing fault: the same request may work later."""
+
+
+def error_document(error: BaseException) -> dict[str, str | None]:
+    """Give ``{code, message, payload}`` of any exception, as an export keeps it.
+
+    The message of an exception that is not ours may quote what it stumbled over, so only its class and place are told.
+    """
+    if isinstance(error, VfexportError):
+        return error.as_dict()
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" at {frame[0].name}, line {frame[0].lineno}" if frame else ""
+    return {"code": INTERNAL_CODE, "message": f"{type(error).__name__}{place}", "payload": None}

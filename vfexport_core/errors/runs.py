@@ -1,0 +1,94 @@
+"""What can go wrong on the way of an export, or when a process starts."""
+
+from __future__ import annotations
+
+from vfexport_core.errors.base import PermanentError, TransientError
+
+
+class ConfigurationError(PermanentError):
+    code = "ConfigurationError"
+    hint = "Correct the named environment variable and start again."
+
+
+class InitialisationFailed(PermanentError):
+    code = "InitialisationFailed"
+    hint = "Drop the named index, or end the named exports, then run `vfexport init` again."
+
+
+class EmbeddedServerFailed(PermanentError):
+    code = "EmbeddedServerFailed"
+    hint = "Install the extra `demo`, and look into the log that the error names."
+
+
+class ExportExpired(PermanentError):
+    code = "ExportExpired"
+    hint = "Raise VFEXPORT_TIMEOUT_MILLIS if the campaign needs longer, then retry the export."
+
+
+class ExportCanceled(PermanentError):
+    code = "ExportCanceled"
+    hint = "Retry the export if its file is still wanted."
+
+
+class RunFailed(PermanentError):
+    code = "RunFailed"
+    hint = "Look at the run that the payload names in the Dagster UI, then retry the export."
+
+
+class OutputFailed(PermanentError):
+    code = "OutputFailed"
+    hint = "Check that the folder exists, may be written and has room."
+
+
+class NoMarketsFound(PermanentError):
+    code = "NoMarketsFound"
+    hint = "Add a market to the campaign, then retry the export."
+
+
+class PromotersNotFound(PermanentError):
+    code = "PromotersNotFound"
+    hint = "Add promoters to the campaign, then retry the export."
+
+
+class SpoolFull(PermanentError):
+    code = "SpoolFull"
+    hint = "Raise VFEXPORT_SPOOL_MAX_BYTES if the worker's disk allows it, then retry the export."
+
+
+class QueueBusy(TransientError):
+    code = "QueueBusy"
+    status = 503
+    hint = "Another export is running; this one waits as PENDING."
+
+
+class SourceUnavailable(TransientError):
+    code = "SourceUnavailable"
+    status = 503
+    hint = "Check that MongoDB answers, then retry the export."
+
+
+class SourceMissing(PermanentError):
+    """A collection that rows come from does not exist: an error, never an empty file."""
+
+    code = "SourceUnavailable"
+    status = 503
+    hint = "Check VFEXPORT_MONGO_URI and VFEXPORT_MONGO_DATABASE: the named collection is not there."
+
+
+class DeliveryRefused(PermanentError):
+    """S3 answered, and will answer the same again; on the wire it is a failed delivery like any other."""
+
+    code = "DeliveryFailed"
+    status = 503
+    hint = "Correct the named bucket's settings, or what its policy allows, then retry the export."
+
+
+class DeliveryFailed(TransientError):
+    code = "DeliveryFailed"
+    status = 503
+    hint = "Check that the named bucket answers and may be written, then retry the export."
+
+
+class WorkerLost(TransientError):
+    code = "WorkerLost"
+    hint = "Retry the export; if this happens again, look for why its process ended (memory, a restart)."
