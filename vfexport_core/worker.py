@@ -16,12 +16,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.errors import ExportCanceled, ExportExpired, LeaseLost, VfexportError, error_document
+from vfexport_core.queue.figures import ExportFigures
 from vfexport_core.queue.keeping import ClaimKeeper, Pace
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
@@ -41,6 +42,7 @@ STUCK = 70
 
 _CLEANING_SECONDS = 10.0
 _CLOSING_SECONDS = 5.0
+_COUNTING_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -144,6 +146,8 @@ class Worker:
         if not isinstance(error, KeyboardInterrupt):
             error = self._keeper.verdict or error  # what came of it is not the reason
         self._keeper.release()
+        if isinstance(error, LeaseLost):
+            self._count_loss()
         try:
             final = end_attempt(store, self.claim, error)
         except VfexportError as failure:
@@ -154,6 +158,10 @@ class Worker:
         if ExportStatus.FINISHED not in mine:
             self._discard()
         return final
+
+    def _count_loss(self) -> None:
+        with suppress(VfexportError):  # a figure for operators, and the only place that knows
+            ExportFigures(self._database, _COUNTING_SECONDS).note_lease_lost()
 
     def _note_keys(self, bucket: str, keys: tuple[str, ...]) -> None:
         self._keeper.check()

@@ -25,6 +25,7 @@ DOCUMENTED = {
     ("get", "/export-types"): {200, 401, 500},
     ("get", "/heartbeat"): {200, 500},
     ("get", "/ready"): {200, 500, 503},
+    ("get", "/metrics"): {200, 500},
     ("post", "/dev/token"): {200, 400, 413, 500},
 }
 
@@ -89,7 +90,7 @@ def provoke_answers(api: Api, campaign: str) -> None:
         api.call(method, path, token=api.token())
         api.call(method, path)
     api.get("/export-types", token=api.token())
-    for path in ("/export-types", "/heartbeat", "/ready"):
+    for path in ("/export-types", "/heartbeat", "/ready", "/metrics"):
         api.get(path)
 
 

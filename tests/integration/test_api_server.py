@@ -193,6 +193,23 @@ def test_logs_are_json_with_correlation_ids_and_without_tokens(
     assert "PRIVATE KEY" not in log
 
 
+def test_metrics_are_those_of_both_processes(server: Server) -> None:
+    """Whichever of the two answers, it counts what both were asked."""
+
+    def counted() -> float:
+        with httpx.Client(base_url=server.url, timeout=30) as fresh:  # a new connection, to whoever takes it
+            text = fresh.get("/metrics").text
+        lines = [line for line in text.splitlines() if line.startswith("vfexport_http_requests_total{")]
+        assert "vfexport_api_processes 2.0" in text
+        return sum(float(line.rpartition(" ")[2]) for line in lines if 'route="/export-types"' in line)
+
+    before = counted()
+    for _ in range(20):
+        with httpx.Client(base_url=server.url, timeout=30) as fresh:
+            fresh.get("/export-types")
+    assert {counted() for _ in range(20)} == {before + 20}
+
+
 def test_it_is_ready(http: httpx.Client) -> None:
     ready = wait_for(lambda: http.get("/ready").json().get("status") == "ready", seconds=30)
     assert ready

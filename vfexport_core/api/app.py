@@ -16,7 +16,9 @@ from starlette.middleware import Middleware
 from vfexport_core.api import documentation
 from vfexport_core.api.documentation import describe_api
 from vfexport_core.api.errors import answer_error, answer_http_error, answer_validation_error
+from vfexport_core.api.metrics import Metrics
 from vfexport_core.api.middleware import RequestMiddleware
+from vfexport_core.api.queuemetrics import QueueMetrics
 from vfexport_core.api.readiness import READY_SECONDS, Readiness, service_checks
 from vfexport_core.api.routes import catalog as catalog_routes
 from vfexport_core.api.routes import dev, ending, exports, health
@@ -69,6 +71,8 @@ def create_app(
     checks = service_checks(settings, database, buckets, ready_seconds)
     readiness = Readiness(checks, timeout_seconds=ready_seconds)
     closing.callback(readiness.close)
+    queue_metrics = QueueMetrics(database)
+    closing.callback(queue_metrics.close)
     services = Services(
         settings=settings,
         access=access,
@@ -77,6 +81,8 @@ def create_app(
         store=store or ExportStore(database, patience_seconds=_PATIENCE_SECONDS),
         buckets=buckets,
         readiness=readiness,
+        metrics=Metrics(),
+        queue_metrics=queue_metrics,
     )
     return _assemble(services, closing, warm_up=warm_up)
 
@@ -99,7 +105,7 @@ def _assemble(services: Services, closing: ExitStack, *, warm_up: bool) -> FastA
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
-        middleware=[Middleware(RequestMiddleware)],
+        middleware=[Middleware(RequestMiddleware, metrics=services.metrics)],
         exception_handlers={
             VfexportError: answer_error,
             RequestValidationError: answer_validation_error,

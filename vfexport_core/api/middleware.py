@@ -1,4 +1,4 @@
-"""Around every request: correlation id, access log, and the answer to whatever nobody expected."""
+"""Around every request: correlation id, access log, metrics, and the answer to whatever nobody expected."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from vfexport_core.api.logs import FIELDS_KEY
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from vfexport_core.api.metrics import Metrics
+
 _log = logging.getLogger("vfexport_core.api.access")
 
 _SAFE_HEADERS = {"X-Content-Type-Options": "nosniff"}
@@ -23,8 +25,9 @@ _SAFE_HEADERS = {"X-Content-Type-Options": "nosniff"}
 class RequestMiddleware:
     """The outermost layer of the app; see the module."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,10 +56,16 @@ class RequestMiddleware:
                 raise
             await internal_error()(scope, receive, send_marked)
         finally:
-            millis = round(1000 * (time.perf_counter() - started), 1)
-            _log.info("request", extra={FIELDS_KEY: _place(scope) | {"status": status, "millis": millis}})
+            seconds = time.perf_counter() - started
+            fields = _place(scope) | {"status": status, "millis": round(1000 * seconds, 1)}
+            _log.info("request", extra={FIELDS_KEY: fields})
+            self._metrics.observe(scope["method"], _route(scope), status, seconds)
 
 
 def _place(scope: Scope) -> dict[str, object]:
     """Say where a request went by its route's template: paths and queries are the caller's words and may hold ids."""
-    return {"method": scope["method"][:16], "route": getattr(scope.get("route"), "path", None)}
+    return {"method": scope["method"][:16], "route": _route(scope)}
+
+
+def _route(scope: Scope) -> str | None:
+    return getattr(scope.get("route"), "path", None)

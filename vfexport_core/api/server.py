@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -12,6 +13,7 @@ from pydantic import BaseModel, SecretStr
 from vfexport_core.api.app import create_app
 from vfexport_core.api.devtokens import new_private_key
 from vfexport_core.api.logs import logging_config
+from vfexport_core.api.metrics import SHARED_FOLDER
 from vfexport_core.settings import PREFIX, load_settings
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
     """Serve until SIGINT or SIGTERM, then finish the requests at hand; logs go to stderr as JSON.
 
     Several workers are processes of their own: they get the settings through the environment, and in dev mode a
-    common key, so that each accepts the tokens of the others.
+    common key, so that each accepts the tokens of the others; they count their requests in a folder that they share.
     """
     options: dict[str, Any] = {
         "host": host,
@@ -49,8 +51,9 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
     create_app(settings)  # wrong settings are refused here, before there are processes that could only die of them
     if settings.dev_mode and settings.dev_private_key is None:
         settings = settings.model_copy(update={"dev_private_key": SecretStr(new_private_key())})
-    os.environ.update(settings_environment(settings))
-    uvicorn.run(APP_FACTORY, factory=True, workers=workers, **options)
+    with TemporaryDirectory(prefix="vfexport-metrics-") as folder:
+        os.environ.update(settings_environment(settings) | {SHARED_FOLDER: folder})
+        uvicorn.run(APP_FACTORY, factory=True, workers=workers, **options)
 
 
 def settings_environment(settings: Settings) -> dict[str, str]:

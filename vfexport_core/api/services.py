@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pymongo.database import Database
     from starlette.requests import Request
 
+    from vfexport_core.api.metrics import Metrics
+    from vfexport_core.api.queuemetrics import QueueMetrics
     from vfexport_core.api.readiness import Readiness
     from vfexport_core.catalog import Registry
     from vfexport_core.delivery.buckets import BucketClients
@@ -59,6 +61,8 @@ class Services:
     store: ExportStore
     buckets: BucketClients
     readiness: Readiness
+    metrics: Metrics
+    queue_metrics: QueueMetrics
 
 
 def services_of(request: Request) -> Services:

@@ -38,6 +38,8 @@ INDEXES = (
     ),
     IndexModel([("status", ASCENDING), *ORDER], name="queue_order"),
     IndexModel([("campaignId", ASCENDING), *ORDER], name="campaign_order"),
+    # Attempts by their end: what ended since the figures were last brought up to date (queue/figures.py).
+    IndexModel([("attempts.ended", ASCENDING)], name="attempts_by_end"),
     # What lost attempts may have left on S3; few at any time.
     IndexModel(
         [("cleanupDue", ASCENDING)], name="to_clean_up", partialFilterExpression={"cleanupDue": {"$exists": True}}
@@ -74,8 +76,11 @@ _ATTEMPT = _closed(
         "attempt": _INT,
         "runId": _TEXT,
         "status": _STATUS,
+        "queued": _DATE,
         "triggered": _DATE,
         "ended": _DATE,
+        "rows": _INT,
+        "bytes": _INT,
         "error": _ERROR,
         "bucket": _TEXT,
         "keys": _TEXTS,
@@ -99,6 +104,7 @@ _PROPERTIES: Document = {
     ),
     "attempt": _INT,
     "attempts": {"bsonType": "array", "items": _ATTEMPT},
+    "queued": _DATE,
     "runId": _TEXT,
     "leaseUntil": _DATE,
     "cancelRequested": _DATE,

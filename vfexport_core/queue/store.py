@@ -22,6 +22,7 @@ from vfexport_core.errors import (
 )
 from vfexport_core.queue import schema, transitions
 from vfexport_core.queue.faults import persist
+from vfexport_core.queue.figures import ExportFigures
 from vfexport_core.queue.models import ACTIVE, RETRYABLE, Claim, Export, ExportStatus
 from vfexport_core.queue.reading import COLLECTION, PAYLOAD_LENGTH, object_id
 from vfexport_core.queue.watchdog import Releasing
@@ -42,12 +43,13 @@ class ExportStore(Releasing):
     """
 
     def initialise(self) -> None:
-        """Create validator and indexes, or bring them up to date; idempotent, and safe in several processes at once.
+        """Create validator and indexes, or bring them up to date, and begin to count what ends (``figures``).
 
-        Raises InitialisationFailed when what exists is in the way.
+        Idempotent, and safe in several processes at once. Raises InitialisationFailed when what exists is in the way.
         """
         self._persist(lambda: schema.put_validator(self._exports))
         persist(COLLECTION, lambda: schema.put_indexes(self._exports), _INDEX_BUILD_SECONDS)
+        ExportFigures(self._exports.database, self._patience_seconds).begin()
 
     def request(self, new: NewExport) -> tuple[Export, bool]:
         """Queue an export (L1), or give the one of the same campaign, type and date that is still active (L3).

@@ -87,7 +87,8 @@ def finish(claim: Claim, delivered: Delivered) -> Transition:
     status = ExportStatus.FINISHED
     files = {name: _literal(value) for name, value in delivered.to_fields().items()}
     figures = {"progress.rows": delivered.rows, "progress.bytes": delivered.bytes, "progress.updated": NOW}
-    closed = {"attempts": _in_current_attempt({"status": status.value, "ended": NOW})}
+    ended = {"status": status.value, "ended": NOW, "rows": delivered.rows, "bytes": delivered.bytes}
+    closed = {"attempts": _in_current_attempt(ended)}
     change = {"status": status.value, DATE_FIELDS[status]: NOW} | files | figures | closed
     return Transition(fence(claim), [{"$set": change}])
 
@@ -186,7 +187,14 @@ def clean_error(error: Document) -> Document:
 
 def _claimed(run_id: str, lease_millis: int) -> Document:
     status = ExportStatus.TRIGGERED.value
-    entry = {"attempt": "$attempt", "runId": _literal(run_id), "status": status, "triggered": NOW}
+    queued = {"$ifNull": ["$queued", "$date.created"]}
+    entry = {
+        "attempt": "$attempt",
+        "runId": _literal(run_id),
+        "status": status,
+        "queued": queued,
+        "triggered": NOW,
+    }
     change: Document = {
         "status": status,
         "runId": _literal(run_id),
@@ -201,7 +209,8 @@ def _lease(millis: int) -> Document:
 
 
 def _next_attempt(attempt: int) -> list[Document]:
-    pending: Document = {"status": ExportStatus.PENDING.value, "attempt": attempt + 1}
+    # date.created keeps the export's place in the queue, so it does not tell how long this attempt has waited.
+    pending: Document = {"status": ExportStatus.PENDING.value, "attempt": attempt + 1, "queued": NOW}
     return [{"$set": pending}, {"$unset": [*_OF_ONE_ATTEMPT, *DATE_FIELDS.values()]}]
 
 

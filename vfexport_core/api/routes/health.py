@@ -1,4 +1,4 @@
-"""Open to everybody: is the process alive, and can it do its work."""
+"""Open to everybody: is the process alive, can it do its work, and how much does it do."""
 
 # No postponed annotations here: FastAPI reads them when a route is declared.
 
@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from vfexport_core.api import answers
 from vfexport_core.api.errors import ErrorDetail, JsonAnswer, error_answer
+from vfexport_core.api.metrics import CONTENT_TYPE
 from vfexport_core.api.services import services_of
 from vfexport_core.errors import NotReady
 
@@ -64,3 +65,21 @@ async def ready(request: Request) -> Response:
         names = ", ".join(failing)
         return error_answer(NotReady(f"not answering: {names}", payload=names), {"checks": checks})
     return JsonAnswer({"status": "ready", "checks": checks})
+
+
+@router.get(
+    "/metrics",
+    summary="How much does it do?",
+    response_class=Response,
+    responses={
+        HTTPStatus.OK: {
+            "description": "Prometheus' text format.",
+            "content": {CONTENT_TYPE: {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def metrics(request: Request) -> Response:
+    """Give the figures of the API, and those of the exports if MongoDB answers (`vfexport_mongodb_up`)."""
+    services = services_of(request)
+    families = await services.queue_metrics.families()
+    return Response(services.metrics.render(families), headers={"Content-Type": CONTENT_TYPE})

@@ -1,0 +1,178 @@
+"""The figures over all exports that ended: each attempt counts once, whoever looks, and what was counted stays."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymongo import MongoClient
+
+from tests.integration.queue_helpers import DELIVERED, ERROR, queued, triggered
+from vfexport_core.errors import SourceUnavailable
+from vfexport_core.queue.depth import Waiting, read_depth
+from vfexport_core.queue.figures import BOUNDS, FIGURES, ExportFigures, sums_of
+from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.store import ExportStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo.database import Database
+
+    Documents = Database[dict[str, Any]]
+
+FINISHED, FAILED, CANCELED = ExportStatus.FINISHED, ExportStatus.FAILED, ExportStatus.CANCELED
+
+
+@pytest.fixture
+def store(database: Documents) -> ExportStore:
+    store = ExportStore(database)
+    store.initialise()
+    return store
+
+
+@pytest.fixture
+def figures(database: Documents) -> ExportFigures:
+    """Figures that do not leave the last seconds out."""
+    return ExportFigures(database, settle_seconds=0)
+
+
+@pytest.fixture
+def unreachable() -> Iterator[Documents]:
+    with MongoClient[dict[str, Any]]("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=50) as client:
+        yield client["nothing"]
+
+
+def test_every_attempt_counts_once(store: ExportStore, figures: ExportFigures) -> None:
+    store.finish(triggered(store), DELIVERED)
+    failed = triggered(store, export_type="codes")
+    store.fail(failed, ERROR)
+    store.retry(failed.export_id)
+    store.finish(store.claim(failed.export_id, "run-2")[0], DELIVERED)
+    store.request_cancel(queued(store, export_type="codes").id)
+    found = figures.read()
+    assert found.ended == {
+        ("entries", FINISHED): 1,
+        ("codes", FAILED): 1,
+        ("codes", FINISHED): 1,
+        ("codes", CANCELED): 1,
+    }
+    assert found.rows == {"entries": 7, "codes": 7}
+    assert found.bytes == {"entries": 70, "codes": 70}
+    assert {kind: sum(durations.counts.values()) for kind, durations in found.seconds.items()} == {
+        "entries": 1,
+        "codes": 1,
+    }
+    assert sum(found.waits.counts.values()) == 3, "what was cancelled before its claim has not waited for it"
+    again = figures.read()
+    assert (again.ended, again.rows, again.waits) == (found.ended, found.rows, found.waits)
+
+
+def test_what_is_looked_at_by_many_at_once_counts_once(store: ExportStore, database: Documents) -> None:
+    for _ in range(10):
+        store.finish(triggered(store), DELIVERED)
+        lookers = [ExportFigures(database, settle_seconds=0) for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(ExportFigures.read, lookers))
+    assert lookers[0].read().ended == {("entries", FINISHED): 10}
+
+
+def test_figures_stay_when_exports_are_deleted(store: ExportStore, figures: ExportFigures, database: Documents) -> None:
+    store.finish(triggered(store), DELIVERED)
+    before = figures.read()
+    database.exports.delete_many({})
+    store.finish(triggered(store), DELIVERED)
+    assert before.ended == {("entries", FINISHED): 1}
+    assert figures.read().ended == {("entries", FINISHED): 2}
+
+
+def test_the_last_seconds_wait_for_the_next_look(store: ExportStore, database: Documents) -> None:
+    store.finish(triggered(store), DELIVERED)
+    assert ExportFigures(database, settle_seconds=600).read().ended == {}
+    assert ExportFigures(database, settle_seconds=0).read().ended == {("entries", FINISHED): 1}
+
+
+def test_a_long_backlog_is_counted_in_steps(store: ExportStore, figures: ExportFigures, database: Documents) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    for hours in (1, 5, 30):
+        claim = triggered(store)
+        store.finish(claim, DELIVERED)
+        ended = now - timedelta(hours=hours)
+        database.exports.update_one({"runId": claim.run_id}, {"$set": {"attempts.0.ended": ended, "runId": "old"}})
+    database[FIGURES].update_one({"_id": "exports"}, {"$set": {"upTo": now - timedelta(days=3)}})
+    found = figures.read()
+    assert found.ended == {("entries", FINISHED): 3}
+    assert found.now - found.up_to < timedelta(minutes=1)
+
+
+def test_waits_begin_at_the_request_or_the_retry(
+    store: ExportStore, figures: ExportFigures, database: Documents
+) -> None:
+    claim = triggered(store)
+    store.fail(claim, ERROR)
+    database.exports.update_one({}, {"$set": {"date.created": datetime(2020, 1, 1, tzinfo=UTC)}})
+    store.retry(claim.export_id)
+    waiting = read_depth(database).pending
+    assert waiting.since is not None
+    assert waiting.since.year > 2020
+    store.finish(store.claim(claim.export_id, "run-2")[0], DELIVERED)
+    assert figures.read().waits.total_seconds < 3_600
+
+
+def test_durations_are_sorted_into_classes() -> None:
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    attempts = [
+        {"status": "FINISHED", "queued": start, "triggered": start, "ended": start + timedelta(seconds=seconds)}
+        for seconds in (0, 1, 1.001, 86_400, 86_401)
+    ]
+    sums = sums_of([{"exportType": "entries", "attempts": attempts}], start - timedelta(1), start + timedelta(9))
+    counts = {name.rpartition(".")[2]: n for name, n in sums.items() if name.startswith("seconds.entries.counts.")}
+    assert counts == {"to1": 2, "to2": 1, "to86400": 1, "more": 1}
+    assert sums["seconds.entries.sum"] == pytest.approx(172_803.001)
+    assert sorted(BOUNDS) == list(BOUNDS)
+
+
+def test_lost_leases_are_counted(store: ExportStore, figures: ExportFigures, database: Documents) -> None:
+    triggered(ExportStore(database, lease_seconds=0))
+    assert store.release(60_000) is not None
+    figures.note_lease_lost()
+    assert figures.read().leases_lost == {"WorkerLost": 1, "LeaseLost": 1}
+
+
+def test_the_depth_of_the_queue_is_that_of_now(store: ExportStore, database: Documents) -> None:
+    assert read_depth(database).pending == Waiting(0, None)
+    claim = triggered(store)
+    oldest = queued(store)
+    queued(store)
+    store.request_cancel(queued(store).id)
+    depth = read_depth(database)
+    assert depth.pending == Waiting(2, oldest.date.created)
+    assert depth.triggered == Waiting(1, store.get(claim.export_id).date.triggered)
+    assert depth.deletions == Waiting(0, None)
+
+
+def test_open_deletions_are_counted(database: Documents) -> None:
+    requested = datetime(2024, 1, 1, tzinfo=UTC)
+    database["ccpaDeletions"].insert_many(
+        [
+            {"status": "COMPLETE", "date": {"requested": requested - timedelta(1)}},
+            {"status": "OPEN", "date": {"requested": requested + timedelta(1)}},
+            {"status": "OPEN", "date": {"requested": requested}},
+        ]
+    )
+    assert read_depth(database).deletions == Waiting(2, requested)
+
+
+def test_looking_reads_only_what_is_new(store: ExportStore, figures: ExportFigures, database: Documents) -> None:
+    """The plan of the query that finds what ended is a range of the index that is declared for it."""
+    store.finish(triggered(store), DELIVERED)
+    plan = database.exports.find({"attempts.ended": {"$gt": datetime.now(UTC)}}).explain()
+    assert "attempts_by_end" in str(plan["queryPlanner"]["winningPlan"])
+
+
+def test_figures_without_mongodb_say_so(unreachable: Documents) -> None:
+    for look in (ExportFigures(unreachable, 0.2).read, lambda: read_depth(unreachable, 0.2)):
+        with pytest.raises(SourceUnavailable):
+            look()

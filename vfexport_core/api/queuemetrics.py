@@ -1,0 +1,114 @@
+"""The queue's part of `/metrics`: read from MongoDB once per scrape, by one thread, and written as metric families."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+from vfexport_core.errors import VfexportError
+from vfexport_core.queue.depth import Depth, Waiting, read_depth
+from vfexport_core.queue.figures import Durations, ExportFigures, Figures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from prometheus_client import Metric
+    from pymongo.database import Database
+
+_log = logging.getLogger(__name__)
+
+# A scraper waits ten seconds at most; there are five questions.
+_PATIENCE_SECONDS = 1.5
+_FRESH_SECONDS = 1.0
+
+
+class QueueMetrics:
+    """Asks MongoDB on a thread of its own. Whoever asks while it does, or just after, shares the answer."""
+
+    def __init__(self, database: Database[dict[str, Any]], *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+        self._database = database
+        self._patience_seconds = patience_seconds
+        self._figures = ExportFigures(database, patience_seconds)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="metrics")
+        self._answer: Future[list[Metric]] | None = None
+        self._asked = 0.0
+
+    async def families(self) -> list[Metric]:
+        """Give the families; only ``vfexport_mongodb_up`` (0) when MongoDB does not answer."""
+        answer = self._answer
+        if answer is None or (answer.done() and time.monotonic() - self._asked > _FRESH_SECONDS):
+            answer = self._answer = self._pool.submit(self._read)
+            self._asked = time.monotonic()
+        return await asyncio.shield(asyncio.wrap_future(answer))
+
+    def close(self) -> None:
+        """Wait for the reading under way, so that it does not use a client that is closed next."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _read(self) -> list[Metric]:
+        try:
+            figures = self._figures.read()
+            depth = read_depth(self._database, self._patience_seconds)
+        except VfexportError as error:
+            _log.warning("the queue's metrics are missing: %s: %s", error.code, error.message)
+            return [_up(0)]
+        return [_up(1), *_of_depth(depth, figures.now), *_of_figures(figures)]
+
+
+def _up(value: int) -> Metric:
+    return GaugeMetricFamily(
+        "vfexport_mongodb_up", "Whether MongoDB answered; without it there are no figures of exports.", value=value
+    )
+
+
+def _of_depth(depth: Depth, now: datetime) -> Iterator[Metric]:
+    exports = GaugeMetricFamily("vfexport_queue_exports", "Exports that wait (PENDING) or run.", labels=["status"])
+    exports.add_metric(["PENDING"], depth.pending.count)
+    exports.add_metric(["TRIGGERED"], depth.triggered.count)
+    yield exports
+    yield _age(
+        "vfexport_queue_oldest_pending_seconds", "For how long the longest has been PENDING.", depth.pending, now
+    )
+    yield _age("vfexport_queue_running_seconds", "For how long the running export runs.", depth.triggered, now)
+    yield GaugeMetricFamily("vfexport_ccpa_open", "CCPA deletions that are not complete.", value=depth.deletions.count)
+    yield _age("vfexport_ccpa_oldest_open_seconds", "Age of the oldest of them.", depth.deletions, now)
+
+
+def _age(name: str, documentation: str, waiting: Waiting, now: datetime) -> Metric:
+    seconds = 0.0 if waiting.since is None else max(0.0, (now - waiting.since).total_seconds())
+    return GaugeMetricFamily(name, documentation, value=seconds)
+
+
+def _of_figures(figures: Figures) -> Iterator[Metric]:
+    ended = CounterMetricFamily("vfexport_exports_ended", "Attempts that ended.", labels=["type", "outcome"])
+    for (export_type, outcome), count in figures.ended.items():
+        ended.add_metric([export_type, outcome.value], count)
+    rows = CounterMetricFamily("vfexport_export_rows", "Rows of finished exports.", labels=["type"])
+    size = CounterMetricFamily("vfexport_export_bytes", "Bytes of finished exports.", labels=["type"])
+    for family, sums in ((rows, figures.rows), (size, figures.bytes)):
+        for export_type, amount in sums.items():
+            family.add_metric([export_type], amount)
+    seconds = HistogramMetricFamily("vfexport_export_seconds", "From claim to FINISHED.", labels=["type"])
+    for export_type, durations in figures.seconds.items():
+        seconds.add_metric([export_type], _buckets(durations), durations.total_seconds)
+    waits = HistogramMetricFamily("vfexport_queue_wait_seconds", "From request or retry to claim.", labels=[])
+    waits.add_metric([], _buckets(figures.waits), figures.waits.total_seconds)
+    lost = CounterMetricFamily("vfexport_lease_losses", "Workers and runs that lost their export.", labels=["reason"])
+    for reason, count in figures.leases_lost.items():
+        lost.add_metric([reason], count)
+    yield from (ended, rows, size, seconds, waits, lost)
+
+
+def _buckets(durations: Durations) -> list[tuple[str, float]]:
+    """Give the cumulative counts that Prometheus wants."""
+    total, buckets = 0, list[tuple[str, float]]()
+    for bound, count in durations.counts.items():
+        total += count
+        buckets.append(("+Inf" if bound is None else str(float(bound)), total))
+    return buckets

@@ -1,0 +1,68 @@
+"""What waits, runs or is unfinished at this moment: how much, and since when. Index-backed, and bounded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from bson.codec_options import CodecOptions
+from pymongo import ReadPreference
+
+from vfexport_core.queue import schema
+from vfexport_core.queue.faults import persist
+from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.reading import COLLECTION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from pymongo.database import Database
+
+    from vfexport_core.queue.models import Document
+
+DELETIONS = "ccpaDeletions"
+"""The record of CCPA deletions; one that is not there has nothing open."""
+MOST = 10_000
+"""So many are counted at most; the oldest is then the oldest of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many there are, and since when the oldest is there, by MongoDB's clock (None: there is none)."""
+
+    count: int
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """The PENDING exports, the TRIGGERED one, the CCPA deletions that are not complete."""
+
+    pending: Waiting
+    triggered: Waiting
+    deletions: Waiting
+
+
+def read_depth(database: Database[dict[str, Any]], patience_seconds: float = 10.0) -> Depth:
+    """Look once; raises SourceUnavailable after `patience_seconds` of trying, three times at most."""
+
+    def waiting(collection: str, query: Document, order: Mapping[str, int], since: Any) -> Waiting:
+        found = database.get_collection(
+            collection,
+            codec_options=CodecOptions[dict[str, Any]](tz_aware=True, tzinfo=UTC),
+            read_preference=ReadPreference.PRIMARY,
+        )
+        group = {"_id": "$status", "count": {"$sum": 1}, "since": {"$min": since}}
+        pipeline = [{"$match": query}, {"$sort": order}, {"$limit": MOST}, {"$group": group}]
+        groups: list[Document] = persist(collection, lambda: [*found.aggregate(pipeline)], patience_seconds)
+        return Waiting(groups[0]["count"], groups[0]["since"]) if groups else Waiting(0, None)
+
+    pending, triggered = ({"status": status.value} for status in (ExportStatus.PENDING, ExportStatus.TRIGGERED))
+    asked = {"$ifNull": ["$queued", "$date.created"]}
+    return Depth(
+        pending=waiting(COLLECTION, pending, dict(schema.ORDER), asked),
+        triggered=waiting(COLLECTION, triggered, {"_id": 1}, "$date.triggered"),
+        deletions=waiting(DELETIONS, {"status": "OPEN"}, {"date.requested": 1}, "$date.requested"),
+    )

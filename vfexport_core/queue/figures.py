@@ -1,0 +1,208 @@
+"""Figures over all exports that ever ended, kept up to date at a cost that does not grow with their number.
+
+One document of the collection `exportFigures` holds the sums and the moment up to which they count. Whoever wants them
+adds what ended since then, in one update on the condition that the moment is still the one that was read: every attempt
+is counted once, whoever asks and however many do so at a time. The figures never go down, whatever becomes of the
+exports. What ended during the last `SETTLE_SECONDS` is left for the next time, since a write becomes visible a little
+after the moment that it carries.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from bson.codec_options import CodecOptions
+from pymongo import ReadPreference, ReturnDocument, WriteConcern
+
+from vfexport_core.errors import LeaseLost, SourceUnavailable, WorkerLost
+from vfexport_core.queue.faults import persist
+from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.reading import COLLECTION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pymongo.database import Database
+
+    from vfexport_core.queue.models import Document
+
+FIGURES = "exportFigures"
+SETTLE_SECONDS = 5.0
+BOUNDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 14_400, 86_400)
+"""Upper bounds, in seconds, of the classes into which durations and waits are sorted."""
+
+_ID = "exports"
+_ABOVE = "more"
+# At most an hour's exports are read at once, should nobody have asked for a long time.
+_STEP = timedelta(hours=1)
+_STEPS = 200
+# Nothing ended: the moment need not move at every look.
+_IDLE = timedelta(minutes=1)
+_FIELDS = ("exportType", "attempts")
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """How many lasted how long: `counts` by upper bound in seconds (the last, without a bound, under None)."""
+
+    counts: Mapping[int | None, int]
+    total_seconds: float
+
+    @classmethod
+    def from_document(cls, document: Document) -> Durations:
+        counts: dict[str, int] = document.get("counts", {})
+        named: dict[int | None, int] = {bound: counts.get(_class_name(bound), 0) for bound in (*BOUNDS, None)}
+        return cls(named, document.get("sum", 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The sums over all attempts that ended until `up_to`; `now` is MongoDB's time when they were read."""
+
+    now: datetime
+    up_to: datetime
+    ended: Mapping[tuple[str, ExportStatus], int]
+    """By type and outcome."""
+    rows: Mapping[str, int]
+    bytes: Mapping[str, int]
+    seconds: Mapping[str, Durations]
+    """By type: how long attempts took that FINISHED."""
+    waits: Durations
+    """How long attempts were PENDING before they were claimed."""
+    leases_lost: Mapping[str, int]
+    """WorkerLost: a worker was not heard of; LeaseLost: a run noticed that it no longer owned its export."""
+
+    @classmethod
+    def from_document(cls, document: Document) -> Figures:
+        ended: dict[str, dict[str, int]] = document.get("ended", {})
+        return cls(
+            now=document["now"],
+            up_to=document["upTo"],
+            ended={(kind, ExportStatus(name)): n for kind, by in ended.items() for name, n in by.items()},
+            rows=document.get("rows", {}),
+            bytes=document.get("bytes", {}),
+            seconds={kind: Durations.from_document(item) for kind, item in document.get("seconds", {}).items()},
+            waits=Durations.from_document(document.get("waits", {})),
+            leases_lost={name: document.get("lost", {}).get(name, 0) for name in (WorkerLost.code, LeaseLost.code)},
+        )
+
+
+@dataclass(slots=True)
+class ExportFigures:
+    """See the module. Its methods raise SourceUnavailable after `patience_seconds` of trying, each."""
+
+    database: Database[dict[str, Any]]
+    patience_seconds: float = 10.0
+    settle_seconds: float = SETTLE_SECONDS
+    _figures: Any = field(init=False)
+    _exports: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        options: dict[str, Any] = {
+            "codec_options": CodecOptions[dict[str, Any]](tz_aware=True, tzinfo=UTC),
+            "read_preference": ReadPreference.PRIMARY,
+            "write_concern": WriteConcern("majority"),
+        }
+        self._figures = self.database.get_collection(FIGURES, **options)
+        self._exports = self.database.get_collection(COLLECTION, **options)
+
+    def begin(self) -> None:
+        """Begin to count from now on, unless it was begun before."""
+        since = [{"$set": {"upTo": {"$ifNull": ["$upTo", "$$NOW"]}}}]
+        self._persist(lambda: self._figures.update_one({"_id": _ID}, since, upsert=True))
+
+    def read(self) -> Figures:
+        """Bring the figures up to date and give them; a long backlog is worked off in several calls."""
+        document = self._load()
+        for _ in range(_STEPS):
+            ahead = self._advance(document)
+            if ahead is None:
+                break
+            document = ahead
+        return Figures.from_document(document)
+
+    def note_lease_lost(self) -> None:
+        """Count a run that noticed that it no longer owns its export: its export's document does not tell of it."""
+        self._persist(lambda: self._figures.update_one({"_id": _ID}, {"$inc": {f"lost.{LeaseLost.code}": 1}}))
+
+    def _load(self) -> Document:
+        pipeline = [{"$match": {"_id": _ID}}, {"$addFields": {"now": "$$NOW"}}]
+        for _ in range(2):
+            found: list[Document] = self._persist(lambda: [*self._figures.aggregate(pipeline)])
+            if found:
+                return found[0]
+            self.begin()
+        raise SourceUnavailable(f"collection {FIGURES}: the figures could not be stored", payload=FIGURES)
+
+    def _advance(self, document: Document) -> Document | None:
+        """Count the next hour's exports, or all until now; None when there is nothing to do."""
+        now, since = document["now"], document["upTo"]
+        until = min(now - timedelta(seconds=self.settle_seconds), since + _STEP)
+        if until <= since:
+            return None
+        sums = self._ended_between(since, until)
+        if not sums and until - since < _IDLE:
+            return None
+        change: Document = {"$set": {"upTo": until}} | ({"$inc": dict(sums)} if sums else {})
+        changed = self._persist(
+            lambda: self._figures.find_one_and_update(
+                {"_id": _ID, "upTo": since}, change, return_document=ReturnDocument.AFTER
+            )
+        )
+        # Somebody else has counted the same meanwhile (or we have, and the answer was lost): look again.
+        return self._load() if changed is None else changed | {"now": now}
+
+    def _ended_between(self, since: datetime, until: datetime) -> Counter[str]:
+        query = {
+            # Says the same twice: the first is what the embedded server looks up in its index, the second bounds the
+            # range on both sides in MongoDB's.
+            "attempts.ended": {"$gt": since},
+            "attempts": {"$elemMatch": {"ended": {"$gt": since, "$lte": until}}},
+        }
+        documents = self._persist(lambda: [*self._exports.find(query, _FIELDS)])
+        return sums_of(documents, since, until)
+
+    def _persist(self, operation: Any) -> Any:
+        return persist(FIGURES, operation, self.patience_seconds)
+
+
+def sums_of(documents: Iterable[Document], since: datetime, until: datetime) -> Counter[str]:
+    """Add up the attempts that ended after `since`, until `until`, by the path of each figure in the document."""
+    sums: Counter[str] = Counter()
+    for document in documents:
+        for attempt in document["attempts"]:
+            if "ended" in attempt and since < attempt["ended"] <= until:
+                for path, amount in _figures_of(document["exportType"], attempt):
+                    sums[path] += amount
+    return sums
+
+
+def _figures_of(export_type: str, attempt: Document) -> Iterator[tuple[str, Any]]:
+    status = attempt["status"]
+    yield f"ended.{export_type}.{status}", 1
+    if attempt.get("error", {}).get("code") == WorkerLost.code:
+        yield f"lost.{WorkerLost.code}", 1
+    triggered = attempt.get("triggered")
+    if triggered is None:
+        return
+    if "queued" in attempt:
+        yield from _duration("waits", attempt["queued"], triggered)
+    if status == ExportStatus.FINISHED:
+        yield from _duration(f"seconds.{export_type}", triggered, attempt["ended"])
+        yield f"rows.{export_type}", attempt.get("rows", 0)
+        yield f"bytes.{export_type}", attempt.get("bytes", 0)
+
+
+def _duration(path: str, began: datetime, ended: datetime) -> Iterator[tuple[str, Any]]:
+    seconds = max(0.0, (ended - began).total_seconds())
+    bound = next((bound for bound in BOUNDS if seconds <= bound), None)
+    yield f"{path}.counts.{_class_name(bound)}", 1
+    yield f"{path}.sum", seconds
+
+
+def _class_name(bound: int | None) -> str:
+    # No bare number: in a path that would be a place in an array.
+    return _ABOVE if bound is None else f"to{bound}"
