@@ -42,7 +42,6 @@ class History:
 
     def __init__(self, database: Documents) -> None:
         self._database = database
-        self._marked = 0
         self.states: list[State] = []
         found = database[EXPORTS].find({}, {"status": 1, "attempt": 1, "runId": 1})
         self.beginning = [_state(str(document["_id"]), document) for document in found]
@@ -52,11 +51,10 @@ class History:
 
     def read(self) -> list[State]:
         """Give all states up to this moment, every one that differs from the one before it."""
-        self._marked += 1
-        self._database[MARKERS].insert_one({"_id": self._marked})
+        marker = self._database[MARKERS].insert_one({}).inserted_id
         for change in self._stream:
             if change["ns"]["coll"] == MARKERS:
-                if change["documentKey"]["_id"] == self._marked:
+                if change["documentKey"]["_id"] == marker:
                     break
                 continue
             self._take(change)

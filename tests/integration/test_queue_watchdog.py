@@ -14,6 +14,8 @@ from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pymongo.database import Database
 
     from vfexport_core.embedded import MongoServer
@@ -79,20 +81,37 @@ def test_a_lost_worker_of_a_cancelled_export_leaves_it_cancelled(store: ExportSt
     assert (released.status, released.error) == (ExportStatus.CANCELED, None)
 
 
+def look_then(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen between a watchdog's look and what it does about it."""
+    look = ExportStore._with_now
+
+    def look_and_let_happen(*arguments: Any, **options: Any) -> Any:
+        found = look(*arguments, **options)
+        happens()
+        return found
+
+    monkeypatch.setattr(ExportStore, "_with_now", look_and_let_happen)
+
+
 def test_a_worker_that_is_heard_of_while_somebody_decides_keeps_its_export(
     store: ExportStore, brief: ExportStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claim = triggered(brief)
-    look = ExportStore._with_now
-
-    def look_and_renew(*arguments: Any, **options: Any) -> Any:
-        found = look(*arguments, **options)
-        store.confirm(claim)
-        return found
-
-    monkeypatch.setattr(ExportStore, "_with_now", look_and_renew)
+    look_then(monkeypatch, lambda: store.confirm(claim))
     assert store.release(TIMEOUT) is None
     assert store.get(claim.export_id).status is ExportStatus.TRIGGERED
+
+
+def test_a_cancel_that_comes_while_somebody_decides_is_kept(
+    store: ExportStore, brief: ExportStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked was told that the export would be cancelled: it must not end as FAILED."""
+    claim = triggered(brief)
+    look_then(monkeypatch, lambda: store.request_cancel(claim.export_id))
+    assert store.release(TIMEOUT) is None
+    released = store.release(TIMEOUT)
+    assert released is not None
+    assert released.status is ExportStatus.CANCELED
 
 
 def _release(store: ExportStore, number: int, _: Any) -> str | None:

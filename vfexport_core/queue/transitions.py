@@ -100,10 +100,10 @@ def close(claim: Claim, status: ExportStatus, error: Document | None) -> Transit
 
 
 def release(export: Export, status: ExportStatus, error: Document | None) -> Transition:
-    """End an export whose worker is late or gone, unless its worker was heard of since `export` was read."""
-    condition = fence(Claim(export.id, export.attempt, export.run_id or "")) | {"leaseUntil": export.lease_until}
-    if status is ExportStatus.EXPIRED:
-        del condition["leaseUntil"]  # it may well be alive
+    """End an export whose worker is late or gone, unless worker or user were heard of since `export` was read."""
+    condition = fence(Claim(export.id, export.attempt, export.run_id or ""))
+    if status is not ExportStatus.EXPIRED:  # one that expires may well be alive, and expires when cancelled as well
+        condition |= {"leaseUntil": export.lease_until, "cancelRequested": export.cancel_requested}
     ended = _ended(status, error)
     return Transition(condition, [{"$set": _closed(status, error) | {"attempts": _in_current_attempt(ended)}}])
 
