@@ -11,6 +11,7 @@ from pymongo.errors import ConfigurationError as MongoConfigurationError
 from pymongo.errors import InvalidURI, PyMongoError
 
 from vfexport_core.errors import ConfigurationError, SourceUnavailable
+from vfexport_core.sources.replies import REPLY_CODEC
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -78,9 +79,9 @@ def raw_batches(
     collection: Collection[Document], pipeline: list[dict[str, Any]], batch_documents: int
 ) -> Generator[Iterator[bytes]]:
     """Run an aggregation and give its answers as they come: concatenated BSON documents, never empty."""
-    with collection.aggregate_raw_batches(pipeline, batchSize=batch_documents) as cursor:
-        # The driver's annotation speaks of documents, but a raw batch cursor yields bytes.
-        yield (raw for raw in cast("Iterator[bytes]", cursor) if raw)
+    with collection.with_options(codec_options=REPLY_CODEC).aggregate(pipeline, batchSize=batch_documents) as cursor:
+        # The driver's annotation speaks of documents, but what it takes from such a reply are bytes.
+        yield cast("Iterator[bytes]", cursor)
 
 
 def unavailable(collection: str, error: Exception) -> SourceUnavailable:
