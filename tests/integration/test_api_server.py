@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import signal
 import socket
-import subprocess
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,42 +12,18 @@ import httpx
 import pytest
 
 from tests.api_client import insert_campaign, wait_for
+from tests.api_server import make_token, running_server
 from vfexport_core.embedded import embedded_environment
 from vfexport_core.queue.store import ExportStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from pymongo import MongoClient
     from pymongo.database import Database
 
+    from tests.api_server import Server
     from vfexport_core.embedded import MongoServer, S3Server
-
-PROGRAM = """
-import sys
-from vfexport_core.api.server import serve
-from vfexport_core.settings import load_settings
-serve(load_settings(None), port=int(sys.argv[1]), workers=int(sys.argv[2]))
-"""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-class Server:
-    """A server process and where it logs."""
-
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-        self.process, self.url, self._log = process, url, log
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -71,34 +43,14 @@ def server(
 ) -> Iterator[Server]:
     environment = embedded_environment(mongo_server, s3_server, bucket_suffix=f"-api-{os.getpid()}")
     environment["VFEXPORT_MONGO_DATABASE"] = stored.name
-    port, log = free_port(), tmp_path_factory.mktemp("api") / "log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(port), "2"], env=os.environ | environment, stderr=stream
-        )
-    server = Server(process, f"http://127.0.0.1:{port}", log)
-    try:
-        wait_for(lambda: server.log().count("Application startup complete") == 2, seconds=60)
+    with running_server(environment, tmp_path_factory.mktemp("api") / "log") as server:
         yield server
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(30) == 0
-        assert server.log().count("Application shutdown complete") == 2
-        assert "Traceback" not in server.log()
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture
 def http(server: Server) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=30) as client:
         yield client
-
-
-def make_token(http: httpx.Client, **fields: Any) -> str:
-    response = http.post("/dev/token", json={"userId": "admin-1", "permissions": {"*": ["REPORT"]}, **fields})
-    assert response.status_code == 200
-    return response.json()["token"]
 
 
 def test_two_hundred_concurrent_requests_make_one_export(

@@ -47,6 +47,14 @@ def described(text: str, *headers: str) -> dict[str, Any]:
     return {"description": text, "headers": _headers(headers)} if headers else {"description": text}
 
 
+def links(**operations: str) -> dict[str, Any]:
+    """Describe what can be done next with the export in the answer: the id of the operation, by the link's name."""
+    parameters = {"campaignId": "$response.body#/campaignId", "exportId": "$response.body#/id"}
+    return {
+        "links": {name: {"operationId": operation, "parameters": parameters} for name, operation in operations.items()}
+    }
+
+
 def errors(*groups: dict[HTTPStatus, tuple[str, ...]]) -> Responses:
     """Describe the error answers of a route: their bodies are all of one form."""
     codes: dict[HTTPStatus, list[str]] = {}

@@ -41,6 +41,7 @@ _log = logging.getLogger(__name__)
 
 # A caller waits: less patience with MongoDB than a run has.
 _PATIENCE_SECONDS = 5.0
+_SILENCE_MILLIS = 20_000
 
 
 def create_app(
@@ -62,7 +63,7 @@ def create_app(
     access = Access.from_settings(settings)
     closing = ExitStack()
     if database is None:
-        client = connect(settings)
+        client = connect(settings, silence_millis=_SILENCE_MILLIS)
         closing.callback(client.close)
         database = client[settings.mongo_database]
     if buckets is None:

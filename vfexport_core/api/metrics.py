@@ -65,6 +65,8 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        # Makes this process's file: it is counted from its start on, not from its first request on.
+        self._requests.labels("GET", "/heartbeat", "2xx")
 
     def observe(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """Count a request; `status` is 0 when it got no answer. What callers make up does not become a label."""

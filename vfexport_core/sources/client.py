@@ -30,16 +30,19 @@ SOUND_CODEC: CodecOptions[Document] = CodecOptions(
     unicode_decode_error_handler="surrogateescape", datetime_conversion=DatetimeConversion.DATETIME_MS
 )
 
-# A dead server is reported in seconds, while a long scan may well be silent for a minute on a busy one.
+# A dead server is reported in seconds. One that is busy with a query may be silent for long: a server that sorts or
+# projects a large campaign before its first answer needs minutes. Whether it is still there is watched by the driver
+# on a connection of its own, which cancels the query when that one is silent for `_CONNECT_MILLIS`.
 _SELECTION_MILLIS = 5_000
-_CONNECT_MILLIS = 5_000
-_SOCKET_MILLIS = 60_000
+_CONNECT_MILLIS = 20_000
+SCAN_SILENCE_MILLIS = 600_000
 
 
-def connect(settings: Settings) -> MongoClient[Document]:
+def connect(settings: Settings, *, silence_millis: int = SCAN_SILENCE_MILLIS) -> MongoClient[Document]:
     """Make a client for the configured deployment; the caller closes it.
 
-    Raises ConfigurationError (VFEXPORT_MONGO_URI) when the address cannot be understood. No connection is made yet.
+    `silence_millis` is how long an answer may take. No connection is made yet. Raises ConfigurationError
+    (VFEXPORT_MONGO_URI) when the address cannot be understood.
     """
     try:
         return pymongo.MongoClient(
@@ -47,7 +50,7 @@ def connect(settings: Settings) -> MongoClient[Document]:
             appname="vfexport",
             serverSelectionTimeoutMS=_SELECTION_MILLIS,
             connectTimeoutMS=_CONNECT_MILLIS,
-            socketTimeoutMS=_SOCKET_MILLIS,
+            socketTimeoutMS=silence_millis,
             tz_aware=False,
         )
     except (InvalidURI, MongoConfigurationError, ValueError):

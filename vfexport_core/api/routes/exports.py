@@ -38,6 +38,8 @@ from vfexport_core.sources.campaigns import find_campaign
 
 router = APIRouter(tags=["exports"])
 
+_WHAT_NEXT = answers.links(read="read_export", cancel="cancel_export", retry="retry_export")
+
 
 @router.post(
     "/campaigns/{campaignId}/exports",
@@ -46,10 +48,14 @@ router = APIRouter(tags=["exports"])
     status_code=HTTPStatus.ACCEPTED,
     response_description="The export is new and PENDING.",
     responses={
-        HTTPStatus.ACCEPTED: answers.described("The export is new and PENDING.", "Location", "Retry-After"),
+        HTTPStatus.ACCEPTED: {
+            **answers.described("The export is new and PENDING.", "Location", "Retry-After"),
+            **_WHAT_NEXT,
+        },
         HTTPStatus.OK: {
             "model": ExportWire,
             **answers.described("The one that is PENDING or TRIGGERED already.", "Location", "Retry-After"),
+            **_WHAT_NEXT,
         },
         **answers.errors(
             answers.UNAUTHENTICATED,
