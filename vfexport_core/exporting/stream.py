@@ -193,8 +193,7 @@ class RowStream:
             cells = cells_of_chunks(documents.columns[declared.key])
             keys = key_texts(cells)
             # As the id is written, too: hex in upper case is the same id, and likely written so on both sides.
-            forms = keys.to_pylist() if keys.equals(cells.text) else [*keys.to_pylist(), *cells.text.to_pylist()]
-            begun.append((keys, lookup.submit(forms)))
+            begun.append((keys, lookup.submit(*((keys,) if keys.equals(cells.text) else (keys, cells.text)))))
         return _Awaited(documents, begun)
 
     def _lines(self, awaited: _Awaited, lookups: list[BatchedLookup]) -> Lines:

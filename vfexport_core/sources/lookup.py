@@ -11,12 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from bson import ObjectId
 
 from vfexport_core.catalog.expressions import Field, Kind, Root
 from vfexport_core.sources.batch import Batch
 from vfexport_core.sources.client import raw_batches
 from vfexport_core.sources.decode import Decoder
+from vfexport_core.sources.object_ids import object_ids, one_of
 from vfexport_core.sources.projection import flat_projection
 from vfexport_core.sources.ranges import COLLECTIONS
 from vfexport_core.sources.retry import Patience, persistently
@@ -24,7 +27,7 @@ from vfexport_core.sources.scan import and_where
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from pymongo.database import Database
@@ -82,12 +85,12 @@ class BatchedLookup:
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def submit(self, keys: Iterable[str | None]) -> list[Future[list[bytes]]]:
+    def submit(self, *keys: pa.Array) -> list[Future[list[bytes]]]:
         """Begin to read the documents with these keys, as they are written in the documents that refer to them."""
         self._read_odd_ones()
-        wanted = list(self._forms(dict.fromkeys(key for key in keys if key)))
-        step = self._lookup_batch
-        return [self._pool.submit(self._having, wanted[start : start + step]) for start in range(0, len(wanted), step)]
+        texts = pc.unique(pa.concat_arrays(keys))
+        matches = self._matches_of_users(texts) if self._target.selection is None else self._matches(texts)
+        return [self._pool.submit(self._matching, match, count) for match, count in matches]
 
     def gather(self, futures: Iterable[Future[list[bytes]]]) -> Batch:
         """Wait for what `submit` began: the documents found, with their key and the fields.
@@ -99,22 +102,33 @@ class BatchedLookup:
             found.extend(self._odd)
         return found
 
-    def _forms(self, keys: Iterable[str]) -> Iterable[Any]:
+    def _matches_of_users(self, texts: pa.Array) -> Iterator[tuple[Document, int]]:
+        """Give the queries, and how many documents each may find at most: users have ObjectIds as ``_id``."""
+        ids = object_ids(texts)
+        for start in range(0, len(ids), self._lookup_batch):
+            some = ids[start : start + self._lookup_batch]
+            yield {"_id": one_of(some)}, len(some)
+
+    def _matches(self, texts: pa.Array) -> Iterator[tuple[Document, int]]:
+        selection = self._target.selection
+        assert selection is not None
+        keys = list(self._forms(key for key in texts.to_pylist() if key))
+        for start in range(0, len(keys), self._lookup_batch):
+            some = keys[start : start + self._lookup_batch]
+            yield selection.having(some), len(some)
+
+    def _forms(self, keys: Iterable[str]) -> Iterator[Any]:
         """Give the values that a key of this text may have in the database."""
         for key in keys:
-            is_object_id = _OBJECT_ID_HEX.fullmatch(key) is not None
-            if self._target.root is not Root.USER:
-                yield key
-            if is_object_id and (self._target.root is Root.USER or self._also_object_ids):
+            yield key
+            if self._also_object_ids and _OBJECT_ID_HEX.fullmatch(key) is not None:
                 yield ObjectId(key)
 
-    def _having(self, keys: list[Any]) -> list[bytes]:
-        selection = self._target.selection
-        match = {"_id": {"$in": keys}} if selection is None else selection.having(keys)
+    def _matching(self, match: Document, count: int) -> list[bytes]:
         # The condition is a stage of its own: MongoDB joins the two, and the embedded server uses an index for the
         # first only if nothing else stands in it.
         where = [] if self._target.where is None else [{"$match": {"$expr": self._target.where}}]
-        return self._read([{"$match": match}, *where, *self._in_order()], len(keys) + 1)
+        return self._read([{"$match": match}, *where, *self._in_order()], count + 1)
 
     def _in_order(self) -> list[Document]:
         """Sort where a key may occur twice, so that the same document is taken in every run."""
