@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from tests.api_tokens import EC_KEY, RSA_KEY, make_settings, signed
+from tests.key_server import KeyServer, published, serving_keys
 from vfexport_core.api.keys import JwksKeys
 from vfexport_core.api.services import Access
 from vfexport_core.errors import Unauthenticated
@@ -21,48 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NEW_KEY = ec.generate_private_key(ec.SECP256R1())
-
-
-def published(key: Any, kid: str | None, **fields: Any) -> dict[str, Any]:
-    algorithm = RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else ECAlgorithm
-    entry = json.loads(algorithm.to_jwk(key.public_key())) | fields
-    return entry if kid is None else entry | {"kid": kid}
-
-
-class KeyServer(ThreadingHTTPServer):
-    """Publishes `body`; counts the fetches, and lets them wait for `gate`."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), KeyHandler)
-        self.body: bytes = b""
-        self.status = 200
-        self.fetches = 0
-        self.gate = threading.Event()
-        self.gate.set()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/keys"
-
-    def publish(self, *entries: Any) -> None:
-        self.body = json.dumps({"keys": entries}).encode()
-
-
-class KeyHandler(BaseHTTPRequestHandler):
-    server: KeyServer
-
-    def do_GET(self) -> None:
-        self.server.fetches += 1
-        assert self.server.gate.wait(10)
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", str(len(self.server.body)))
-        self.end_headers()
-        self.wfile.write(self.server.body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 class Clock:
@@ -74,12 +29,8 @@ class Clock:
 
 @pytest.fixture
 def server() -> Iterator[KeyServer]:
-    with KeyServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving_keys() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def create_app(
     if buckets is None:
         buckets = BucketClients(settings)
         closing.callback(buckets.close)
-    checks = service_checks(settings, database, buckets, ready_seconds)
+    checks = service_checks(database, buckets, ready_seconds)
     readiness = Readiness(checks, timeout_seconds=ready_seconds)
     closing.callback(readiness.close)
     queue_metrics = QueueMetrics(database)

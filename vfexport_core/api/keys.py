@@ -140,15 +140,18 @@ class JwksKeys:
             if self._age(self._tried) < _UNKNOWN_KEY_SECONDS:
                 return
             self._tried = self._clock()
-            self._keys = self._fetch()
+            self._keys = self.published()
             self._fetched = self._clock()
         except (jwt.PyJWTError, OSError, ValueError, RecursionError) as error:
             _log.warning("the JWKS address did not give keys: %s", type(error).__name__)
         finally:
             self._lock.release()
 
-    def _fetch(self) -> tuple[VerificationKey, ...]:
-        """Read the published keys; an empty list is an answer too: the issuer has withdrawn all of them."""
+    def published(self) -> tuple[VerificationKey, ...]:
+        """Fetch the usable keys, now; an empty list is an answer too: the issuer has withdrawn all of them.
+
+        Raises PyJWTError, OSError, ValueError or RecursionError.
+        """
         published: dict[str, Any] = self._client.fetch_data()
         entries = published.get("keys")
         if not isinstance(entries, list):

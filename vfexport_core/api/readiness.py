@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pymongo
 
-from vfexport_core.catalog import Bucket
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pymongo.database import Database
 
     from vfexport_core.delivery.buckets import BucketClients
-    from vfexport_core.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +64,7 @@ class Readiness:
 
 
 def service_checks(
-    settings: Settings, database: Database[dict[str, Any]], buckets: BucketClients, seconds: float
+    database: Database[dict[str, Any]], buckets: BucketClients, seconds: float
 ) -> dict[str, Callable[[], object]]:
     """Give the checks of MongoDB (for at most `seconds`) and of each bucket that is configured."""
 
@@ -75,17 +72,7 @@ def service_checks(
         with pymongo.timeout(seconds):
             database.command("ping")
 
-    def bucket_check(bucket: Bucket) -> Callable[[], object]:
+    def bucket_check(bucket: str) -> Callable[[], object]:
         return lambda: buckets.check(bucket)
 
-    configured = {
-        Bucket.EXPORTS: settings.buckets.exports,
-        Bucket.SCORING: settings.buckets.scoring,
-        Bucket.VF_SCORING: settings.buckets.vf_scoring,
-        Bucket.SFMC: settings.buckets.sfmc,
-    }
-    checks: dict[str, Callable[[], object]] = {"mongodb": ping}
-    for bucket, bucket_settings in configured.items():
-        if bucket_settings is not None:
-            checks[bucket.value] = bucket_check(bucket)
-    return checks
+    return {"mongodb": ping, **{bucket: bucket_check(bucket) for bucket in buckets.configured}}

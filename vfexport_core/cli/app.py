@@ -29,6 +29,7 @@ COMMANDS = {
     "exports": _Entry("vfexport_core.cli.exports", "exports", "List, show, retry and cancel the queue's exports."),
     "api": _Entry("vfexport_core.cli.api", "api", "Serve the HTTP API."),
     "init": _Entry("vfexport_core.cli.init", "init", "Create the queue's indexes and validator; idempotent."),
+    "doctor": _Entry("vfexport_core.cli.doctor", "doctor", "Check MongoDB, buckets, keys and Dagster; say what to do."),
     "seed": _Entry("vfexport_core.cli.seed", "seed", "Load a synthetic campaign and print its id."),
     "demo": _Entry("vfexport_core.cli.demo", "demo", "Run everything here, on embedded servers, and export."),
 }

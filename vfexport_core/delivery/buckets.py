@@ -43,13 +43,22 @@ class BucketClients:
         self._session: Session | None = None
         self._clients: dict[tuple[str, int], Any] = {}
 
+    @property
+    def configured(self) -> list[str]:
+        """The names of the buckets that have settings."""
+        return [bucket for bucket, field in _SETTINGS.items() if getattr(self._settings, field) is not None]
+
     def target(self, bucket: str) -> BucketTarget:
         """Give the bucket and its client; no request is sent yet."""
         return self._target(bucket, _READ_SECONDS, RetryPolicy())
 
     def check(self, bucket: str) -> None:
         """Ask once, and not long, whether the bucket is there; raises DeliveryFailed or DeliveryRefused."""
-        self._target(bucket, _CHECK_SECONDS, RetryPolicy(attempts=1)).call("head_bucket", {})
+        self.impatient(bucket).call("head_bucket", {})
+
+    def impatient(self, bucket: str) -> BucketTarget:
+        """Give the bucket for questions that are asked once, and whose answers are not waited for long."""
+        return self._target(bucket, _CHECK_SECONDS, RetryPolicy(attempts=1))
 
     def sign_download(self, bucket: str, key: str, seconds: int, download_name: str | None = None) -> str:
         """Give a URL that downloads an object without credentials for `seconds`; no request is sent.

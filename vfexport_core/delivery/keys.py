@@ -65,6 +65,11 @@ def staging_prefix(export_id: str, attempt: int) -> str:
     return f"{_STAGING}/{export_id}-{attempt}/"
 
 
+def probe_key(name: str) -> str:
+    """Give the key of an object that only tries a bucket out; nobody takes up what is below ``_staging/``."""
+    return f"{_STAGING}/doctor/{name}"
+
+
 def staging_key(export_id: str, attempt: int, number: int) -> str:
     """Give the key under which file `number` of an attempt is put together; no consumer watches it."""
     return f"{staging_prefix(export_id, attempt)}{number}"

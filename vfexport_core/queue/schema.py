@@ -48,6 +48,8 @@ INDEXES = (
 
 _NAMESPACE_EXISTS = 48
 _INDEX_CONFLICTS = frozenset({67, 85, 86})
+# What makes an index what it is.
+_DEFINING = ("key", "unique", "partialFilterExpression")
 
 _INT: Document = {"bsonType": ["int", "long"], "minimum": 0}
 _DATE: Document = {"bsonType": "date"}
@@ -155,3 +157,23 @@ def put_indexes(collection: Collection[dict[str, Any]]) -> None:
         else:
             raise
         raise InitialisationFailed(f"collection {collection.name} {what}: {error}", payload=collection.name) from error
+
+
+def differences(collection: Collection[dict[str, Any]]) -> list[str]:
+    """Say, in a few words each, what `initialise` would change or stumble over; nothing when all is in place."""
+    found = {index["name"]: index for index in collection.list_indexes()}
+    wanted = {index.document["name"]: index.document for index in INDEXES}
+    texts = [f"index {name} is missing" for name in wanted if name not in found]
+    texts += [
+        f"index {name} differs from ours"
+        for name in wanted.keys() & found.keys()
+        if any(_plain(found[name].get(part)) != _plain(wanted[name].get(part)) for part in _DEFINING)
+    ]
+    if collection.options().get("validator") != VALIDATOR:
+        texts.append("the validator is missing or an older one")
+    return sorted(texts)
+
+
+def _plain(value: Any) -> Any:
+    """Make definitions comparable: key order matters, the kind of mapping does not."""
+    return list(value.items()) if hasattr(value, "items") else value

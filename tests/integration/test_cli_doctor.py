@@ -1,0 +1,260 @@
+"""`vfexport doctor`: finds what is wrong, says what to do, and no check stops another."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.api_tokens import AUDIENCE, EC_KEY, ISSUER, RSA_KEY, public_pem
+from tests.cli_helpers import Cli, load
+from tests.dagster.conftest import Buckets
+from tests.key_server import published, serving_keys
+from tests.s3_faults import ACCESS_DENIED
+from tests.s3_proxy import S3Proxy
+from tests.unit.docs_helpers import ROOT
+from vfexport_core.doctor.examining import Check, Finding, Outcome, examine, failed, ok
+from vfexport_core.queue.store import ExportStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pymongo.database import Database
+
+    from vfexport_core.embedded import S3Server
+    from vfexport_core.settings import Settings
+
+    Documents = Database[dict[str, Any]]
+
+HEALTHY = {
+    "VFEXPORT_DEV_MODE": "false",
+    "VFEXPORT_JWT_PUBLIC_KEY": public_pem(RSA_KEY),
+    "VFEXPORT_JWT_ISSUER": ISSUER,
+    "VFEXPORT_JWT_AUDIENCE": AUDIENCE,
+    "VFEXPORT_CCPA_HASH_KEY": "h" * 32,
+}
+BUCKETS = ("exportsS3", "scoringS3", "vfScoringS3", "sfmcS3")
+
+
+class Doctor:
+    """The command on one test's servers."""
+
+    def __init__(self, cli: Cli) -> None:
+        self.cli = cli
+
+    def look(self, **environment: str) -> dict[str, list[dict[str, str]]]:
+        """Give the findings by name; the exit status must be the one that they call for."""
+        result = self.cli.run("doctor", "--json", **environment)
+        found: dict[str, list[dict[str, str]]] = {}
+        for finding in json.loads(result.stdout)["findings"]:
+            assert finding["hint"] or finding["outcome"] == "ok", finding
+            found.setdefault(finding["name"], []).append(finding)
+        has_failed = any(finding["outcome"] == "failed" for findings in found.values() for finding in findings)
+        assert result.exit_code == (1 if has_failed else 0)
+        return found
+
+    def outcomes(self, **environment: str) -> dict[str, str]:
+        return {name: findings[0]["outcome"] for name, findings in self.look(**environment).items()}
+
+
+@pytest.fixture
+def doctor(
+    settings_environment: dict[str, str], tmp_path: Path, database: Documents, monkeypatch: pytest.MonkeyPatch
+) -> Doctor:
+    """A doctor who has nothing to complain of."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    ExportStore(database).initialise()
+    load(database, entries=5)
+    return Doctor(Cli(settings_environment | HEALTHY, tmp_path))
+
+
+@pytest.fixture
+def buckets(settings: Settings) -> Iterator[Buckets]:
+    buckets = Buckets(settings)
+    yield buckets
+    buckets.client.close()
+
+
+@pytest.fixture
+def proxy(s3_server: S3Server, doctor: Doctor) -> Iterator[S3Proxy]:
+    with S3Proxy(s3_server.endpoint_url) as proxy:
+        for name in doctor.cli.environment:
+            if name.endswith("__ENDPOINT_URL"):
+                doctor.cli.environment[name] = proxy.url
+        yield proxy
+
+
+def test_a_healthy_service_needs_nothing(doctor: Doctor, buckets: Buckets) -> None:
+    outcomes = doctor.outcomes()
+    expected = dict.fromkeys(["mongodb", "queue", "source indexes", "jwt keys", "jwt claims", "dev mode"], "ok")
+    expected |= {"ccpa hash key": "ok", "dagster": "not checked"}
+    for bucket in BUCKETS:
+        expected |= dict.fromkeys([bucket, f"{bucket} writable", f"{bucket} ownership", f"{bucket} versioning"], "ok")
+    # In the oldest mode a file from another account belongs to that account.
+    assert outcomes == expected | {"scoringS3 ownership": "warning"}
+    assert buckets.everything() == []
+
+
+def test_people_get_a_table(doctor: Doctor) -> None:
+    result = doctor.cli.run("doctor", VFEXPORT_CCPA_HASH_KEY="")
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 1
+    (row,) = [number for number, line in enumerate(lines) if line.startswith("ccpa hash key")]
+    assert "failed" in lines[row]
+    assert "-> Set VFEXPORT_CCPA_HASH_KEY" in lines[row + 1]
+
+
+def test_what_the_queue_lacks_is_named(doctor: Doctor, database: Documents) -> None:
+    database.exports.drop_index("one_triggered")
+    database.exports.create_index("status", name="one_triggered")
+    database.exports.drop_index("queue_order")
+    database.command("collMod", "exports", validator={})
+    (finding,) = doctor.look()["queue"]
+    assert finding["outcome"] == "failed"
+    for text in ("one_triggered differs", "queue_order is missing", "validator"):
+        assert text in finding["detail"]
+    assert "vfexport init" in finding["hint"]
+
+
+def test_missing_source_indexes_are_warnings(doctor: Doctor, database: Documents) -> None:
+    database.codes.drop_indexes()
+    database.drop_collection("scoring")
+    findings = doctor.look()["source indexes"]
+    assert {finding["outcome"] for finding in findings} == {"warning"}
+    assert "codes has no index {campaignId: 1, _id: 1}" in findings[0]["detail"]
+    assert "createIndex" in findings[0]["hint"]
+    assert [finding["detail"] for finding in findings[1:]] == ["collection scoring does not exist"]
+
+
+def test_mongodb_that_is_away_stops_no_other_check(doctor: Doctor) -> None:
+    uri = "mongodb://user:passw0rd@127.0.0.1:1/?serverSelectionTimeoutMS=100"
+    found = doctor.look(VFEXPORT_MONGO_URI=uri)
+    for name in ("mongodb", "queue", "source indexes"):
+        assert found[name][0]["outcome"] == "failed"
+        assert "SourceUnavailable" in found[name][0]["detail"]
+    assert found["exportsS3 writable"][0]["outcome"] == "ok"
+    assert "passw0rd" not in str(found)
+
+
+def test_a_bucket_that_must_not_be_written_is_found(doctor: Doctor, proxy: S3Proxy, buckets: Buckets) -> None:
+    proxy.fail("PutObject", ACCESS_DENIED, times=1)
+    outcomes = doctor.outcomes()
+    failing = [name for name, outcome in outcomes.items() if outcome == "failed"]
+    assert len(failing) == 1
+    assert failing[0] in {f"{bucket} writable" for bucket in BUCKETS}
+    assert buckets.everything() == []
+    assert [seen.key.startswith("_staging/doctor/") for seen in proxy.seen("PutObject")] == [True] * 4
+
+
+def test_a_bucket_that_is_not_there_is_found(doctor: Doctor) -> None:
+    found = doctor.look(VFEXPORT_BUCKETS__SFMC__NAME="no-such-bucket")
+    assert found["sfmcS3"][0]["outcome"] == "failed"
+    assert "no-such-bucket" in found["sfmcS3"][0]["detail"]
+    assert "sfmcS3 writable" not in found
+    assert found["exportsS3 writable"][0]["outcome"] == "ok"
+
+
+def test_an_unset_bucket_is_a_warning_that_names_its_types(doctor: Doctor) -> None:
+    for name in [name for name in doctor.cli.environment if "__SFMC__" in name]:
+        del doctor.cli.environment[name]
+    (finding,) = doctor.look()["sfmcS3"]
+    assert finding["outcome"] == "warning"
+    assert "autoReminderEmail" in finding["hint"]
+
+
+def test_how_a_bucket_is_set_up_is_told(doctor: Doctor, buckets: Buckets) -> None:
+    scoring = buckets.settings.scoring
+    assert scoring is not None
+    buckets.client.put_bucket_versioning(Bucket=scoring.name, VersioningConfiguration={"Status": "Enabled"})
+    rules = [{"ObjectOwnership": "BucketOwnerEnforced"}]
+    buckets.client.put_bucket_ownership_controls(Bucket=scoring.name, OwnershipControls={"Rules": rules})
+    found = doctor.look()
+    assert "BucketOwnerEnforced" in found["scoringS3 ownership"][0]["detail"]
+    assert found["scoringS3 ownership"][0]["outcome"] == "ok"
+    assert "Enabled" in found["scoringS3 versioning"][0]["detail"]
+    left = buckets.client.list_object_versions(Bucket=scoring.name)
+    assert (left.get("Versions", []), left.get("DeleteMarkers", [])) == ([], [])
+
+
+def test_what_may_not_be_asked_is_not_checked(doctor: Doctor, proxy: S3Proxy) -> None:
+    proxy.fail("GET other", ACCESS_DENIED)
+    outcomes = doctor.outcomes()
+    assert {outcomes[f"{bucket} {what}"] for bucket in BUCKETS for what in ("ownership", "versioning")} == {
+        "not checked"
+    }
+
+
+def test_keys_are_looked_at(doctor: Doctor) -> None:
+    with serving_keys() as server:
+        address = {"VFEXPORT_JWT_JWKS_URL": server.url, "VFEXPORT_JWT_PUBLIC_KEY": ""}
+        server.publish(published(RSA_KEY, "one"), published(EC_KEY, "two"))
+        assert "2 usable" in doctor.look(**address)["jwt keys"][0]["detail"]
+        server.publish(published(EC_KEY, None))
+        assert "no usable key" in doctor.look(**address)["jwt keys"][0]["detail"]
+        server.status = 500
+        assert doctor.outcomes(**address)["jwt keys"] == "failed"
+    assert doctor.outcomes(VFEXPORT_JWT_PUBLIC_KEY="no key")["jwt keys"] == "failed"
+    assert doctor.outcomes(VFEXPORT_JWT_PUBLIC_KEY="")["jwt keys"] == "failed"
+
+
+def test_claims_and_modes_are_looked_at(doctor: Doctor) -> None:
+    found = doctor.look(VFEXPORT_JWT_AUDIENCE="", VFEXPORT_CCPA_HASH_KEY="short")
+    assert "VFEXPORT_JWT_AUDIENCE" in found["jwt claims"][0]["detail"]
+    assert found["ccpa hash key"][0]["outcome"] == "warning"
+    assert "short: " in found["ccpa hash key"][0]["detail"]
+    assert doctor.outcomes(VFEXPORT_DEV_MODE="true", VFEXPORT_CCPA_HASH_KEY="")["dev mode"] == "warning"
+
+
+def test_wrong_settings_are_the_only_finding(doctor: Doctor) -> None:
+    found = doctor.look(VFEXPORT_TIMEOUT_MILLIS="soon")
+    assert found.keys() == {"settings"}
+    assert "VFEXPORT_TIMEOUT_MILLIS" in found["settings"][0]["detail"]
+
+
+def test_the_dagster_instance_is_asked(doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    shutil.copy(ROOT / "dagster.yaml", home)
+    outcomes = doctor.outcomes()
+    assert {name: outcome for name, outcome in outcomes.items() if name.startswith("dagster")} == {
+        "dagster daemon": "failed",  # there is none
+        "dagster queue": "ok",
+        "dagster monitoring": "ok",
+        "dagster sensors": "ok",
+    }
+    (home / "dagster.yaml").write_text("storage: {postgres: {postgres_url: 'postgresql://u:passw0rd@127.0.0.1:1/x'}}")
+    found = doctor.look()["dagster"]
+    assert found[0]["outcome"] == "failed"
+    assert "passw0rd" not in str(found)
+
+
+def test_a_check_that_hangs_is_given_up() -> None:
+    gate = threading.Event()
+
+    def hang() -> Iterator[Finding]:
+        yield ok("first", "done")
+        gate.wait()
+
+    def break_down() -> Iterator[Finding]:
+        raise LookupError("fan@example.com")
+        yield
+
+    began = time.monotonic()
+    checks = [Check("hanging", 0.2, hang), Check("broken", 5, break_down), Check("fine", 5, lambda: [ok("fine", "")])]
+    found = examine(checks)
+    assert time.monotonic() - began < 5
+    gate.set()
+    assert found == [
+        ok("first", "done"),
+        failed("hanging", "no answer within 0.2 s", "See whether it can be reached."),
+        failed("broken", "unexpected LookupError", "This is a bug in the check: report it."),
+        ok("fine", ""),
+    ]
+    assert {finding.outcome for finding in found} == {Outcome.OK, Outcome.FAILED}

@@ -1,0 +1,57 @@
+"""`vfexport doctor`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from vfexport_core.cli.edge import FAILED
+from vfexport_core.delivery.buckets import BucketClients
+from vfexport_core.doctor import all_checks
+from vfexport_core.doctor.examining import Finding, Outcome, examine, failure
+from vfexport_core.errors import ConfigurationError
+from vfexport_core.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COLORS = {Outcome.OK: "green", Outcome.WARNING: "yellow", Outcome.FAILED: "red", Outcome.NOT_CHECKED: "blue"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def doctor(*, as_json: bool) -> None:
+    """Check all that the service needs, and say what to do about what is wrong.
+
+    MongoDB, its indexes, every bucket (a small object is put and deleted), keys, the Dagster instance that DAGSTER_HOME
+    names. Exit status 1 if anything failed; warnings do not count.
+    """
+    found = _look()
+    if as_json:
+        click.echo(json.dumps({"findings": [dataclasses.asdict(finding) for finding in found]}, ensure_ascii=False))
+    else:
+        _tell(found)
+    if any(finding.outcome is Outcome.FAILED for finding in found):
+        raise click.exceptions.Exit(FAILED)
+
+
+def _look() -> list[Finding]:
+    try:
+        settings = load_settings()
+    except ConfigurationError as error:
+        return [failure("settings", error)]
+    # The process ends next: a check that was given up may still use its client.
+    return examine(all_checks(settings, BucketClients(settings)))
+
+
+def _tell(found: Sequence[Finding]) -> None:
+    name_width = max(len(finding.name) for finding in found)
+    outcome_width = max(map(len, Outcome))
+    for finding in found:
+        outcome = click.style(f"{finding.outcome.value:<{outcome_width}}", fg=_COLORS[finding.outcome])
+        click.echo(f"{finding.name:<{name_width}}  {outcome}  {finding.detail}")
+        if finding.hint:
+            click.echo(f"{'':<{name_width}}  {'':<{outcome_width}}  -> {finding.hint}")

@@ -1,0 +1,87 @@
+"""MongoDB: does it answer, is it new enough, and does it hold the rules that the queue relies on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vfexport_core.catalog import all_specs
+from vfexport_core.doctor.examining import Check, Finding, failed, ok, warning
+from vfexport_core.queue.reading import COLLECTION
+from vfexport_core.queue.schema import differences
+from vfexport_core.sources.client import opened, reading
+from vfexport_core.sources.indexes import MissingIndex, missing_source_indexes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo.database import Database
+
+    from vfexport_core.settings import Settings
+
+# The driver looks for a server for five seconds.
+_SECONDS = 15.0
+_OLDEST = (6, 0)
+_INIT = "Run `vfexport init`."
+
+
+def mongodb_checks(settings: Settings) -> list[Check]:
+    """Give the checks of MongoDB itself, of our collections, of the indexes on the collections of others."""
+
+    def server() -> Iterator[Finding]:
+        with opened(settings) as database:
+            yield from _server(database)
+
+    def queue() -> Iterator[Finding]:
+        with opened(settings) as database:
+            yield from _queue(database)
+
+    def sources() -> Iterator[Finding]:
+        with opened(settings) as database:
+            yield from _sources(database)
+
+    return [
+        Check("mongodb", _SECONDS, server),
+        Check("queue", _SECONDS, queue),
+        Check("source indexes", _SECONDS, sources),
+    ]
+
+
+def _server(database: Database[dict[str, Any]]) -> Iterator[Finding]:
+    with reading(database.name):
+        version: str = database.command("buildInfo")["version"]
+        hello = database.command("hello")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    if numbers < _OLDEST:
+        yield failed("mongodb", f"version {version}", "MongoDB 6 or newer is needed: unique indexes would not hold.")
+    elif "setName" not in hello and hello.get("msg") != "isdbgrid":
+        yield warning(
+            "mongodb", f"version {version}, no replica set", "Use a replica set: writes then survive a failover."
+        )
+    else:
+        yield ok("mongodb", f"version {version}, database {database.name}")
+
+
+def _queue(database: Database[dict[str, Any]]) -> Iterator[Finding]:
+    with reading(COLLECTION):
+        found = differences(database[COLLECTION])
+    if found:
+        yield failed("queue", f"collection {COLLECTION}: {'; '.join(found)}", _INIT)
+    else:
+        yield ok("queue", f"collection {COLLECTION}: all indexes and the validator are in place")
+
+
+def _sources(database: Database[dict[str, Any]]) -> Iterator[Finding]:
+    missing = missing_source_indexes(database, all_specs())
+    yield from dict.fromkeys(map(_missing, missing))  # several may be wanted of a collection that is not there
+    if not missing:
+        yield ok("source indexes", "none is missing")
+
+
+def _missing(item: MissingIndex) -> Finding:
+    collection = item.index.collection
+    if not item.collection_exists:
+        return warning(
+            "source indexes", f"collection {collection} does not exist", "Check VFEXPORT_MONGO_DATABASE, or create it."
+        )
+    create = f"db.{collection}.createIndex({item.index.specification})"
+    return warning("source indexes", f"{collection} has no index {item.index.specification}", f"Create it: {create}")
