@@ -24,7 +24,7 @@ from pymongoarrow.types import ObjectIdType
 from vfexport_core.catalog.expressions import Field, Kind
 from vfexport_core.sources.batch import Batch, Chunk
 from vfexport_core.sources.client import SOUND_CODEC
-from vfexport_core.sources.probes import holds_boolean, holds_nan, holds_non_list
+from vfexport_core.sources.probes import booleans, nans, non_lists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,13 +111,12 @@ class Decoder:
         return {field: [[document.get(name) for document in documents]] for field, name in names.items()}
 
     def _probe(self, raw: bytes) -> None:
-        if holds_nan(raw, self._strict_names):
+        names = {
+            kind: [self.names[field] for field, own in self._kinds.items() if own is kind]
+            for kind in (Kind.NUMBER, Kind.TEXT_LIST)
+        }
+        if nans(raw, self._strict_names) or booleans(raw, names[Kind.NUMBER]) or non_lists(raw, names[Kind.TEXT_LIST]):
             raise _Unexpected
-        for field, kind in self._kinds.items():
-            if kind is Kind.NUMBER and holds_boolean(raw, self.names[field]):
-                raise _Unexpected
-            if kind is Kind.TEXT_LIST and holds_non_list(raw, self.names[field]):
-                raise _Unexpected
 
     def _by_pieces(self, raw: bytes) -> Batch:
         batch = Batch.empty(self.fields)

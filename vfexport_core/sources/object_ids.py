@@ -36,7 +36,7 @@ def object_ids(texts: pa.Array) -> Ids:
     starts = bounds[:-1][of_length]
     nibbles = _NIBBLES[np.frombuffer(data, dtype=np.uint8)[starts[:, None] + np.arange(_HEX_DIGITS)]]
     nibbles = nibbles[(nibbles != _NO_DIGIT).all(axis=1)]
-    return (nibbles[:, 0::2] << 4) | nibbles[:, 1::2]
+    return (nibbles[:, 0::2] * 16 + nibbles[:, 1::2]).astype(np.uint8)
 
 
 def one_of(ids: Ids) -> RawBSONDocument:
