@@ -11,6 +11,7 @@ from vfexport_dagster.resources import RESOURCES
 from vfexport_dagster.sensors.outcome import build_outcome_sensor
 from vfexport_dagster.sensors.pending import build_pending_sensor
 from vfexport_dagster.sensors.watchdog import build_watchdog_sensor
+from vfexport_dagster.warm import is_code_server, keep_runs_warm
 
 
 def build_definitions() -> dg.Definitions:
@@ -26,3 +27,5 @@ def build_definitions() -> dg.Definitions:
 
 
 defs = build_definitions()
+if is_code_server():
+    keep_runs_warm()

@@ -116,8 +116,10 @@ def test_a_launch_that_says_nothing_or_too_much_is_refused_before_there_is_a_run
 def test_the_repositorys_dagster_yaml_is_a_valid_instance_that_holds_its_promises(tmp_path: Path) -> None:
     shutil.copy(ROOT / "dagster.yaml", tmp_path)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 1
-        assert instance.run_coordinator.dequeue_interval_seconds == 1
+        queue = instance.get_concurrency_config().run_queue_config
+        assert queue.max_concurrent_runs == 1
+        assert queue.max_user_code_failure_retries * queue.user_code_failure_retry_delay >= 600
+        assert instance.run_coordinator.dequeue_interval_seconds <= 1
         assert instance.run_monitoring_enabled
         assert instance.run_monitoring_poll_interval_seconds == 10
         assert not instance.telemetry_enabled

@@ -53,12 +53,53 @@ def poll(condition: Callable[[], Any], seconds: float = START_SECONDS, what: str
 
 
 @dataclass(frozen=True)
-class Stack:
+class WebServer:
+    """Dagster's web server, asked as its UI asks it."""
+
+    dagster: httpx.Client
+
+    def graphql(self, query: str, **variables: Any) -> Any:
+        answer = self.dagster.post("/graphql", json={"query": query, "variables": variables})
+        body = answer.raise_for_status().json()
+        assert "errors" not in body, body
+        return body["data"]
+
+    def runs_with(self, export_id: str) -> list[dict[str, Any]]:
+        """Give the runs of an export, by its tag, the latest first."""
+        tag = {"key": "vfexport/export_id", "value": export_id}
+        return self.graphql(RUNS, filter={"tags": [tag]})["runsOrError"]["results"]
+
+    def process_of(self, run_id: str) -> int:
+        """Give the id of the process that executes a run, as its log tells."""
+        lines = poll(lambda: [line for line in self.logs(run_id) if "in process (pid: " in line])
+        (pid,) = {int(re.search(r"pid: (\d+)", line)[1]) for line in lines}  # type: ignore[index]
+        return pid
+
+    def terminate(self, run_id: str) -> str:
+        """Press Terminate; gives the type of the answer."""
+        return self.graphql(TERMINATE, id=run_id)["terminateRun"]["__typename"]
+
+    def reexecute(self, run_id: str, strategy: str) -> str:
+        """Press Re-execute; gives the new run's id."""
+        answer = self.graphql(REEXECUTE, run=run_id, strategy=strategy)["launchRunReexecution"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        return answer["run"]["runId"]
+
+    def run_status(self, run_id: str) -> str:
+        (run,) = self.graphql(RUNS, filter={"runIds": [run_id]})["runsOrError"]["results"]
+        return run["status"]
+
+    def logs(self, run_id: str) -> list[str]:
+        events = self.graphql(LOGS, id=run_id)["logsForRun"]["events"]
+        return [event["message"] for event in events if "message" in event]
+
+
+@dataclass(frozen=True)
+class Stack(WebServer):
     """The running service."""
 
     folder: Path
     api: httpx.Client
-    dagster: httpx.Client
 
     def token(self) -> dict[str, str]:
         body = {"userId": "admin-1", "permissions": {"*": ["REPORT"]}}
@@ -83,41 +124,13 @@ class Stack:
 
         return poll(look, what=f"{export['id']} to be {statuses}")
 
-    def graphql(self, query: str, **variables: Any) -> Any:
-        answer = self.dagster.post("/graphql", json={"query": query, "variables": variables})
-        body = answer.raise_for_status().json()
-        assert "errors" not in body, body
-        return body["data"]
-
     def runs_of(self, export: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Give the runs of an export, by its tag."""
-        tag = {"key": "vfexport/export_id", "value": export["id"]}
-        return self.graphql(RUNS, filter={"tags": [tag]})["runsOrError"]["results"]
-
-    def process_of(self, run_id: str) -> int:
-        """Give the id of the process that executes a run, as its log tells."""
-        lines = poll(lambda: [line for line in self.logs(run_id) if "in process (pid: " in line])
-        (pid,) = {int(re.search(r"pid: (\d+)", line)[1]) for line in lines}  # type: ignore[index]
-        return pid
+        return self.runs_with(export["id"])
 
     def act(self, export: Mapping[str, Any], action: str) -> httpx.Response:
         """Cancel or retry an export over the API."""
         path = f"/campaigns/{export['campaignId']}/exports/{export['id']}/{action}"
         return self.api.post(path, headers=self.token())
-
-    def reexecute(self, run_id: str, strategy: str) -> str:
-        """Press Re-execute; gives the new run's id."""
-        answer = self.graphql(REEXECUTE, run=run_id, strategy=strategy)["launchRunReexecution"]
-        assert answer["__typename"] == "LaunchRunSuccess", answer
-        return answer["run"]["runId"]
-
-    def run_status(self, run_id: str) -> str:
-        (run,) = self.graphql(RUNS, filter={"runIds": [run_id]})["runsOrError"]["results"]
-        return run["status"]
-
-    def logs(self, run_id: str) -> list[str]:
-        events = self.graphql(LOGS, id=run_id)["logsForRun"]["events"]
-        return [event["message"] for event in events if "message" in event]
 
 
 @contextmanager
@@ -140,7 +153,7 @@ def running(folder: Path, environment: Mapping[str, str]) -> Iterator[Stack]:
     ):
         api.wait_until(lambda: _answers(api_client, "/ready"), START_SECONDS)
         dagster.wait_until(lambda: _answers(dagster_client, "/server_info"), START_SECONDS)
-        yield Stack(folder, api_client, dagster_client)
+        yield Stack(dagster_client, folder, api_client)
     poll(lambda: not _left(home), STOP_SECONDS, "every process to be gone")
     assert "Dagster services shut down" in dagster.log.read_text(), "it was killed instead of stopped"
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.dagster.conftest import Buckets, reference_bytes
-from tests.e2e.stack import MATERIALIZATIONS, TERMINATE, WORKSPACE, Stack, poll, running
+from tests.e2e.stack import MATERIALIZATIONS, WORKSPACE, Stack, poll, running
 from tests.s3_faults import ACCESS_DENIED, Reset
 from tests.s3_proxy import S3Proxy
 from vfexport_core.embedded import embedded_environment
@@ -135,7 +135,7 @@ def test_a_run_that_is_terminated_in_the_ui_cancels_its_export_and_leaves_nothin
     export = stack.request(campaign, exportType="entries")
     s3_proxy.wait_for("PutObject", seconds=120)
     (run,) = stack.runs_of(export)
-    assert stack.graphql(TERMINATE, id=run["runId"])["terminateRun"]["__typename"] == "TerminateRunSuccess"
+    assert stack.terminate(run["runId"]) == "TerminateRunSuccess"
     gate.set()
     assert "error" not in stack.wait_for_status(export, "CANCELED")
     assert stack.runs_of(export)[0]["status"] == "CANCELED"

@@ -42,22 +42,42 @@ def start_dagster(children: Children, port: int) -> ServerProcess:
     Raises EmbeddedServerFailed, also for definitions that cannot be loaded.
     """
     code_port = free_port()
-    arguments = ["api", "grpc", "--host", HOST, "--port", str(code_port), "--module-name", DEFINITIONS]
+    start_code_location(children, code_port)
+    workspace = make_workspace(children.folder, code_port)
+    # Side by side: each takes seconds to import Dagster.
+    daemon = start_daemon(children, workspace)
+    start_web_server(children, workspace, port)
+    return daemon
+
+
+def start_code_location(children: Children, port: int) -> ServerProcess:
+    """Start the process that has our definitions and executes runs, and wait until it listens on `port`."""
+    arguments = ["api", "grpc", "--host", HOST, "--port", str(port), "--module-name", DEFINITIONS]
     code = children.start("Dagster code location", "dagster", [*arguments, "--location-name", LOCATION])
-    children.wait_for(code, lambda: _listens(code_port))
-    workspace = children.folder / "workspace.yaml"
+    children.wait_for(code, lambda: _listens(port))
+    return code
+
+
+def make_workspace(folder: Path, code_port: int) -> Path:
+    """Write the file that tells daemon and web server where the code location is."""
+    workspace = folder / "workspace.yaml"
     location = {"host": HOST, "port": code_port, "location_name": LOCATION}
     workspace.write_text(json.dumps({"load_from": [{"grpc_server": location}]}))
-    # Side by side: each takes seconds to import Dagster.
-    daemon = children.start("Dagster daemon", "dagster._daemon", ["run", "--workspace", str(workspace)])
-    web = children.start(
-        "Dagster web server",
-        "dagster_webserver",
-        ["--host", HOST, "--port", str(port), "--workspace", str(workspace)],
-    )
+    return workspace
+
+
+def start_daemon(children: Children, workspace: Path) -> ServerProcess:
+    """Start the process that evaluates sensors and launches queued runs."""
+    return children.start("Dagster daemon", "dagster._daemon", ["run", "--workspace", str(workspace)])
+
+
+def start_web_server(children: Children, workspace: Path, port: int) -> ServerProcess:
+    """Start the process that serves the UI on `port`, and wait until it has loaded our definitions."""
+    arguments = ["--host", HOST, "--port", str(port), "--workspace", str(workspace)]
+    web = children.start("Dagster web server", "dagster_webserver", arguments)
     children.wait_for(web, lambda: answers(port, "/server_info"))
     children.wait_for(web, lambda: _has_loaded(port, web))
-    return daemon
+    return web
 
 
 def _listens(port: int) -> bool:

@@ -1,0 +1,105 @@
+"""What runs are forked from, and the signal by which they are told to stop."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from vfexport_dagster import warm
+from vfexport_dagster.warm import Signal
+
+SPAWNING = multiprocessing.get_context("spawn")
+
+REPORT_THREADS = """
+import importlib, os, sys
+importlib.import_module(sys.argv[1])
+print(len(os.listdir("/proc/self/task")), *{"numpy", "pyarrow"} & sys.modules.keys())
+"""
+
+FORK = """
+import multiprocessing
+from tests.dagster.test_warm import report
+from vfexport_dagster import warm
+warm.keep_runs_warm()
+context = multiprocessing.get_context("spawn")
+queue, event = context.Queue(), context.Event()
+process = context.Process(target=report, args=(queue, event))
+process.start()
+event.set()
+print(*queue.get(timeout=60))
+process.join()
+print(process.exitcode)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux does")
+def test_what_is_imported_beforehand_starts_no_thread() -> None:
+    command = [sys.executable, "-c", REPORT_THREADS, warm.PRELOADED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["1"], "a process with threads must not be forked"
+
+
+def report(answers: Any, told: Any) -> None:
+    """Answer as a process in which a code server would run an export."""
+    answers.put((told.wait(30), warm.PRELOADED in sys.modules))
+    sys.exit(7)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="runs are forked on Linux only")
+def test_a_run_is_forked_from_the_process_that_has_imported_everything() -> None:
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["True", "True", "7"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["dagster", "api", "grpc", "--port", "1"], sys.platform == "linux"),
+        (["dagster", "api", "execute_run"], False),
+        (["dagster", "code-server", "start"], False),
+        (["pytest"], False),
+    ],
+)
+def test_only_a_code_server_keeps_runs_warm(
+    arguments: list[str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert warm.is_code_server() is expected
+
+
+def test_a_signal_stays_set_for_everybody() -> None:
+    event = Signal(ctx=SPAWNING)
+    assert not event.is_set()
+    assert not event.wait(0.01)
+    event.set()
+    event.set()
+    assert event.is_set()
+    assert event.wait()
+    assert event.wait(5)
+
+
+def wait_for(event: Signal, ready: Any) -> None:
+    ready.release()
+    event.wait()
+
+
+@pytest.mark.parametrize("end", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_signal_waits_for_no_process_that_is_stopped_or_gone(end: signal.Signals) -> None:
+    event, ready = Signal(ctx=SPAWNING), SPAWNING.Semaphore(0)
+    process = SPAWNING.Process(target=wait_for, args=(event, ready))
+    process.start()
+    assert ready.acquire(timeout=60)
+    time.sleep(0.2)  # it waits by now; if not yet, the test asks less, and does not fail
+    assert process.pid
+    os.kill(process.pid, end)
+    event.set()
+    assert event.is_set()
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()

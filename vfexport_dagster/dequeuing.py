@@ -1,0 +1,16 @@
+"""How soon a queued run is launched once it may be. Loaded by every process of Dagster, so it imports little."""
+
+from __future__ import annotations
+
+from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
+
+
+class PromptRunCoordinator(QueuedRunCoordinator):
+    """Dagster's own run queue, looked into as often as its daemon can: every half second.
+
+    Configured, the interval is a whole number of seconds; the daemon, however, waits in steps of half a second.
+    """
+
+    @property
+    def dequeue_interval_seconds(self) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return 0.5
