@@ -80,6 +80,12 @@ class Proxy:
         if was == "blackhole":
             self.cut()
 
+    def wait_until_unused(self, seconds: float = 30) -> None:
+        """Wait until no connection is open: what a dead client had sent has been passed on."""
+        for thread in list(self._open.values()):
+            thread.join(seconds)
+            assert not thread.is_alive(), "a connection is still open"
+
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._acceptor.join()

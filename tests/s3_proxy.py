@@ -88,6 +88,11 @@ class S3Proxy:
             )
         assert arrived, f"no {count} requests of {operation}"
 
+    def wait_until_unused(self, seconds: float = 30) -> None:
+        """Wait until no connection is open: what a dead client had sent has been done."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: not self._connections, seconds), "a connection is still open"
+
     def close(self) -> None:
         self.heal()
         self._server.shutdown()
@@ -117,6 +122,7 @@ class S3Proxy:
     def closed(self, connection: socket.socket) -> None:
         with self.changed:
             self._connections.discard(connection)
+            self.changed.notify_all()
 
 
 class _Server(ThreadingHTTPServer):

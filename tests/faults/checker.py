@@ -159,11 +159,18 @@ class Checker:
         """Export in this process, by the rules of the queue; gives the export's id."""
         export, created = self.store.request(new_export(campaign_id=campaign_id, export_type=export_type))
         assert created, "nothing of the scenario is active any more"
-        claim, claimed = self.store.claim(export.id, f"next-{uuid.uuid4()}")
+        return self.take_up(export.id)
+
+    def run_again(self, export_id: str) -> str:
+        """Retry an export that was lost, and run it."""
+        return self.take_up(self.store.retry(export_id).id)
+
+    def take_up(self, export_id: str) -> str:
+        claim, claimed = self.store.claim(export_id, f"next-{uuid.uuid4()}")
         with BucketClients(self.settings) as buckets:
             tools = Tools(settings=self.settings, database=self.database, store=self.store, buckets=buckets)
             run_claimed(claim, claimed, tools, on_count=lambda _: None, on_progress=lambda *_: None)
-        return export.id
+        return export_id
 
     def left_processes(self) -> list[int]:
         """Give the processes that were started for this test's database and are still there."""

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, note
+from hypothesis import HealthCheck, Phase, note
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     Documents = Database[dict[str, Any]]
 
 EXAMPLES = int(os.environ.get("LIFECYCLE_EXAMPLES", "0"))
-BOUNDED: dict[str, Any] = {"max_examples": 30, "derandomize": True, "database": None}
+# What it finds is told as it was found: to make it smaller takes longer than a test may.
+PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
+BOUNDED: dict[str, Any] = {"max_examples": 30, "derandomize": True, "database": None, "phases": PHASES}
 SETTINGS = hypothesis_settings(
     **({"max_examples": EXAMPLES} if EXAMPLES else BOUNDED),
     stateful_step_count=30,
@@ -186,7 +188,7 @@ class Lifecycle(RuleBasedStateMachine):
         one = self.model.exports[name]
         # A run of its own, or the one that is known; the attempt that it is, or the one before.
         run = one.run if second == 1 and one.run else f"run-{next(self.runs)}"
-        attempt = max(1, one.attempt - (third == 1))
+        attempt = one.attempt - (third == 1)
         if way == "take_up":
             return lifecycle.TakeUp(name, run, None if third > 3 else attempt)
         if way == "take_up_again":
@@ -194,7 +196,7 @@ class Lifecycle(RuleBasedStateMachine):
         if way == "close_run":
             known = one.run if second % 2 and one.run else run
             status = sorted(RETRYABLE)[third % len(RETRYABLE)]
-            return lifecycle.CloseRun(name, known, status, None if third > 2 else one.attempt)
+            return lifecycle.CloseRun(name, known, status, None if third > 2 else attempt)
         if way == "cancel":
             return lifecycle.AskToCancel(name)
         if way == "retry":

@@ -1,0 +1,85 @@
+"""What scenarios of faults share: a campaign of large rows, workers whose traffic goes through proxies, the checker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.builders import make_campaign, make_entry, make_market, make_promoter, make_scoring, make_user
+from tests.cli_helpers import Cli
+from tests.delivered import load
+from tests.faults.checker import Checker
+from tests.faults.history import History
+from tests.faults.scenes import LEASE_SECONDS, SAMPLE_ROWS, Scene
+from tests.proxy import Proxy
+from tests.reference import Campaign
+from tests.s3_proxy import S3Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pymongo.database import Database
+
+    from vfexport_core.embedded import MongoServer, S3Server
+    from vfexport_core.settings import Settings
+
+MIB = 2**20
+ENTRIES, OF_THEM_BRITISH = 18, 2
+SMALL = 2
+
+
+def large_campaign() -> Campaign:
+    """A campaign of large rows: a scan takes several batches and a file several parts, at little cost."""
+    numbers = range(1, ENTRIES + 1)
+    return Campaign(
+        make_campaign(ticketUrl="https://tickets.example/" + "x" * (MIB * 6 // 10)),
+        [make_market()],
+        [make_user(number) for number in numbers],
+        [make_entry(number, fields={"color": "c" * MIB}) for number in numbers],
+        [make_scoring(number, countryCode="GB" if number <= OF_THEM_BRITISH else "US") for number in numbers],
+        promoters=[make_promoter()],
+    )
+
+
+def small_campaign() -> Campaign:
+    return Campaign(make_campaign(SMALL), [make_market(SMALL, SMALL)], entries=[make_entry(1, SMALL)])
+
+
+@pytest.fixture
+def campaign(database: Database[dict[str, Any]]) -> str:
+    return load(database, large_campaign())
+
+
+@pytest.fixture
+def history(database: Database[dict[str, Any]]) -> Iterator[History]:
+    with History(database) as history:
+        yield history
+
+
+@pytest.fixture
+def scene(  # noqa: PLR0917
+    database: Database[dict[str, Any]],
+    campaign: str,
+    settings: Settings,
+    settings_environment: dict[str, str],
+    mongo_server: MongoServer,
+    s3_server: S3Server,
+    history: History,
+    tmp_path: Path,
+) -> Iterator[Scene]:
+    settings = settings.model_copy(update={"sample_rows": SAMPLE_ROWS})
+    checker = Checker(database, settings, history, load(database, small_campaign()))
+    checker.store.initialise()
+    with Proxy(("127.0.0.1", mongo_server.port)) as mongo, S3Proxy(s3_server.endpoint_url) as s3:
+        environment = {
+            name: s3.url if value == s3_server.endpoint_url else value for name, value in settings_environment.items()
+        }
+        environment |= {
+            "VFEXPORT_MONGO_URI": f"mongodb://{mongo.host}:{mongo.port}/?directConnection=true",
+            "VFEXPORT_LEASE_SECONDS": str(LEASE_SECONDS),
+            "VFEXPORT_POLLING_INTERVAL_MILLIS": "50",
+            "VFEXPORT_SAMPLE_ROWS": str(SAMPLE_ROWS),
+        }
+        yield Scene(checker, campaign, Cli(environment, tmp_path), mongo, s3)
