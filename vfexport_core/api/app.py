@@ -26,6 +26,8 @@ from vfexport_core.api.services import Access, Services
 from vfexport_core.catalog import CATALOG, Registry
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import VfexportError
+from vfexport_core.queue.estimate import Estimator
+from vfexport_core.queue.reading import ExportReader
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.sources.client import connect
 
@@ -41,6 +43,7 @@ _log = logging.getLogger(__name__)
 
 # A caller waits: less patience with MongoDB than a run has.
 _PATIENCE_SECONDS = 5.0
+_GUESS_SECONDS = 2.0
 _SILENCE_MILLIS = 20_000
 
 
@@ -80,6 +83,7 @@ def create_app(
         catalog=catalog,
         database=database,
         store=store or ExportStore(database, patience_seconds=_PATIENCE_SECONDS),
+        estimator=Estimator(ExportReader(database, patience_seconds=_GUESS_SECONDS)),
         buckets=buckets,
         readiness=readiness,
         metrics=Metrics(),

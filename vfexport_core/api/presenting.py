@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING
 
 from vfexport_core.api.wire import export_wire
 from vfexport_core.catalog import Bucket
 from vfexport_core.delivery.keys import download_name
-from vfexport_core.queue.estimate import estimate
+from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import FINAL, ExportStatus
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from vfexport_core.api.wire import ExportWire
     from vfexport_core.queue.estimate import Estimate
     from vfexport_core.queue.models import Export
+
+_log = logging.getLogger(__name__)
 
 _MILLIS = 1000
 # Whoever waits for long is told of a queue that moves faster than it seemed.
@@ -48,8 +51,13 @@ def waiting_wire(wire: ExportWire, place: Estimate | None) -> ExportWire:
 
 
 def place_in_queue(export: Export, services: Services) -> Estimate | None:
-    """Estimate when a PENDING export starts; None for any other."""
-    return estimate(services.store, export)
+    """Estimate when a PENDING export starts; None for any other, and while MongoDB has no time for such a question."""
+    try:
+        return services.estimator.estimate(export)
+    except SourceUnavailable as error:
+        # What was asked for is done: that must not be answered with an error for want of a guess.
+        _log.warning("no estimate for export %s: %s", export.id, error.message)
+        return None
 
 
 def polling_headers(export: Export, place: Estimate | None, services: Services) -> dict[str, str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vfexport_core.api.readiness import Readiness
     from vfexport_core.catalog import Registry
     from vfexport_core.delivery.buckets import BucketClients
+    from vfexport_core.queue.estimate import Estimator
     from vfexport_core.queue.store import ExportStore
     from vfexport_core.settings import Settings
 
@@ -59,6 +60,7 @@ class Services:
     catalog: Registry
     database: Database[dict[str, Any]]
     store: ExportStore
+    estimator: Estimator
     buckets: BucketClients
     readiness: Readiness
     metrics: Metrics

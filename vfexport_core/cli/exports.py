@@ -11,7 +11,7 @@ import click
 from vfexport_core.api.wire import export_wire, iso
 from vfexport_core.catalog import find_spec
 from vfexport_core.cli.report import tell
-from vfexport_core.queue.estimate import estimate
+from vfexport_core.queue.estimate import Estimator
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.settings import load_settings
@@ -65,7 +65,7 @@ def show(*, export_id: str, as_json: bool) -> None:
     """Show the export with id EXPORT: its place in the queue, its attempts, how it ended."""
     with _store() as store:
         export = store.get(export_id)
-        place = estimate(store, export)
+        place = Estimator(store).estimate(export)
     summary = _summary(export) | {"attempts": [_attempt(attempt) for attempt in export.attempts]}
     if place is not None:
         summary["queue"] = {"position": place.position, "startsInSeconds": place.starts_in_seconds}

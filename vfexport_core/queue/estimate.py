@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+import threading
+import time
+from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import TYPE_CHECKING
 
+from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import ExportStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from vfexport_core.queue.models import Export
-    from vfexport_core.queue.reading import ExportReader
+    from vfexport_core.queue.reading import ExportReader, Waiting
 
 BETWEEN_SECONDS = 2.0
 """From one export's end to the next one's start."""
 UNKNOWN_SECONDS = 30.0
 """How long an export takes of which nothing is known."""
 _RECENT = 100
+_RECENTLY = timedelta(days=7)
+_TYPICAL_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +37,62 @@ class Estimate:
     starts_in_seconds: int
 
 
-def estimate(reader: ExportReader, export: Export) -> Estimate | None:
-    """Guess when a PENDING export starts; None for any other. Raises SourceUnavailable."""
-    if export.status is not ExportStatus.PENDING:
-        return None
-    ahead = reader.types_ahead(export)
-    running = reader.running()
-    typical = typical_seconds(reader.list(status=ExportStatus.FINISHED, limit=_RECENT))
-    return Estimate(sum(ahead.values()) + 1, math.ceil(_wait_seconds(ahead, running, typical)))
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The queue at one moment, or why it could not be seen; `began` is when the look at it began."""
+
+    began: float
+    waiting: Sequence[Waiting] = ()
+    running: Export | None = None
+    error: SourceUnavailable | None = None
 
 
-def typical_seconds(finished: Iterable[Export]) -> dict[str, float]:
+class Estimator:
+    """Estimates for many callers at once: one of them looks at the queue, those who came before it did share its look.
+
+    So that a thousand requests at a time cost MongoDB no more than a few, and each still sees the queue as it was not
+    before it asked. How long exports take is looked up every `_TYPICAL_SECONDS`.
+    """
+
+    def __init__(self, reader: ExportReader, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last = _Look(-math.inf)
+        self._typical: Mapping[str, float] = {}
+        self._typical_until = -math.inf
+
+    def estimate(self, export: Export) -> Estimate | None:
+        """Guess when a PENDING export starts; None for any other. Raises SourceUnavailable."""
+        if export.status is not ExportStatus.PENDING:
+            return None
+        came = self._clock()
+        with self._lock:
+            look = self._last if self._last.began >= came else self._look()
+        if look.error is not None:
+            raise look.error
+        ahead = Counter(kind for position, kind in look.waiting if position < export.position)
+        return Estimate(ahead.total() + 1, math.ceil(_wait_seconds(ahead, look.running, self._typical)))
+
+    def _look(self) -> _Look:
+        began = self._clock()
+        try:
+            if began >= self._typical_until:
+                since = datetime.now(UTC) - _RECENTLY
+                self._typical = typical_seconds(self._reader.finished_since(since, _RECENT))
+                self._typical_until = began + _TYPICAL_SECONDS
+            self._last = _Look(began, self._reader.waiting(), self._reader.running())
+        except SourceUnavailable as error:
+            self._last = _Look(began, error=error)
+        return self._last
+
+
+def typical_seconds(finished: Iterable[tuple[str, timedelta]]) -> dict[str, float]:
     """Give the median duration of each type; under "" that of all."""
     durations: dict[str, list[float]] = defaultdict(list)
-    for export in finished:
-        if export.date.triggered is not None and export.date.finished is not None:
-            seconds = (export.date.finished - export.date.triggered).total_seconds()
-            durations[export.export_type].append(seconds)
-            durations[""].append(seconds)
+    for export_type, duration in finished:
+        durations[export_type].append(duration.total_seconds())
+        durations[""].append(duration.total_seconds())
     return {export_type: median(seconds) for export_type, seconds in durations.items()}
 
 

@@ -1,0 +1,86 @@
+"""The place in the queue: many who ask at a time share one look, and none sees the queue as it was before it asked."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import CommandListener
+
+from tests.integration.queue_helpers import new_export
+from vfexport_core.errors import SourceUnavailable
+from vfexport_core.queue.estimate import Estimator
+from vfexport_core.queue.reading import ExportReader
+from vfexport_core.queue.store import ExportStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo.database import Database
+
+    from vfexport_core.embedded import MongoServer
+
+
+class Questions(CommandListener):
+    def __init__(self) -> None:
+        self.count = 0
+
+    def started(self, event: Any) -> None:
+        self.count += event.command_name in {"find", "aggregate"}
+
+    def succeeded(self, event: Any) -> None:
+        pass
+
+    def failed(self, event: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def questions() -> Questions:
+    return Questions()
+
+
+@pytest.fixture
+def reader(mongo_server: MongoServer, database: Database[Any], questions: Questions) -> Iterator[ExportReader]:
+    with MongoClient[Any](mongo_server.uri, event_listeners=[questions]) as client:
+        yield ExportReader(client[database.name])
+
+
+@pytest.fixture
+def store(database: Database[Any]) -> ExportStore:
+    store = ExportStore(database)
+    store.initialise()
+    return store
+
+
+def test_whoever_came_before_a_look_began_shares_it(
+    reader: ExportReader, store: ExportStore, questions: Questions
+) -> None:
+    exports = [store.request(new_export())[0] for _ in range(3)]
+    estimator = Estimator(reader, clock=lambda: 0.0)  # all come at the moment at which the first look begins
+    places = [estimator.estimate(export) for export in exports]
+    assert [place and place.position for place in places] == [1, 2, 3]
+    assert questions.count == 3, "what waits, what runs, how long exports take: each once"
+
+
+def test_whoever_comes_later_sees_what_has_changed(reader: ExportReader, store: ExportStore) -> None:
+    estimator = Estimator(reader, clock=itertools.count().__next__)
+    for position in range(1, 5):
+        export, _ = store.request(new_export())
+        place = estimator.estimate(export)
+        assert place is not None
+        assert place.position == position
+
+
+def test_a_look_that_failed_is_shared_and_then_tried_again(database: Database[Any], store: ExportStore) -> None:
+    export, _ = store.request(new_export())
+    nobody = MongoClient[Any]("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=50)
+    times = iter([0.0, 0.0, 0.0, 1.0, 1.0])
+    estimator = Estimator(ExportReader(nobody[database.name], patience_seconds=0.1), clock=lambda: next(times))
+    for _ in range(3):
+        with pytest.raises(SourceUnavailable):
+            estimator.estimate(export)
+    nobody.close()
+    assert next(times, None) is None, "the second of the three shared the failure of the first"
