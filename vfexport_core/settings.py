@@ -5,7 +5,7 @@ Nothing is read at import time. ``load_settings`` raises `ConfigurationError` th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     ccpa_hash_key: SecretStr | None = None
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """How log lines look; ``auto``: JSON unless stderr is a terminal."""
     dev_mode: bool = False
     dev_private_key: SecretStr | None = None
     """Signs `/dev/token`'s tokens in dev mode (PEM, EC P-256); without it each API process makes a key of its own."""

@@ -26,6 +26,7 @@ from vfexport_core.queue.figures import ExportFigures
 from vfexport_core.queue.keeping import ClaimKeeper, Pace
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
+from vfexport_core.telemetry import context, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,12 +85,15 @@ class Worker:
         self._keeper = ClaimKeeper(beating, claim, pace, self._give_up)
 
     def start(self) -> Self:
+        export = self.export
+        context.hold(correlationId=export.correlation_id, exportId=export.id, attempt=str(self.claim.attempt))
         self._keeper.start()
         return self
 
     def stop(self) -> None:
         """Stop keeping the claim; harmless to repeat."""
         self._keeper.stop()
+        context.release("correlationId", "exportId", "attempt")
 
     def __enter__(self) -> Self:
         return self.start()
@@ -102,9 +106,10 @@ class Worker:
         from vfexport_core.exporting import count_rows  # noqa: PLC0415 a claim comes before the time to load Arrow
 
         self._keeper.check()
-        found = count_rows(find_spec(self.export.export_type), self.export.campaign_id, self._database)
-        if found is not None:
-            self._store.set_count(self.claim, found)
+        with self._span("count"):
+            found = count_rows(find_spec(self.export.export_type), self.export.campaign_id, self._database)
+            if found is not None:
+                self._store.set_count(self.claim, found)
         return found
 
     def deliver(self, buckets: BucketClients, on_progress: Callable[[int, int, int], object]) -> Delivered:
@@ -123,11 +128,17 @@ class Worker:
 
         hooks = ExportHooks(on_progress=tell, note_keys=self._note_keys, confirm=self._keeper.renew)
         self._keeper.check()
-        return run_export(self.export, settings=self._settings, database=self._database, buckets=buckets, hooks=hooks)
+        with self._span("deliver") as span:
+            delivered = run_export(
+                self.export, settings=self._settings, database=self._database, buckets=buckets, hooks=hooks
+            )
+            span.set(vfexport__rows=delivered.rows, vfexport__bytes=delivered.bytes)
+        return delivered
 
     def finish(self, delivered: Delivered) -> Export:
         """Record what was delivered: TRIGGERED -> FINISHED; raises LeaseLost, SourceUnavailable."""
-        export = self._store.finish(self.claim, delivered)
+        with self._span("finish"):
+            export = self._store.finish(self.claim, delivered)
         self.stop()
         return export
 
@@ -162,6 +173,11 @@ class Worker:
     def _count_loss(self) -> None:
         with suppress(VfexportError):  # a figure for operators, and the only place that knows
             ExportFigures(self._database, _COUNTING_SECONDS).note_lease_lost()
+
+    def _span(self, step: str) -> AbstractContextManager[tracing.Span]:
+        export = self.export
+        about = {"vfexport__export_id": export.id, "vfexport__export_type": export.export_type}
+        return tracing.span(step, **about, vfexport__attempt=self.claim.attempt)
 
     def _note_keys(self, bucket: str, keys: tuple[str, ...]) -> None:
         self._keeper.check()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vfexport_core.catalog import find_spec
 from vfexport_core.errors import ExportNotClaimable, ExportNotFound, QueueBusy
 from vfexport_core.queue.models import ACTIVE, Claim, Export, ExportStatus
+from vfexport_core.telemetry import tracing
 from vfexport_dagster import tags
 from vfexport_dagster.runlog import recorded
 
@@ -113,7 +114,8 @@ class Claiming:
         if tags.EXPORT_ID not in self.run.tags:
             # Before the claim, so that whatever becomes of this run is recorded on the export.
             self.instance.add_run_tags(self.run.run_id, {tags.EXPORT_ID: export.id})
-        owned = self._claim_in_turn(export, began)
+        with tracing.span("claim", vfexport__export_id=export.id, vfexport__export_type=export.export_type):
+            owned = self._claim_in_turn(export, began)
         waited = self.patience.clock() - began
         if self.attempt is None or waited >= self.patience.interval_seconds:
             with recorded(lambda error: self._end(owned.claim, error), self.log):

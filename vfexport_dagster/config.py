@@ -9,6 +9,7 @@ from pydantic import Field
 
 from vfexport_core.catalog.spec import ExportSpec
 from vfexport_core.errors import InvalidRequest
+from vfexport_dagster.lines import LOGGER
 
 
 class LaunchConfig(dg.Config):
@@ -58,7 +59,8 @@ def launch_mapping(spec: ExportSpec) -> dg.ConfigMapping:
     def launch(config: LaunchConfig) -> dict[str, Any]:
         check_launch(config)
         given = config.model_dump(exclude_none=True)
-        return {"ops": {"claim": {"config": {**given, "export_type": str(spec.type)}}}}
+        claim = {"config": {**given, "export_type": str(spec.type)}}
+        return {"ops": {"claim": claim}, "loggers": {LOGGER: {}}}
 
     return launch
 

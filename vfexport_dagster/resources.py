@@ -12,6 +12,9 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from vfexport_core.settings import load_settings
+from vfexport_core.telemetry import context as telemetry
+from vfexport_core.telemetry import tracing
+from vfexport_dagster import tags
 from vfexport_dagster.memory import run_memory
 
 if TYPE_CHECKING:
@@ -39,18 +42,24 @@ class MongoResource(_SettingsResource):
     _client: Any = PrivateAttr(default=None)
     _worker: Any = PrivateAttr(default=None)
 
-    def setup_for_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 Dagster's signature
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Read the settings and make a client; raises ConfigurationError."""
         from vfexport_core.sources.client import connect  # noqa: PLC0415 the web server needs no driver
 
+        if context.run is not None:  # a run has its process to itself, a tick of a sensor has not
+            correlation_id = context.run.tags.get(tags.CORRELATION_ID, context.run.run_id)
+            telemetry.hold(correlationId=correlation_id, runId=context.run.run_id)
         self._settings = load_settings(self.env_file)
         self._client = connect(self._settings)
 
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 Dagster's signature
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         if self._worker is not None:
             self._worker.stop()
         if self._client is not None:
             self._client.close()
+        if context.run is not None:
+            telemetry.release("correlationId", "runId")
+            tracing.flush()
 
     @property
     def settings(self) -> Settings:

@@ -115,7 +115,9 @@ def test_the_page_and_its_assets_need_no_internet(http: httpx.Client) -> None:
 
 
 def logged_requests(server: Server, *correlation_ids: str) -> list[dict[str, Any]]:
-    return [line for line in server.lines() if line.get("correlationId") in correlation_ids]
+    return [
+        line for line in server.lines() if line.get("correlationId") in correlation_ids and line["message"] == "request"
+    ]
 
 
 def test_logs_are_json_with_correlation_ids_and_without_tokens(

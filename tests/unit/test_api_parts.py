@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import threading
@@ -14,14 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.api_tokens import make_settings
-from vfexport_core.api import correlation, cursor
-from vfexport_core.api.logs import FIELDS_KEY, JsonFormatter
+from vfexport_core.api import cursor
 from vfexport_core.api.readiness import Readiness
 from vfexport_core.api.server import settings_environment
 from vfexport_core.api.wire import entity_tag, export_wire, iso, plain, tag_matches
 from vfexport_core.errors import InvalidRequest
 from vfexport_core.queue.models import Export, ExportDates, ExportStatus, Progress
 from vfexport_core.settings import load_settings
+from vfexport_core.telemetry import context
+from vfexport_core.telemetry.logs import FIELDS_KEY, JsonFormatter
 
 CREATED = datetime(2026, 1, 31, 9, 30, 0, 5_000, tzinfo=UTC)
 MILLISECONDS = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1)).map(  # noqa: DTZ001 a time zone follows
@@ -186,8 +188,11 @@ class TestLogs:
         return json.loads(JsonFormatter().format(logging.makeLogRecord({"name": "n", "levelname": "INFO", **fields})))
 
     def test_a_line_is_json(self) -> None:
-        correlation.enter("trace-1")
-        line = self.line(msg="a\nb %s", args=("x",), **{FIELDS_KEY: {"status": 200}})
+        def told() -> dict[str, Any]:
+            context.enter(correlationId="trace-1")
+            return self.line(msg="a\nb %s", args=("x",), **{FIELDS_KEY: {"status": 200}})
+
+        line = contextvars.copy_context().run(told)
         assert (line["message"], line["correlationId"], line["status"]) == ("a\nb x", "trace-1", 200)
         assert line["time"].endswith("+00:00")
 

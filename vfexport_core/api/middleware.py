@@ -10,7 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from vfexport_core.api import correlation
 from vfexport_core.api.errors import internal_error
-from vfexport_core.api.logs import FIELDS_KEY
+from vfexport_core.telemetry import context, tracing
+from vfexport_core.telemetry.logs import FIELDS_KEY
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,8 +34,15 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        correlation_id = correlation.accept(Headers(scope=scope).get(correlation.HEADER))
-        correlation.enter(correlation_id)
+        headers = Headers(scope=scope)
+        correlation_id = correlation.accept(headers.get(correlation.HEADER))
+        context.enter(**{context.CORRELATION_ID: correlation_id})
+        with tracing.span("request", caller=headers.get(tracing.CALLER, "")) as span:
+            await self._answer(scope, receive, send, correlation_id, span)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, correlation_id: str, span: tracing.Span
+    ) -> None:
         started = time.perf_counter()
         status = 0
 
@@ -50,14 +58,19 @@ class RequestMiddleware:
 
         try:
             await self._app(scope, receive, send_marked)
-        except Exception:
+        except Exception as error:
+            span.fail(error)
             _log.exception("unexpected error", extra={FIELDS_KEY: _place(scope)})
             if status:  # an answer has begun: breaking the connection is all that is left
                 raise
             await internal_error()(scope, receive, send_marked)
         finally:
             seconds = time.perf_counter() - started
-            fields = _place(scope) | {"status": status, "millis": round(1000 * seconds, 1)}
+            place = _place(scope)
+            fields = place | {"status": status, "millis": round(1000 * seconds, 1)}
+            span.rename(f"{place['method']} {place['route'] or ''}".strip())
+            span.set(http__request__method=place["method"], http__route=place["route"])
+            span.set(http__response__status_code=status)
             _log.info("request", extra={FIELDS_KEY: fields})
             self._metrics.observe(scope["method"], _route(scope), status, seconds)
 

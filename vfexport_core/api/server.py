@@ -12,9 +12,9 @@ from pydantic import BaseModel, SecretStr
 
 from vfexport_core.api.app import create_app
 from vfexport_core.api.devtokens import new_private_key
-from vfexport_core.api.logs import logging_config
 from vfexport_core.api.metrics import SHARED_FOLDER
 from vfexport_core.settings import PREFIX, load_settings
+from vfexport_core.telemetry.logs import logging_config
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -32,7 +32,7 @@ def app_factory() -> FastAPI:
 
 
 def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
-    """Serve until SIGINT or SIGTERM, then finish the requests at hand; logs go to stderr as JSON.
+    """Serve until SIGINT or SIGTERM, then finish the requests at hand; logs go to stderr (`Settings.log_format`).
 
     Several workers are processes of their own: they get the settings through the environment, and in dev mode a
     common key, so that each accepts the tokens of the others; they count their requests in a folder that they share.
@@ -40,7 +40,7 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
     options: dict[str, Any] = {
         "host": host,
         "port": port,
-        "log_config": logging_config(),
+        "log_config": logging_config(settings.log_format),
         "access_log": False,  # the app's own says more, and nothing private
         "server_header": False,
         "timeout_graceful_shutdown": _GRACE_SECONDS,

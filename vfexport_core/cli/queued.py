@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vfexport_core.cli import signals
 from vfexport_core.errors import ExportNotClaimable, QueueBusy, VfexportError
 from vfexport_core.queue.models import FINAL, ExportStatus
+from vfexport_core.telemetry import context, tracing
 from vfexport_core.worker import run_claimed
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ class QueuedExport:
         """
         self.export, self._created = self.tools.store.request(new)
         try:
-            claim = self._wait_for_turn(self.export)
+            context.hold(correlationId=self.export.correlation_id, exportId=self.export.id)
+            with tracing.span("claim", vfexport__export_id=self.export.id):
+                claim = self._wait_for_turn(self.export)
             if claim is None:
                 return self._follow(self.export.id)
         except KeyboardInterrupt:

@@ -20,6 +20,7 @@ from vfexport_core.exporting.writing import csv_header, spool_by_region
 from vfexport_core.files.spool import Spool
 from vfexport_core.queue.models import Delivered
 from vfexport_core.settings import DEFAULT_SFMC_PREFIX
+from vfexport_core.telemetry import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +41,8 @@ def deliver_parts(stream: RowStream, export: Export, target: BucketTarget, hooks
         hooks.on_progress(lines.read, lines.rows, 0)
 
     with Spool[object](limit_bytes=stream.settings.spool_max_bytes) as spool, ExitStack() as opened:
-        parts = spool_by_region(stream, spool, progress)
+        with tracing.span("scan"):
+            parts = spool_by_region(stream, spool, progress)
         keys = _keys(sorted(parts), stream, export)
         hooks.note_keys(target.name, tuple(keys.values()))
         writers: list[ObjectWriter] = []
@@ -54,7 +56,8 @@ def deliver_parts(stream: RowStream, export: Export, target: BucketTarget, hooks
             writers.append(writer)
             written += writer.bytes_written
             hooks.on_progress(stream.read, stream.rows, written)
-        _publish(writers, [parts[part] for part in keys], target, hooks)
+        with tracing.span("publish"):
+            _publish(writers, [parts[part] for part in keys], target, hooks)
     return Delivered(
         bucket=target.name,
         keys=tuple(keys.values()),

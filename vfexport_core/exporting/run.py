@@ -21,6 +21,7 @@ from vfexport_core.exporting.writing import write_file
 from vfexport_core.queue.models import Delivered
 from vfexport_core.sources.campaigns import find_campaign
 from vfexport_core.sources.retry import ATTEMPTS
+from vfexport_core.telemetry import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,8 +102,10 @@ def _deliver_file(stream: RowStream, export: Export, target: BucketTarget, hooks
         metadata={"export-id": export.id, "export-type": spec.type},
     )
     with writer:
-        write_file(stream, writer.write, hooks.on_progress)
-        writer.publish({"row-count": str(stream.rows)}, hooks.confirm)
+        with tracing.span("scan"):
+            write_file(stream, writer.write, hooks.on_progress)
+        with tracing.span("publish"):
+            writer.publish({"row-count": str(stream.rows)}, hooks.confirm)
     return Delivered(
         bucket=target.name,
         keys=(key,),

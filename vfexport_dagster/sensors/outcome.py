@@ -17,6 +17,7 @@ import dagster as dg
 from vfexport_core.errors import ExportExpired, ExportNotFound, RunFailed, SourceUnavailable, WorkerLost
 from vfexport_core.queue.models import ExportStatus
 from vfexport_dagster import tags
+from vfexport_dagster.lines import tell_of
 from vfexport_dagster.resources import MongoResource
 
 if TYPE_CHECKING:
@@ -120,7 +121,10 @@ def build_outcome_sensor() -> dg.SensorDefinition:
             except SourceUnavailable as error:
                 return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
             if end is not None and status is not None:
-                closed.append(f"{end.tags[tags.EXPORT_ID]} {status}")
+                export_id = end.tags[tags.EXPORT_ID]
+                closed.append(f"{export_id} {status}")
+                correlation_id = end.tags.get(tags.CORRELATION_ID)
+                tell_of("export closed", correlation_id, export_id, exportStatus=status.value, runId=end.run_id)
             cursor[event_type] = number
             context.update_cursor(json.dumps(cursor))
         return dg.SkipReason(", ".join(closed) or "no run ended that left its export open")

@@ -12,6 +12,7 @@ from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import Export
 from vfexport_dagster import tags
 from vfexport_dagster.config import launch_config
+from vfexport_dagster.lines import tell
 from vfexport_dagster.resources import MongoResource
 
 AHEAD = 25
@@ -85,12 +86,20 @@ def build_pending_sensor(
                 return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
             requests = plan_requests(new, job_names, mongo.settings.timeout_millis / 1000)
             if requests:
+                _tell(new, requests)
                 return dg.SensorResult(run_requests=requests)
             if time.monotonic() + interval >= deadline:
                 return dg.SkipReason(_nothing(new))
             time.sleep(interval)
 
     return pending_exports
+
+
+def _tell(exports: Sequence[Export], requests: Sequence[dg.RunRequest]) -> None:
+    keys = {request.run_key for request in requests}
+    for export in exports:
+        if (key := tags.run_key(export)) in keys:
+            tell("run requested", export, runKey=key)
 
 
 def _nothing(unknown: Sequence[Export]) -> str:

@@ -19,6 +19,7 @@ from vfexport_core.errors import ExportNotFound, RunFailed, SourceUnavailable
 from vfexport_core.queue.models import Export, ExportStatus
 from vfexport_dagster import healing, tags
 from vfexport_dagster.healing import Step
+from vfexport_dagster.lines import tell
 from vfexport_dagster.resources import BucketsResource, MongoResource
 from vfexport_dagster.sensors.pending import AHEAD
 
@@ -129,6 +130,8 @@ def build_watchdog_sensor() -> dg.SensorDefinition:
         healer = Healer(context.instance, store, json.loads(context.cursor) if context.cursor else {})
         try:
             seen = watch(store, lambda: buckets.clients, mongo.settings.timeout_millis)
+            if seen.released is not None:
+                tell("export ended by the watchdog", seen.released, exportStatus=seen.released.status.value)
             ended = [f"{seen.released.id} {seen.released.status}"] if seen.released is not None else []
             told = [*ended, *healer.look(), *(f"not cleaned up yet: {problem}" for problem in seen.problems)]
         except SourceUnavailable as error:

@@ -2,6 +2,7 @@
 
 # No postponed annotations here: FastAPI reads them when a route is declared.
 
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -17,8 +18,11 @@ from vfexport_core.api.wire import ExportWire
 from vfexport_core.errors import ExportNotFound
 from vfexport_core.queue.models import Export
 from vfexport_core.sources.campaigns import find_campaign
+from vfexport_core.telemetry.logs import FIELDS_KEY
 
 router = APIRouter(tags=["exports"])
+
+_log = logging.getLogger(__name__)
 
 
 def _responses(text: str, *conflict: str) -> answers.Responses:
@@ -72,6 +76,7 @@ def _change(
     except ExportNotFound:
         find_campaign(services.database, campaign_id)  # then it is the campaign that is not there
         raise
+    _log.info("export changed", extra={FIELDS_KEY: {"exportId": export.id, "exportStatus": export.status.value}})
     place = place_in_queue(export, services)
     headers = polling_headers(export, place, services) | {"Location": location(request, export)}
     wire = waiting_wire(full_wire(export, services), place)

@@ -2,6 +2,7 @@
 
 # No postponed annotations here: FastAPI reads them when a route is declared.
 
+import logging
 import time
 from http import HTTPStatus
 from typing import Annotated
@@ -35,8 +36,12 @@ from vfexport_core.api.wire import ExportWire, entity_tag, export_wire, tag_matc
 from vfexport_core.errors import ExportNotFound
 from vfexport_core.queue.requesting import new_export
 from vfexport_core.sources.campaigns import find_campaign
+from vfexport_core.telemetry import context
+from vfexport_core.telemetry.logs import FIELDS_KEY
 
 router = APIRouter(tags=["exports"])
+
+_log = logging.getLogger(__name__)
 
 _WHAT_NEXT = answers.links(read="read_export", cancel="cancel_export", retry="retry_export")
 
@@ -84,10 +89,11 @@ def request_export(request: Request, caller: CallerOf, campaign_id: CampaignId, 
             date_key=wanted.date_key,
             include_all_markets=wanted.include_all_markets,
             requester_user_id=caller.user_id,
-            correlation_id=correlation.current() or correlation.accept(None),
+            correlation_id=context.correlation_id() or correlation.accept(None),
             source="api",
         )
     )
+    _log.info("export requested", extra={FIELDS_KEY: {"exportId": export.id, "isNew": created}})
     place = place_in_queue(export, services)
     headers = polling_headers(export, place, services) | {"Location": location(request, export)}
     status = HTTPStatus.ACCEPTED if created else HTTPStatus.OK

@@ -1,0 +1,96 @@
+"""Structured logs: one JSON object per line, each with what it is about; no token, no fan data, no user ids.
+
+An exception is logged by its class and its frames only, since messages tend to quote the data they stumbled over.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+from vfexport_core.telemetry import context
+
+FIELDS_KEY = "fields"
+"""``extra={FIELDS_KEY: {...}}`` puts these members into the line."""
+
+_FRAMES = 20
+# The driver logs whole commands, and with them data, below WARNING.
+_TALKATIVE = ("pymongo", "botocore", "boto3", "urllib3")
+
+
+class StructuredFormatter(logging.Formatter):
+    """What both forms have in common: the parts of a line."""
+
+    def message_of(self, record: logging.LogRecord) -> str:
+        return record.getMessage()
+
+    def fields_of(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Give what the line is about: what its code works for, what it says itself, how it came to an exception."""
+        found: dict[str, Any] = context.fields() | getattr(record, FIELDS_KEY, {})
+        if record.exc_info and record.exc_info[1] is not None:
+            found["exception"] = _describe(record.exc_info[1])
+        return found
+
+
+class JsonFormatter(StructuredFormatter):
+    """Formats a record as one line of JSON: time, level, logger, message, correlationId, fields, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": self.message_of(record),
+        }
+        return json.dumps(line | self.fields_of(record), default=str)
+
+
+class TextFormatter(StructuredFormatter):
+    """The same for a person at a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        found = self.fields_of(record)
+        described = found.pop("exception", None)
+        about = " ".join(f"{name}={value}" for name, value in found.items())
+        line = f"{_time(record)} {record.levelname:<7} {self.message_of(record)}" + (f"  {about}" if about else "")
+        return line if described is None else "\n  ".join([line, described["class"], *described["frames"]])
+
+
+def wants_json(log_format: str) -> bool:
+    """Tell whether lines go out as JSON: ``json`` and ``text`` say so; else unless stderr is a terminal."""
+    if log_format in {"json", "text"}:
+        return log_format == "json"
+    return not sys.stderr.isatty()
+
+
+def logging_config(log_format: str = "auto", level: str = "INFO") -> dict[str, Any]:
+    """Give the configuration (``logging.config.dictConfig``) of a process whose logs all go to stderr."""
+    formatter = JsonFormatter if wants_json(log_format) else TextFormatter
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"ours": {"()": f"{__name__}.{formatter.__name__}"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "ours"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {name: {"level": "WARNING"} for name in _TALKATIVE},
+    }
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def _describe(error: BaseException) -> dict[str, Any]:
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    described: dict[str, Any] = {
+        "class": f"{type(error).__module__}.{type(error).__qualname__}",
+        "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+    cause = error.__cause__ or error.__context__
+    if cause is not None:
+        described["cause"] = f"{type(cause).__module__}.{type(cause).__qualname__}"
+    return described

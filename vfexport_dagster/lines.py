@@ -1,0 +1,113 @@
+"""Log lines on stderr of runs and of sensors: as the API's, one JSON object each, unless stderr is a terminal.
+
+What a run tells is in Dagster's own storage as well, where its UI shows it; this is what a collector of logs reads.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from vfexport_core.settings import PREFIX
+from vfexport_core.telemetry.logs import FIELDS_KEY, JsonFormatter, StructuredFormatter, TextFormatter, wants_json
+from vfexport_dagster import tags
+
+if TYPE_CHECKING:
+    from vfexport_core.queue.models import Export
+
+LOGGER = "stderr"
+"""The name of the runs' logger, as a job's configuration has it."""
+
+_FORMAT = f"{PREFIX}LOG_FORMAT"
+_SENSORS = "vfexport_dagster.sensors"
+
+
+class _OfRun(StructuredFormatter):
+    """Knows a record of Dagster's: its message as it was said, the run, the job and the step."""
+
+    def message_of(self, record: logging.LogRecord) -> str:
+        return str(_meta(record).get("orig_message") or super().message_of(record))
+
+    def fields_of(self, record: logging.LogRecord) -> dict[str, Any]:
+        meta = _meta(record)
+        run_tags = meta.get("job_tags") or {}
+        named = {
+            "correlationId": run_tags.get(tags.CORRELATION_ID),
+            "exportId": run_tags.get(tags.EXPORT_ID),
+            "runId": meta.get("run_id"),
+            "job": meta.get("job_name"),
+            "step": meta.get("step_key"),
+        }
+        return {name: value for name, value in named.items() if value} | super().fields_of(record)
+
+
+class RunJsonFormatter(_OfRun, JsonFormatter):
+    pass
+
+
+class RunTextFormatter(_OfRun, TextFormatter):
+    pass
+
+
+def _run_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
+    name = init_context.job_def.name if init_context.job_def else LOGGER
+    logger = logging.Logger(name, logging.INFO)  # noqa: LOG001 not one that is kept: its handler goes with the run
+    logger.addHandler(_handler(RunJsonFormatter() if _wants_json() else RunTextFormatter()))
+    return logger
+
+
+run_lines = dg.LoggerDefinition(
+    _run_logger, description="Lines on stderr: JSON, unless it is a terminal or VFEXPORT_LOG_FORMAT says otherwise."
+)
+"""The logger of a run, in the place of Dagster's coloured one."""
+
+
+@functools.cache
+def sensor_log() -> logging.Logger:
+    """Give the logger of the sensors, made when the first of them has something to say."""
+    logger = logging.getLogger(_SENSORS)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # Dagster's server would print it once more, in its own form
+    logger.addHandler(_handler(JsonFormatter() if _wants_json() else TextFormatter()))
+    return logger
+
+
+def tell(text: str, export: Export, **fields: str) -> None:
+    """Say what a sensor does about an export, with the correlation id of its request."""
+    tell_of(text, export.correlation_id, export.id, **fields)
+
+
+def tell_of(text: str, correlation_id: str | None, export_id: str, **fields: str) -> None:
+    """Say the same where only the ids are known."""
+    about = {"correlationId": correlation_id, "exportId": export_id, **fields}
+    sensor_log().info(text, extra={FIELDS_KEY: about})
+
+
+def _wants_json() -> bool:
+    return wants_json(os.environ.get(_FORMAT, "auto"))
+
+
+def _handler(formatter: logging.Formatter) -> logging.Handler:
+    handler = _Stderr()
+    handler.setFormatter(formatter)
+    return handler
+
+
+class _Stderr(logging.StreamHandler[Any]):
+    """Writes to what stderr is at the moment: Dagster puts a file in its place while a step runs."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def _meta(record: logging.LogRecord) -> dict[str, Any]:
+    return getattr(record, "dagster_meta", None) or {}
