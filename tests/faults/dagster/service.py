@@ -1,0 +1,113 @@
+"""Dagster's code location, daemon and web server, each a process that a scenario can kill and start again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import psutil
+
+from tests.api_client import wait_for
+from vfexport_core.embedded.demo.dagster import make_workspace, start_code_location, start_daemon, start_web_server
+from vfexport_core.embedded.process import free_port
+from vfexport_dagster.healing import LIVE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vfexport_core.embedded.demo.children import Children
+    from vfexport_core.embedded.process import ServerProcess
+
+HELD_SECONDS = 60
+# Larger than any answer but those that carry rows.
+DATA_BYTES = 10_000
+
+
+class ScanGate:
+    """Holds rows on their way from MongoDB to a run: in mid-scan, while the run's heart goes on beating."""
+
+    def __init__(self) -> None:
+        self.arrived, self._open = threading.Event(), threading.Event()
+        self._open.set()
+
+    def close(self) -> None:
+        self.arrived.clear()
+        self._open.clear()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def on_block(self, is_from_client: bool, block: bytes) -> None:
+        if not (is_from_client or self._open.is_set() or len(block) < DATA_BYTES):
+            self.arrived.set()
+            self._open.wait(HELD_SECONDS)
+
+
+@dataclass
+class Service:
+    """See the module; `home` is DAGSTER_HOME, which the environment names."""
+
+    children: Children
+    home: Path
+    code_port: int = field(default_factory=free_port)
+    web_port: int = field(default_factory=free_port)
+    _processes: dict[str, ServerProcess] = field(default_factory=dict)
+
+    def start(self, *names: str) -> None:
+        """Start what is named: code, daemon, web; the code location listens before the others begin."""
+        workspace = make_workspace(self.children.folder, self.code_port)
+        if "code" in names:
+            self._processes["code"] = start_code_location(self.children, self.code_port)
+        if "daemon" in names:
+            self._processes["daemon"] = start_daemon(self.children, workspace)
+        if "web" in names:
+            self._processes["web"] = start_web_server(self.children, workspace, self.web_port)
+
+    def kill(self, *names: str) -> None:
+        """Kill -9 what is named at the same time, and nothing that it has started."""
+        with ThreadPoolExecutor(len(names)) as pool:
+            [*pool.map(lambda name: self._processes[name].kill(), names)]
+
+    def wipe(self) -> None:
+        """Lose all that Dagster has stored."""
+        for left in self.home.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+
+    def template(self) -> int:
+        """Give the process that runs are forked from."""
+        (found,) = [
+            child.pid
+            for child in psutil.Process(self._processes["code"].pid).children()
+            if any("forkserver" in argument for argument in child.cmdline())
+        ]
+        return found
+
+    def staying(self) -> set[int]:
+        """Give the service's own processes: those started here, supervisors, what they keep for themselves."""
+        found: set[int] = set()
+        for process in self._processes.values():
+            server = psutil.Process(process.pid)
+            found |= {server.pid, server.ppid(), *(child.pid for child in server.children())}
+        return found
+
+    def assert_no_run_is_left(self) -> None:
+        """Every export has ended: wait until Dagster knows so of every run."""
+        with dg.DagsterInstance.get() as instance:
+            live = dg.RunsFilter(statuses=list(LIVE))
+            wait_for(lambda: not instance.get_runs(live), HELD_SECONDS)
+
+
+def kill_all_of(home: Path) -> None:
+    """Kill what was started with this DAGSTER_HOME and has outlived its parents."""
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get("DAGSTER_HOME") == str(home):
+                process.kill()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
