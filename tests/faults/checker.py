@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 DATABASE_VARIABLE = f"{PREFIX}MONGO_DATABASE"
 PROCESS_SECONDS = 30
+CLEANING_SECONDS = 10
 ZIPPED = {Shape.ZIP_BY_PROMOTER, Shape.ZIP_BY_REGION}
 Place = tuple[str, str]
 
@@ -98,12 +99,16 @@ class Checker:
 
     def clean(self, buckets: BucketClients) -> None:
         """Let the service clean up as it does once nothing can be under way any more; it must succeed."""
+        # Again and again: a watchdog of the service's own may come in between, and put off what it has just looked at.
+        wait_for(lambda: self._is_clean(buckets), CLEANING_SECONDS)
+
+    def _is_clean(self, buckets: BucketClients) -> bool:
         ended = {"$dateSubtract": {"startDate": "$$NOW", "unit": "hour", "amount": 1}}
         self.database.exports.update_many({"cleanupDue": {"$exists": True}}, [{"$set": {"cleanupDue": ended}}])
         seen = watch(self.store, lambda: buckets, self.settings.timeout_millis, settle_seconds=0)
         assert seen.problems == ()
-        for export in self.store.list(limit=1_000):
-            assert all(attempt.cleaned for attempt in export.attempts if attempt.is_lost and attempt.keys), export
+        attempts = [attempt for export in self.store.list(limit=1_000) for attempt in export.attempts]
+        return all(attempt.cleaned for attempt in attempts if attempt.is_lost and attempt.keys)
 
     def assert_files(self, buckets: BucketClients) -> None:
         """The buckets hold what FINISHED attempts delivered, in one version each, and it is right (L7, L10)."""
