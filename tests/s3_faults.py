@@ -73,12 +73,15 @@ class Rule:
     skip: int = 0
     key: str | None = None
     part: int | None = None
+    bucket: str | None = None
     then: Fault | None = None
     applied: int = 0
 
     def take(self, request: Seen) -> bool:
         """Tell whether this request gets the fault, counting it; called under the proxy's lock."""
         if self.operation not in {None, request.operation}:
+            return False
+        if self.bucket not in {None, request.bucket}:
             return False
         if self.key not in {None, request.key} or self.part not in {None, request.part}:
             return False

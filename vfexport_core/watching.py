@@ -8,15 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vfexport_core.catalog import Bucket, find_spec
-from vfexport_core.errors import ConfigurationError, VfexportError
+from vfexport_core.catalog import find_spec
+from vfexport_core.errors import VfexportError
 from vfexport_core.queue.watchdog import SETTLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vfexport_core.delivery.buckets import BucketClients
-    from vfexport_core.delivery.target import BucketTarget
     from vfexport_core.queue.models import Attempt, Export
     from vfexport_core.queue.store import ExportStore
 
@@ -59,17 +58,5 @@ def clean_up(export: Export, attempt: Attempt, buckets: BucketClients) -> None:
     """Leave nothing of a lost attempt on S3; raises DeliveryFailed, DeliveryRefused, ConfigurationError."""
     from vfexport_core.delivery.cleanup import discard_attempt  # noqa: PLC0415 seldom needed, slow to load
 
-    discard_attempt(_target(export, attempt, buckets), export.id, attempt.attempt, attempt.keys)
-
-
-def _target(export: Export, attempt: Attempt, buckets: BucketClients) -> BucketTarget:
-    """Find the bucket that the attempt noted, by its name in S3; the one of its type comes first."""
-    own = find_spec(export.export_type).bucket
-    for bucket in sorted(Bucket, key=lambda bucket: bucket is not own):
-        try:
-            target = buckets.target(bucket)
-        except ConfigurationError:
-            continue
-        if target.name == attempt.bucket:
-            return target
-    raise ConfigurationError(f"bucket {attempt.bucket} is not among the configured ones", payload=attempt.bucket)
+    target = buckets.named(attempt.bucket or "", likely=find_spec(export.export_type).bucket)
+    discard_attempt(target, export.id, attempt.attempt, attempt.keys)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from vfexport_core.catalog import find_spec
-from vfexport_core.errors import ExportCanceled, ExportExpired, LeaseLost, VfexportError, error_document
+from vfexport_core.errors import ExportCanceled, ExportExpired, ExportNotFound, LeaseLost, VfexportError, error_document
 from vfexport_core.queue.figures import ExportFigures
 from vfexport_core.queue.keeping import ClaimKeeper, Pace
 from vfexport_core.queue.models import ExportStatus
@@ -79,6 +79,7 @@ class Worker:
         self._exit_process = exit_process
         self._buckets: BucketClients | None = None
         self._keys: tuple[str, ...] = ()
+        self._settled = True
         pace = Pace.of(settings.lease_seconds, settings.timeout_millis)
         patience = max(pace.beat, settings.lease_seconds / 4)
         beating = ExportStore(database, patience_seconds=patience, lease_seconds=settings.lease_seconds)
@@ -126,7 +127,7 @@ class Worker:
             self._keeper.note(read, rows, size)
             on_progress(read, rows, size)
 
-        hooks = ExportHooks(on_progress=tell, note_keys=self._note_keys, confirm=self._keeper.renew)
+        hooks = ExportHooks(tell, self._note_keys, self._keeper.renew, on_unsettled=self._leave_unsettled)
         self._keeper.check()
         with self._span("deliver") as span:
             delivered = run_export(
@@ -149,18 +150,21 @@ class Worker:
         recorded: then the watchdog does.
         """
         try:
-            return self._end(error, self._store)
+            return self._end(error, self._store, settled=self._settled)
         finally:
             self.stop()
 
-    def _end(self, error: BaseException, store: ExportStore) -> Export | None:
+    def _end(self, error: BaseException, store: ExportStore, *, settled: bool) -> Export | None:
         if not isinstance(error, KeyboardInterrupt):
             error = self._keeper.verdict or error  # what came of it is not the reason
         self._keeper.release()
         if isinstance(error, LeaseLost):
             self._count_loss()
         try:
-            final = end_attempt(store, self.claim, error)
+            final = end_attempt(store, self.claim, error, settled=settled)
+        except ExportNotFound:  # deleted, with all that it had delivered
+            self._discard()
+            return None
         except VfexportError as failure:
             # Now it is unknown whether the export was finished: its file may be the delivered one, so it stays.
             _log.warning("export %s could not be closed: %s", self.export.id, failure.message)
@@ -178,6 +182,9 @@ class Worker:
         export = self.export
         about = {"vfexport__export_id": export.id, "vfexport__export_type": export.export_type}
         return tracing.span(step, **about, vfexport__attempt=self.claim.attempt)
+
+    def _leave_unsettled(self) -> None:
+        self._settled = False
 
     def _note_keys(self, bucket: str, keys: tuple[str, ...]) -> None:
         self._keeper.check()
@@ -200,7 +207,7 @@ class Worker:
         """End the process of a run that hangs; the export is closed and cleaned up first, as far as that is quick."""
         _log.error("export %s: the run does not end and is ended: %s", self.export.id, verdict.message)
         store = ExportStore(self._database, patience_seconds=_CLOSING_SECONDS)
-        last = threading.Thread(target=self._end, args=(verdict, store), daemon=True)
+        last = threading.Thread(target=self._end, args=(verdict, store), kwargs={"settled": False}, daemon=True)
         last.start()
         last.join(_CLEANING_SECONDS)
         self._exit_process(STUCK)
@@ -231,18 +238,21 @@ def run_claimed(
             raise
 
 
-def end_attempt(store: ExportStore, claim: Claim, error: BaseException) -> Export:
+def end_attempt(store: ExportStore, claim: Claim, error: BaseException, *, settled: bool = True) -> Export:
     """End a claimed export by what ended its run: CANCELED, EXPIRED or FAILED; one that was lost stays as it is.
 
-    Gives the export as it is now. Raises SourceUnavailable, ExportNotFound.
+    `settled`: the run has no request to S3 under way, which is noted in either case. Gives the export as it is now.
+    Raises SourceUnavailable, ExportNotFound.
     """
     try:
         if isinstance(error, (KeyboardInterrupt, ExportCanceled)):
-            return store.cancel(claim)
+            return store.cancel(claim, settled=settled)
         if isinstance(error, ExportExpired):
-            return store.expire(claim, error.as_dict())
+            return store.expire(claim, error.as_dict(), settled=settled)
         if not isinstance(error, LeaseLost):
-            return store.fail(claim, error_document(error))
+            return store.fail(claim, error_document(error), settled=settled)
     except LeaseLost:
         pass
+    if settled:
+        store.settle(claim)
     return store.get(claim.export_id)

@@ -48,7 +48,7 @@ def full_document() -> dict[str, Any]:
         dateKey="17",
         date=dict.fromkeys(["created", "triggered", "finished", "failed", "expired", "canceled"], NOW),
         attempt=2,
-        attempts=[{**attempt, "error": dict(ERROR), "bucket": "exportsS3", "keys": ["k"]}],
+        attempts=[{**attempt, "error": dict(ERROR), "bucket": "exportsS3", "keys": ["k"], "settled": True}],
         runId="r",
         progress={"read": 1, "rows": 1, "bytes": 2**40, "updated": NOW},
         bucket="exportsS3",

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from vfexport_core.catalog.expressions import Field, Kind, Root
 from vfexport_core.rows.cells import cells_of_chunks
 from vfexport_core.rows.expand import elements, flat_keys
-from vfexport_core.rows.keys import id_key
-from vfexport_core.rows.values import render
+from vfexport_core.rows.values import id_key, render
 from vfexport_core.sources.client import SOUND_CODEC
 from vfexport_core.sources.decode import PIECE_DOCUMENTS, Decoder
 

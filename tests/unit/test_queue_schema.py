@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from vfexport_core.ccpa import schema as ccpa
 from vfexport_core.queue.schema import INDEXES, VALIDATOR
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def operators(node: Any) -> Iterator[str]:
             yield from operators(item)
 
 
-@pytest.mark.parametrize("index", INDEXES, ids=lambda index: index.document["name"])
+@pytest.mark.parametrize("index", [*INDEXES, *ccpa.INDEXES], ids=lambda index: index.document["name"])
 def test_partial_indexes_use_what_mongodb_6_knows(index: IndexModel) -> None:
     assert {*operators(index.document.get("partialFilterExpression", {}))} <= PARTIAL_FILTER_OPERATORS
 
@@ -45,9 +46,10 @@ def keywords(schema: dict[str, Any]) -> Iterator[str]:
             yield from keywords(schema[name])
 
 
-def test_the_validator_uses_what_mongodb_knows() -> None:
-    assert {*keywords(VALIDATOR["$jsonSchema"])} <= SCHEMA_KEYWORDS
-    assert list(VALIDATOR) == ["$jsonSchema"]
+@pytest.mark.parametrize("validator", [VALIDATOR, ccpa.VALIDATOR], ids=["exports", "ccpaDeletions"])
+def test_the_validators_use_what_mongodb_knows(validator: dict[str, Any]) -> None:
+    assert {*keywords(validator["$jsonSchema"])} <= SCHEMA_KEYWORDS
+    assert list(validator) == ["$jsonSchema"]
 
 
 def test_every_document_of_named_fields_is_closed() -> None:

@@ -27,8 +27,8 @@ FENCED = [
     transitions.note_keys(CLAIM, HOSTILE, [HOSTILE]),
     transitions.confirm(CLAIM, 500),
     transitions.finish(CLAIM, DELIVERED),
-    transitions.close(CLAIM, ExportStatus.FAILED, ERROR),
-    transitions.close(CLAIM, ExportStatus.EXPIRED, None),
+    transitions.close(CLAIM, ExportStatus.FAILED, ERROR, settled=True),
+    transitions.close(CLAIM, ExportStatus.EXPIRED, None, settled=True),
 ]
 OTHERS = [
     transitions.claim(ID, HOSTILE, None, 500),

@@ -26,6 +26,8 @@ BAD_TOKEN_BODY = {
 NO_CAMPAIGN = {HTTPStatus.NOT_FOUND: ("CampaignNotFound",)}
 NO_EXPORT = {HTTPStatus.NOT_FOUND: ("ExportNotFound", "CampaignNotFound")}
 UNAVAILABLE = {HTTPStatus.SERVICE_UNAVAILABLE: ("SourceUnavailable", "DeliveryFailed")}
+NOT_DELETED = {HTTPStatus.INTERNAL_SERVER_ERROR: ("DeleteFailed", "ConfigurationError", "InternalError")}
+BAD_USER_ID = {HTTPStatus.BAD_REQUEST: ("InvalidRequest",)}
 NOT_READY = {HTTPStatus.SERVICE_UNAVAILABLE: ("NotReady",)}
 
 _HEADERS = {
@@ -39,6 +41,7 @@ _HEADERS = {
 _ERROR_HEADERS = {
     HTTPStatus.UNAUTHORIZED: ("WWW-Authenticate",),
     HTTPStatus.SERVICE_UNAVAILABLE: ("Retry-After",),
+    HTTPStatus.INTERNAL_SERVER_ERROR: ("Retry-After",),
 }
 
 

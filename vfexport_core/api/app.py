@@ -21,9 +21,11 @@ from vfexport_core.api.middleware import RequestMiddleware
 from vfexport_core.api.queuemetrics import QueueMetrics
 from vfexport_core.api.readiness import READY_SECONDS, Readiness, service_checks
 from vfexport_core.api.routes import catalog as catalog_routes
-from vfexport_core.api.routes import dev, ending, exports, health
+from vfexport_core.api.routes import ccpa, dev, ending, exports, health
 from vfexport_core.api.services import Access, Services
 from vfexport_core.catalog import CATALOG, Registry
+from vfexport_core.ccpa.deletion import Deletions
+from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import VfexportError
 from vfexport_core.queue.estimate import Estimator
@@ -77,17 +79,20 @@ def create_app(
     closing.callback(readiness.close)
     queue_metrics = QueueMetrics(database)
     closing.callback(queue_metrics.close)
+    store = store or ExportStore(database, patience_seconds=_PATIENCE_SECONDS)
+    ledger = Ledger(database, patience_seconds=_PATIENCE_SECONDS)
     services = Services(
         settings=settings,
         access=access,
         catalog=catalog,
         database=database,
-        store=store or ExportStore(database, patience_seconds=_PATIENCE_SECONDS),
+        store=store,
         estimator=Estimator(ExportReader(database, patience_seconds=_GUESS_SECONDS)),
         buckets=buckets,
         readiness=readiness,
         metrics=Metrics(),
         queue_metrics=queue_metrics,
+        deletions=Deletions(settings=settings, database=database, store=store, buckets=buckets, ledger=ledger),
     )
     return _assemble(services, closing, warm_up=warm_up)
 
@@ -117,7 +122,8 @@ def _assemble(services: Services, closing: ExitStack, *, warm_up: bool) -> FastA
             HTTPException: answer_http_error,
         },
     )
-    routers = [health.router, catalog_routes.router, exports.router, ending.router, documentation.router]
+    routers = [health.router, catalog_routes.router, exports.router, ending.router, ccpa.router]
+    routers.append(documentation.router)
     if services.access.signer is not None:
         routers.append(dev.router)
     for router in routers:

@@ -50,6 +50,11 @@ class Caller:
                 return
         raise MissingPermissions(f"the token does not allow {REPORT} for this campaign", payload=campaign_id[:64])
 
+    def require_supreme(self) -> None:
+        """Raise MissingPermissions unless the token is a supreme one; permissions on campaigns do not count."""
+        if not self.supreme:
+            raise MissingPermissions("the token is not a supreme one", payload="supreme")
+
 
 @dataclass(frozen=True, slots=True)
 class Expected:

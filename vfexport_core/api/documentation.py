@@ -88,10 +88,11 @@ def describe_api(app: FastAPI, catalog: Registry) -> dict[str, Any]:
 def _correct(operation: dict[str, Any]) -> None:
     answers: dict[str, Any] = operation["responses"]
     answers.pop("422", None)
-    answers["500"] = {
+    internal = {
         "description": "Internal Server Error: InternalError.",
         "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}}},
     }
+    answers.setdefault("500", internal)
     for answer in answers.values():
         answer.setdefault("headers", {})[correlation.HEADER] = {"$ref": "#/components/headers/CorrelationId"}
     if "304" in answers:

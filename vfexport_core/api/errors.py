@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 from vfexport_core.errors import (
     INTERNAL_CODE,
+    ConfigurationError,
     DeleteFailed,
     InvalidRequest,
     MethodNotAllowed,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# Their messages are written for callers: they name records, buckets and variables, never hosts.
+_TOLD = (NotReady, DeleteFailed, ConfigurationError)
 _LISTED_PROBLEMS = 5
 _TRANSIENT_RETRY_SECONDS = "5"
 _INTERNAL_MESSAGE = "the service failed to answer; the correlation id finds the cause in its logs"
@@ -83,7 +86,7 @@ def _detail(error: VfexportError) -> ErrorDetail:
         "message": error.message,
         "payload": error.payload,
     }
-    if error.status < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, (NotReady, DeleteFailed)):
+    if error.status < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, _TOLD):
         return detail
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         return {**detail, "message": "MongoDB or S3 does not answer at the moment; try again later"}

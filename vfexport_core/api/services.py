@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vfexport_core.api.queuemetrics import QueueMetrics
     from vfexport_core.api.readiness import Readiness
     from vfexport_core.catalog import Registry
+    from vfexport_core.ccpa.deletion import Deletions
     from vfexport_core.delivery.buckets import BucketClients
     from vfexport_core.queue.estimate import Estimator
     from vfexport_core.queue.store import ExportStore
@@ -65,6 +66,7 @@ class Services:
     readiness: Readiness
     metrics: Metrics
     queue_metrics: QueueMetrics
+    deletions: Deletions
 
 
 def services_of(request: Request) -> Services:

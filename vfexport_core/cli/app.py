@@ -27,8 +27,9 @@ class _Entry:
 COMMANDS = {
     "export": _Entry("vfexport_core.cli.export", "export", "Export a campaign: to S3 through the queue, or to a file."),
     "exports": _Entry("vfexport_core.cli.exports", "exports", "List, show, retry and cancel the queue's exports."),
+    "ccpa": _Entry("vfexport_core.cli.ccpa", "ccpa", "Delete what was exported of a user."),
     "api": _Entry("vfexport_core.cli.api", "api", "Serve the HTTP API."),
-    "init": _Entry("vfexport_core.cli.init", "init", "Create the queue's indexes and validator; idempotent."),
+    "init": _Entry("vfexport_core.cli.init", "init", "Create the service's indexes and validators; idempotent."),
     "doctor": _Entry("vfexport_core.cli.doctor", "doctor", "Check MongoDB, buckets, keys and Dagster; say what to do."),
     "seed": _Entry("vfexport_core.cli.seed", "seed", "Load a synthetic campaign and print its id."),
     "demo": _Entry("vfexport_core.cli.demo", "demo", "Run everything here, on embedded servers, and export."),

@@ -122,7 +122,7 @@ def _through_the_queue(wanted: Wanted, settings: Settings, database: Database[Do
         wanted.campaign_id,
         date_key=wanted.date_key,
         include_all_markets=wanted.all_markets,
-        requester_user_id=f"cli:{_user()}",
+        requester_user_id=requester(),
         correlation_id=f"cli-{uuid.uuid4()}",
         source="api",
     )
@@ -157,8 +157,10 @@ def _bucket_name(export: Export, buckets: BucketClients) -> str:
     return buckets.target(bucket).name if bucket in set(Bucket) else bucket
 
 
-def _user() -> str:
+def requester() -> str:
+    """Say who asks, where that is whoever runs the command."""
     try:
-        return getpass.getuser()
+        user = getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name
-        return str(os.getuid())
+        user = str(os.getuid())
+    return f"cli:{user}"

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfexport_core.catalog import all_specs
-from vfexport_core.queue.reading import COLLECTION
+from vfexport_core.ccpa.ledger import COLLECTION as DELETIONS
+from vfexport_core.ccpa.ledger import Ledger
+from vfexport_core.queue.reading import COLLECTION as EXPORTS
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.settings import load_settings
 from vfexport_core.sources.client import opened, reading
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from vfexport_core.sources.client import Document
     from vfexport_core.sources.indexes import MissingIndex
 
+_COLLECTIONS = (EXPORTS, DELETIONS)
 _LISTED_TYPES = 5
 
 
@@ -29,7 +32,7 @@ _LISTED_TYPES = 5
 @click.option("--check-sources", is_flag=True, help="Also warn of indexes that exports need on the source collections.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def init(*, check_sources: bool, as_json: bool) -> None:
-    """Create the queue's indexes and validator, or bring them up to date.
+    """Create the indexes and validators of the service's collections, or bring them up to date.
 
     Harmless to repeat, also from several places at once. Needs VFEXPORT_MONGO_URI.
 
@@ -38,29 +41,38 @@ def init(*, check_sources: bool, as_json: bool) -> None:
     with opened(load_settings()) as database:
         before = _index_names(database)
         ExportStore(database).initialise()
+        Ledger(database).initialise()
         after = _index_names(database)
         missing = missing_source_indexes(database, all_specs()) if check_sources else None
-    made, kept = sorted(after - before), sorted(after & before)
     if as_json:
-        done = {"database": database.name, "collection": COLLECTION, "indexesCreated": made, "indexesKept": kept}
+        done = {"database": database.name} | _done(before, after, EXPORTS)
         checked = {} if missing is None else {"missingIndexes": [_wire(item) for item in missing]}
-        click.echo(json.dumps(done | {"validator": "set"} | checked))
+        click.echo(json.dumps(done | {DELETIONS: _done(before, after, DELETIONS)} | checked))
         return
-    click.echo(f"{database.name}.{COLLECTION}: validator set")
-    for name in made:
-        click.echo(f"{database.name}.{COLLECTION}: index {name} created")
-    for name in kept:
-        click.echo(f"{database.name}.{COLLECTION}: index {name} was there")
+    for collection in _COLLECTIONS:
+        click.echo(f"{database.name}.{collection}: validator set")
+        for name in sorted(after[collection]):
+            what = "was there" if name in before[collection] else "created"
+            click.echo(f"{database.name}.{collection}: index {name} {what}")
     for warning in dict.fromkeys(_warning(item, database.name, missing or []) for item in missing or []):
         click.echo(warning, err=True)
     if missing == []:
         click.echo(f"{database.name}: no index is missing on the source collections")
 
 
-def _index_names(database: Database[Document]) -> set[str]:
-    """Give the names of the queue's indexes; the one on ``_id`` comes with every collection."""
-    with reading(COLLECTION):
-        return set(database[COLLECTION].index_information()) - {"_id_"}
+def _index_names(database: Database[Document]) -> dict[str, set[str]]:
+    """Give the names of the indexes of our collections; the one on ``_id`` comes with every collection."""
+    names: dict[str, set[str]] = {}
+    for collection in _COLLECTIONS:
+        with reading(collection):
+            names[collection] = set(database[collection].index_information()) - {"_id_"}
+    return names
+
+
+def _done(before: dict[str, set[str]], after: dict[str, set[str]], collection: str) -> dict[str, Any]:
+    made, kept = after[collection] - before[collection], after[collection] & before[collection]
+    names = {"indexesCreated": sorted(made), "indexesKept": sorted(kept)}
+    return {"collection": collection, **names, "validator": "set"}
 
 
 def _warning(item: MissingIndex, database: str, missing: list[MissingIndex]) -> str:

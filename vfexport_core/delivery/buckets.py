@@ -27,6 +27,8 @@ _SETTINGS = {"exportsS3": "exports", "scoringS3": "scoring", "vfScoringS3": "vf_
 
 # S3 answers the largest part or copy within this, or begins to (it sends white space while it works).
 _READ_SECONDS = 60
+_QUICK_SECONDS = 10
+_QUICK = RetryPolicy(attempts=4, cap_seconds=2.0)
 # Whoever asks whether a bucket answers wants to know soon.
 _CHECK_SECONDS = 3
 
@@ -51,6 +53,17 @@ class BucketClients:
     def target(self, bucket: str) -> BucketTarget:
         """Give the bucket and its client; no request is sent yet."""
         return self._target(bucket, _READ_SECONDS, RetryPolicy())
+
+    def named(self, name: str, *, likely: str, quickly: bool = False) -> BucketTarget:
+        """Give the bucket that has this name in S3 (or in the catalog); that of the catalog's `likely` comes first.
+
+        With `quickly` its client has little patience: somebody waits. Raises ConfigurationError when none has it.
+        """
+        for bucket in sorted(_SETTINGS, key=lambda bucket: bucket != likely):
+            field = getattr(self._settings, _SETTINGS[bucket])
+            if field is not None and name in {field.name, bucket}:
+                return self._target(bucket, *((_QUICK_SECONDS, _QUICK) if quickly else (_READ_SECONDS, RetryPolicy())))
+        raise ConfigurationError(f"bucket {name} is not among the configured ones", payload=name)
 
     def check(self, bucket: str) -> None:
         """Ask once, and not long, whether the bucket is there; raises DeliveryFailed or DeliveryRefused."""

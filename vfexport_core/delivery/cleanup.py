@@ -16,6 +16,7 @@ from vfexport_core.delivery.keys import staging_prefix
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from vfexport_core.delivery.target import Answer, BucketTarget
@@ -44,7 +45,7 @@ def discard_attempt(target: BucketTarget, export_id: str, attempt: int, keys: Se
     prefix = staging_prefix(export_id, attempt)
     for key, upload_id in _uploads(target, prefix):
         abort_upload(target, key, upload_id)
-    _delete(target, list(_versions(target, prefix)))
+    _delete(target, list(versions(target, prefix)))
 
 
 def remove(target: BucketTarget, keys: Sequence[str]) -> None:
@@ -55,7 +56,7 @@ def remove(target: BucketTarget, keys: Sequence[str]) -> None:
     found: list[dict[str, str]] = []
     for key in keys:
         try:
-            found += [version for version in _versions(target, key) if version["Key"] == key]
+            found += [version for version in versions(target, key) if version["Key"] == key]
         except DeliveryRefused as error:
             _log.info("deleting without versions: %s", error.message)
             found.append({"Key": key})
@@ -86,18 +87,25 @@ def _uploads(target: BucketTarget, prefix: str) -> Iterator[tuple[str, str]]:
             yield upload["Key"], upload["UploadId"]
 
 
-def _versions(target: BucketTarget, prefix: str) -> Iterator[dict[str, str]]:
+def versions(target: BucketTarget, prefix: str, stop: threading.Event | None = None) -> Iterator[dict[str, str]]:
+    """Give {Key, VersionId} of every version and delete marker below a prefix; "null" where there are no versions."""
     more = ("KeyMarker", "NextKeyMarker"), ("VersionIdMarker", "NextVersionIdMarker")
-    for page in _pages(target, "list_object_versions", prefix, more):
+    for page in _pages(target, "list_object_versions", prefix, more, stop):
         for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
             yield {"Key": version["Key"], "VersionId": version["VersionId"]}
 
 
-def _pages(target: BucketTarget, operation: str, prefix: str, more: Iterable[tuple[str, str]]) -> Iterator[Answer]:
+def _pages(
+    target: BucketTarget,
+    operation: str,
+    prefix: str,
+    more: Iterable[tuple[str, str]],
+    stop: threading.Event | None = None,
+) -> Iterator[Answer]:
     """Give all pages of a listing; `more` maps the request's markers to where the answer has their next values."""
     markers: dict[str, Any] = {}
     while True:
-        page = target.call(operation, {"Prefix": prefix, **markers})
+        page = target.call(operation, {"Prefix": prefix, **markers}, stop=stop)
         yield page
         if not page.get("IsTruncated"):
             return
@@ -105,22 +113,40 @@ def _pages(target: BucketTarget, operation: str, prefix: str, more: Iterable[tup
 
 
 def _delete(target: BucketTarget, objects: Sequence[Mapping[str, str]]) -> None:
+    failed = delete_objects(target, objects)
+    if failed:
+        codes = sorted({error.get("Code", "") for error in failed})
+        message = f"S3 bucket {target.name}: DeleteObjects left {len(failed)} of {len(objects)}: {', '.join(codes)}"
+        passing = all(is_passing_code(code) for code in codes)
+        raise (DeliveryFailed if passing else DeliveryRefused)(message, payload=target.name)
+
+
+def delete_objects(
+    target: BucketTarget, objects: Sequence[Mapping[str, str]], stop: threading.Event | None = None
+) -> list[dict[str, str]]:
+    """Delete objects (or versions), a thousand a call; gives what S3 says of those that it did not delete.
+
+    Raises DeliveryFailed or DeliveryRefused when a whole call fails; nothing is sent any more once `stop` is set.
+    """
+    failed: list[dict[str, str]] = []
     for start in range(0, len(objects), _DELETE_AT_ONCE):
-        _delete_at_once(target, objects[start : start + _DELETE_AT_ONCE])
+        failed += _delete_at_once(target, objects[start : start + _DELETE_AT_ONCE], stop)
+    return failed
 
 
-def _delete_at_once(target: BucketTarget, objects: Sequence[Mapping[str, str]]) -> None:
+def _delete_at_once(
+    target: BucketTarget, objects: Sequence[Mapping[str, str]], stop: threading.Event | None
+) -> list[dict[str, str]]:
     """Delete up to a thousand objects (or versions); those that S3 only fails to delete just now are tried again."""
+    lasting: list[dict[str, str]] = []
     left = objects
     for attempt in itertools.count(1):
-        answer = target.call("delete_objects", {"Delete": {"Objects": left, "Quiet": True}})
+        answer = target.call("delete_objects", {"Delete": {"Objects": left, "Quiet": True}}, stop=stop)
         failed: list[dict[str, str]] = answer.get("Errors", [])
-        if not failed:
-            return
-        codes = sorted({error.get("Code", "") for error in failed})
-        passing = all(is_passing_code(code) for code in codes)
-        if attempt >= target.retry.attempts or not passing:
-            message = f"S3 bucket {target.name}: DeleteObjects left {len(failed)} of {len(objects)}: {', '.join(codes)}"
-            raise (DeliveryFailed if passing else DeliveryRefused)(message, payload=target.name)
-        left = [{name: error[name] for name in ("Key", "VersionId") if error.get(name)} for error in failed]
+        passing = [error for error in failed if is_passing_code(error.get("Code", ""))]
+        lasting += [error for error in failed if error not in passing]
+        if not passing or attempt >= target.retry.attempts:
+            return lasting + passing
+        left = [{name: error[name] for name in ("Key", "VersionId") if error.get(name)} for error in passing]
         time.sleep(target.retry.wait_seconds(attempt))
+    raise AssertionError  # the count never ends

@@ -99,6 +99,11 @@ class ObjectWriter:
         """The digest of everything written so far, in hex."""
         return self._digest.hexdigest()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether no request is under way."""
+        return self._requests.settle(0)
+
     def write(self, block: Buffer) -> int:
         """Take the next bytes (they are copied); waits while the parts under way fill the budget."""
         view = memoryview(block)

@@ -52,7 +52,7 @@ class Unauthenticated(AccessError):
 class MissingPermissions(AccessError):
     code = "MissingPermissions"
     status = 403
-    hint = "Ask for the REPORT permission on this campaign."
+    hint = "Ask for the REPORT permission on this campaign; a CCPA deletion needs a supreme token."
 
 
 class NotFoundError(PermanentError):

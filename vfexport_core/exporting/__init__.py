@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vfexport_core.exporting.counting import count_rows
-from vfexport_core.exporting.run import ExportHooks, run_export, write_rows
+from vfexport_core.exporting.hooks import ExportHooks
+from vfexport_core.exporting.run import run_export, write_rows
 from vfexport_core.exporting.stream import Lines, RowStream
 
 # What the command line calls the opening of an export's rows.

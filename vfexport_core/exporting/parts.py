@@ -16,6 +16,7 @@ from vfexport_core.delivery.cleanup import remove
 from vfexport_core.delivery.keys import CONTENT_TYPES, content_disposition, key_text, staging_key
 from vfexport_core.delivery.writer import ObjectWriter
 from vfexport_core.errors import ConfigurationError, VfexportError
+from vfexport_core.exporting.hooks import watched
 from vfexport_core.exporting.writing import csv_header, spool_by_region
 from vfexport_core.files.spool import Spool
 from vfexport_core.queue.models import Delivered
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vfexport_core.delivery.target import BucketTarget
-    from vfexport_core.exporting.run import ExportHooks
+    from vfexport_core.exporting.hooks import ExportHooks
     from vfexport_core.exporting.stream import Lines, RowStream
     from vfexport_core.exporting.writing import PartName
     from vfexport_core.queue.models import Export
@@ -48,7 +49,7 @@ def deliver_parts(stream: RowStream, export: Export, target: BucketTarget, hooks
         writers: list[ObjectWriter] = []
         header, written = csv_header(stream), 0
         for number, (part, key) in enumerate(keys.items(), start=1):
-            writer = opened.enter_context(_writer(target, key, stream, export, number))
+            writer = opened.enter_context(watched(_writer(target, key, stream, export, number), hooks))
             writer.write(header)
             for data in spool.read(part):
                 writer.write(data)

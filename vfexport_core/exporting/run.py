@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from vfexport_core.catalog import find_spec
@@ -15,6 +14,7 @@ from vfexport_core.delivery.keys import (
     staging_key,
 )
 from vfexport_core.delivery.writer import ObjectWriter
+from vfexport_core.exporting.hooks import watched
 from vfexport_core.exporting.parts import deliver_parts
 from vfexport_core.exporting.stream import RowStream
 from vfexport_core.exporting.writing import write_file
@@ -30,21 +30,9 @@ if TYPE_CHECKING:
 
     from vfexport_core.delivery.buckets import BucketClients
     from vfexport_core.delivery.target import BucketTarget
+    from vfexport_core.exporting.hooks import ExportHooks
     from vfexport_core.queue.models import Document, Export
     from vfexport_core.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class ExportHooks:
-    """What a run tells its owner, and asks it; each may raise LeaseLost, which ends the run without a trace on S3.
-
-    `on_progress` gets documents read, rows and bytes written so far, after every batch; `note_keys` the bucket and the
-    keys before anything is completed under them; `confirm` is the fence (L6), asked directly before a file appears.
-    """
-
-    on_progress: Callable[[int, int, int], None]
-    note_keys: Callable[[str, tuple[str, ...]], None]
-    confirm: Callable[[], None]
 
 
 def run_export(
@@ -101,7 +89,7 @@ def _deliver_file(stream: RowStream, export: Export, target: BucketTarget, hooks
         content_disposition=content_disposition(download_name(export.campaign_name, spec.type, spec.extension)),
         metadata={"export-id": export.id, "export-type": spec.type},
     )
-    with writer:
+    with watched(writer, hooks):
         with tracing.span("scan"):
             write_file(stream, writer.write, hooks.on_progress)
         with tracing.span("publish"):

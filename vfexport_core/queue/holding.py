@@ -65,17 +65,20 @@ class ExportHolder(ExportReader):
         """TRIGGERED -> FINISHED with what was delivered (L7); raises LeaseLost. Finishing twice is finishing once."""
         return self._end(claim, ExportStatus.FINISHED, transitions.finish(claim, delivered))
 
-    def fail(self, claim: Claim, error: Document) -> Export:
-        """TRIGGERED -> FAILED with `error` {code, message, payload} (L5); raises LeaseLost."""
-        return self._end(claim, ExportStatus.FAILED, transitions.close(claim, ExportStatus.FAILED, error))
+    def fail(self, claim: Claim, error: Document, *, settled: bool = True) -> Export:
+        """TRIGGERED -> FAILED with `error` {code, message, payload} (L5); raises LeaseLost.
 
-    def expire(self, claim: Claim, error: Document | None = None) -> Export:
+        Not `settled`, here and below: the run may still have a request to S3 under way.
+        """
+        return self._close(claim, ExportStatus.FAILED, error, settled=settled)
+
+    def expire(self, claim: Claim, error: Document | None = None, *, settled: bool = True) -> Export:
         """TRIGGERED -> EXPIRED (L4); raises LeaseLost."""
-        return self._end(claim, ExportStatus.EXPIRED, transitions.close(claim, ExportStatus.EXPIRED, error))
+        return self._close(claim, ExportStatus.EXPIRED, error, settled=settled)
 
-    def cancel(self, claim: Claim, error: Document | None = None) -> Export:
+    def cancel(self, claim: Claim, error: Document | None = None, *, settled: bool = True) -> Export:
         """TRIGGERED -> CANCELED, by the run itself; raises LeaseLost."""
-        return self._end(claim, ExportStatus.CANCELED, transitions.close(claim, ExportStatus.CANCELED, error))
+        return self._close(claim, ExportStatus.CANCELED, error, settled=settled)
 
     def _apply(self, transition: Transition) -> Document | None:
         """Apply a transition and give the changed document; None when its condition did not hold."""
@@ -90,6 +93,9 @@ class ExportHolder(ExportReader):
         if document is None:
             raise self._lost(claim)
         return document
+
+    def _close(self, claim: Claim, status: ExportStatus, error: Document | None, *, settled: bool) -> Export:
+        return self._end(claim, status, transitions.close(claim, status, error, settled=settled))
 
     def _end(self, claim: Claim, status: ExportStatus, transition: Transition) -> Export:
         """Apply a transition to a final status; the same end by the same claim is a repetition after a lost answer."""

@@ -88,6 +88,8 @@ class Attempt:
     keys: tuple[str, ...] = ()
     cleaned: bool = False
     """It is certain that nothing of this lost attempt is left on S3."""
+    settled: bool = False
+    """Its worker has said that no request of this lost attempt is under way any more."""
 
     @property
     def is_lost(self) -> bool:
@@ -106,6 +108,7 @@ class Attempt:
             bucket=document.get("bucket"),
             keys=tuple(document.get("keys", ())),
             cleaned=document.get("cleaned", False),
+            settled=document.get("settled", False),
         )
 
 

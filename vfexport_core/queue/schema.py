@@ -14,6 +14,8 @@ from vfexport_core.errors import InitialisationFailed
 from vfexport_core.queue.models import ACTIVE, ExportStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pymongo.collection import Collection
 
     from vfexport_core.queue.models import Document
@@ -46,21 +48,24 @@ INDEXES = (
     ),
 )
 
+INDEX_BUILD_SECONDS = 120.0
+"""An index over many documents takes a while to build; that MongoDB answers at all is found out before."""
+
 _NAMESPACE_EXISTS = 48
 _INDEX_CONFLICTS = frozenset({67, 85, 86})
 # What makes an index what it is.
 _DEFINING = ("key", "unique", "partialFilterExpression")
 
-_INT: Document = {"bsonType": ["int", "long"], "minimum": 0}
-_DATE: Document = {"bsonType": "date"}
-_TEXT: Document = {"bsonType": "string"}
+INT: Document = {"bsonType": ["int", "long"], "minimum": 0}
+DATE: Document = {"bsonType": "date"}
+TEXT: Document = {"bsonType": "string"}
 _STATUS: Document = {"enum": [status.value for status in ExportStatus]}
 _DIGEST: Document = {"bsonType": "string", "pattern": "^[0-9a-f]{64}$"}
-_TEXTS: Document = {"bsonType": "array", "items": _TEXT}
+TEXTS: Document = {"bsonType": "array", "items": TEXT}
 _FIGURE: Document = {"bsonType": ["int", "long", "double", "bool"]}
 
 
-def _closed(required: list[str], properties: Document) -> Document:
+def closed(required: list[str], properties: Document) -> Document:
     """Give the schema of a document that has no other fields: a token or a fan's data has no place to go."""
     return {"bsonType": "object", "required": required, "additionalProperties": False, "properties": properties}
 
@@ -71,53 +76,54 @@ def _figures(depth: int) -> Document:
     return {"bsonType": "object", "additionalProperties": values}
 
 
-_ERROR = _closed(["code", "message"], {"code": _TEXT, "message": _TEXT, "payload": {"bsonType": ["string", "null"]}})
-_ATTEMPT = _closed(
+_ERROR = closed(["code", "message"], {"code": TEXT, "message": TEXT, "payload": {"bsonType": ["string", "null"]}})
+_ATTEMPT = closed(
     ["attempt", "status"],
     {
-        "attempt": _INT,
-        "runId": _TEXT,
+        "attempt": INT,
+        "runId": TEXT,
         "status": _STATUS,
-        "queued": _DATE,
-        "triggered": _DATE,
-        "ended": _DATE,
-        "rows": _INT,
-        "bytes": _INT,
+        "queued": DATE,
+        "triggered": DATE,
+        "ended": DATE,
+        "rows": INT,
+        "bytes": INT,
         "error": _ERROR,
-        "bucket": _TEXT,
-        "keys": _TEXTS,
+        "bucket": TEXT,
+        "keys": TEXTS,
         "cleaned": {"bsonType": "bool"},
+        "settled": {"bsonType": "bool"},
     },
 )
 _PROPERTIES: Document = {
     "_id": {"bsonType": "objectId"},
     "campaignId": {"bsonType": "string", "pattern": "^[0-9a-f]{24}$"},
-    "campaignName": _TEXT,
+    "campaignName": TEXT,
     "exportType": {"bsonType": "string", "pattern": "^[a-z][A-Za-z]{0,63}$"},
     "status": _STATUS,
     "dateKey": {"bsonType": "string", "pattern": "^[0-9]+$"},
     "includeAllMarkets": {"bsonType": "bool"},
-    "requesterUserId": _TEXT,
+    "requesterUserId": TEXT,
     "correlationId": {"bsonType": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
     "source": {"enum": ["api", "dagster"]},
-    "date": _closed(
+    "date": closed(
         ["created"],
-        dict.fromkeys(["created", "triggered", "finished", "failed", "expired", "canceled"], _DATE),
+        dict.fromkeys(["created", "triggered", "finished", "failed", "expired", "canceled"], DATE),
     ),
-    "attempt": _INT,
+    "attempt": INT,
     "attempts": {"bsonType": "array", "items": _ATTEMPT},
-    "queued": _DATE,
-    "runId": _TEXT,
-    "leaseUntil": _DATE,
-    "cancelRequested": _DATE,
-    "cleanupDue": _DATE,
-    "requests": _INT,
-    "bucket": _TEXT,
-    "key": _TEXT,
-    "keys": _TEXTS,
-    "count": _INT,
-    "progress": _closed(["read", "rows", "bytes"], {"read": _INT, "rows": _INT, "bytes": _INT, "updated": _DATE}),
-    "bytes": _INT,
+    "queued": DATE,
+    "runId": TEXT,
+    "leaseUntil": DATE,
+    "cancelRequested": DATE,
+    "cleanupDue": DATE,
+    "requests": INT,
+    "bucket": TEXT,
+    "key": TEXT,
+    "keys": TEXTS,
+    "count": INT,
+    "progress": closed(["read", "rows", "bytes"], {"read": INT, "rows": INT, "bytes": INT, "updated": DATE}),
+    "bytes": INT,
     "sha256": {"anyOf": [_DIGEST, {"bsonType": "array", "items": _DIGEST}]},
     "meta": _figures(depth=3),
     "error": _ERROR,
@@ -126,12 +132,12 @@ _REQUIRED = [
     *("_id", "campaignId", "campaignName", "exportType", "status", "requesterUserId", "correlationId", "source"),
     *("date", "attempt", "attempts"),
 ]
-VALIDATOR: Document = {"$jsonSchema": _closed(_REQUIRED, _PROPERTIES)}
+VALIDATOR: Document = {"$jsonSchema": closed(_REQUIRED, _PROPERTIES)}
 
 
-def put_validator(collection: Collection[dict[str, Any]]) -> None:
+def put_validator(collection: Collection[dict[str, Any]], validator: Document) -> None:
     """Create the collection with its validator, or give the existing one the present validator."""
-    options: Document = {"validator": VALIDATOR, "validationLevel": "strict", "validationAction": "error"}
+    options: Document = {"validator": validator, "validationLevel": "strict", "validationAction": "error"}
     try:
         collection.database.create_collection(collection.name, check_exists=False, **options)
     except OperationFailure as error:
@@ -141,14 +147,14 @@ def put_validator(collection: Collection[dict[str, Any]]) -> None:
     collection.database.command("collMod", collection.name, **options)
 
 
-def put_indexes(collection: Collection[dict[str, Any]]) -> None:
+def put_indexes(collection: Collection[dict[str, Any]], indexes: Sequence[IndexModel]) -> None:
     """Create the indexes that are not there yet.
 
     Raises InitialisationFailed when an index of that name or those fields has another definition, or when documents
     that are already there break the rule that a unique index stands for.
     """
     try:
-        collection.create_indexes([*INDEXES])
+        collection.create_indexes([*indexes])
     except OperationFailure as error:
         if isinstance(error, DuplicateKeyError):
             what = "holds documents that break the rule of a unique index"

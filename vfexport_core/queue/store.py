@@ -25,18 +25,16 @@ from vfexport_core.queue.faults import persist
 from vfexport_core.queue.figures import ExportFigures
 from vfexport_core.queue.models import ACTIVE, RETRYABLE, Claim, Export, ExportStatus
 from vfexport_core.queue.reading import COLLECTION, PAYLOAD_LENGTH, object_id
-from vfexport_core.queue.watchdog import Releasing
+from vfexport_core.queue.withdrawing import Withdrawing
 
 if TYPE_CHECKING:
     from vfexport_core.queue.models import Document, NewExport
 
 _REQUEST_TRIES = 50
 _REQUEST_PAUSE_SECONDS = 0.02
-# An index over many documents takes a while to build; that MongoDB answers at all is found out before.
-_INDEX_BUILD_SECONDS = 120.0
 
 
-class ExportStore(Releasing):
+class ExportStore(Withdrawing):
     """The `exports` collection of one database; safe to share between threads.
 
     Any method may raise SourceUnavailable, after `patience_seconds` of trying (some read once more to explain).
@@ -47,8 +45,8 @@ class ExportStore(Releasing):
 
         Idempotent, and safe in several processes at once. Raises InitialisationFailed when what exists is in the way.
         """
-        self._persist(lambda: schema.put_validator(self._exports))
-        persist(COLLECTION, lambda: schema.put_indexes(self._exports), _INDEX_BUILD_SECONDS)
+        self._persist(lambda: schema.put_validator(self._exports, schema.VALIDATOR))
+        persist(COLLECTION, lambda: schema.put_indexes(self._exports, schema.INDEXES), schema.INDEX_BUILD_SECONDS)
         ExportFigures(self._exports.database, self._patience_seconds).begin()
 
     def request(self, new: NewExport) -> tuple[Export, bool]:

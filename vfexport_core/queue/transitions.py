@@ -56,7 +56,7 @@ def claim(export_id: ObjectId, run_id: str, attempt: int | None, lease_millis: i
 def claim_again(export_id: ObjectId, run_id: str, attempt: int, lease_millis: int) -> Transition:
     """Start attempt `attempt` + 1 of an ended export and claim it, in one step: nobody else sees it PENDING (L8)."""
     condition = {"_id": export_id, "attempt": attempt, "status": {"$in": sorted(FINAL)}}
-    return Transition(condition, [*_next_attempt(attempt), _claimed(run_id, lease_millis)])
+    return Transition(condition, [*next_attempt(attempt), _claimed(run_id, lease_millis)])
 
 
 def set_count(claim: Claim, count: int) -> Transition:
@@ -74,7 +74,7 @@ def note_keys(claim: Claim, bucket: str, keys: Sequence[str]) -> Transition:
     noted: Document = {"$ifNull": ["$$entry.keys", []]}
     new = {"$filter": {"input": _literal(list(keys)), "as": "key", "cond": {"$not": [{"$in": ["$$key", noted]}]}}}
     change = {"bucket": _literal(bucket), "keys": {"$concatArrays": [noted, new]}}
-    return Transition(fence(claim), [{"$set": {"attempts": _in_current_attempt(change), "progress.updated": NOW}}])
+    return Transition(fence(claim), [{"$set": {"attempts": in_current_attempt(change), "progress.updated": NOW}}])
 
 
 def confirm(claim: Claim, lease_millis: int) -> Transition:
@@ -87,16 +87,16 @@ def finish(claim: Claim, delivered: Delivered) -> Transition:
     status = ExportStatus.FINISHED
     files = {name: _literal(value) for name, value in delivered.to_fields().items()}
     figures = {"progress.rows": delivered.rows, "progress.bytes": delivered.bytes, "progress.updated": NOW}
-    ended = {"status": status.value, "ended": NOW, "rows": delivered.rows, "bytes": delivered.bytes}
-    closed = {"attempts": _in_current_attempt(ended)}
+    entry = {"status": status.value, "ended": NOW, "rows": delivered.rows, "bytes": delivered.bytes}
+    closed = {"attempts": in_current_attempt(entry)}
     change = {"status": status.value, DATE_FIELDS[status]: NOW} | files | figures | closed
     return Transition(fence(claim), [{"$set": change}])
 
 
-def close(claim: Claim, status: ExportStatus, error: Document | None) -> Transition:
-    """TRIGGERED -> FAILED, EXPIRED or CANCELED, by the run itself."""
-    ended = _ended(status, error)
-    return Transition(fence(claim), [{"$set": _closed(status, error) | {"attempts": _in_current_attempt(ended)}}])
+def close(claim: Claim, status: ExportStatus, error: Document | None, *, settled: bool) -> Transition:
+    """TRIGGERED -> FAILED, EXPIRED or CANCELED, by the run itself; `settled`: it has no request under way."""
+    entry = ended(status, error) | ({"settled": True} if settled else {})
+    return Transition(fence(claim), [{"$set": _closed(status, error) | {"attempts": in_current_attempt(entry)}}])
 
 
 def release(export: Export, status: ExportStatus, error: Document | None) -> Transition:
@@ -104,14 +104,14 @@ def release(export: Export, status: ExportStatus, error: Document | None) -> Tra
     condition = fence(Claim(export.id, export.attempt, export.run_id or ""))
     if status is not ExportStatus.EXPIRED:  # one that expires may well be alive, and expires when cancelled as well
         condition |= {"leaseUntil": export.lease_until, "cancelRequested": export.cancel_requested}
-    ended = _ended(status, error)
-    return Transition(condition, [{"$set": _closed(status, error) | {"attempts": _in_current_attempt(ended)}}])
+    entry = ended(status, error)
+    return Transition(condition, [{"$set": _closed(status, error) | {"attempts": in_current_attempt(entry)}}])
 
 
 def withdraw(export_id: ObjectId) -> Transition:
     """PENDING -> CANCELED, before any run has claimed it."""
     status = ExportStatus.CANCELED
-    entry: Document = {"attempt": "$attempt"} | _ended(status, None)
+    entry: Document = {"attempt": "$attempt"} | ended(status, None)
     change = {"status": status.value, DATE_FIELDS[status]: NOW, "attempts": {"$concatArrays": ["$attempts", [entry]]}}
     return Transition({"_id": export_id, "status": ExportStatus.PENDING.value}, [{"$set": change}])
 
@@ -147,14 +147,14 @@ def close_run(
     held: Document = {"status": ExportStatus.TRIGGERED.value, "runId": run_id}
     waiting: Document = {"status": ExportStatus.PENDING.value, "attempt": attempt}
     condition: Document = {"_id": export_id} | (held if attempt is None else {"$or": [held, waiting]})
-    ended = _ended(status, error)
+    entry = ended(status, error)
     # A run that never claimed has no entry yet; every attempt that ended has one.
-    missing = {"attempt": "$attempt", "runId": _literal(run_id)} | ended
+    missing = {"attempt": "$attempt", "runId": _literal(run_id)} | entry
     attempts = {
         "$cond": [
             {"$eq": ["$status", ExportStatus.PENDING.value]},
             {"$concatArrays": ["$attempts", [missing]]},
-            _in_current_attempt(ended),
+            in_current_attempt(entry),
         ]
     }
     return Transition(condition, [{"$set": _closed(status, error) | {"attempts": attempts}}])
@@ -164,7 +164,7 @@ def retry(export_id: ObjectId, attempt: int, *, redeliver: bool) -> Transition:
     """Start attempt `attempt` + 1 (L8): the condition on `attempt` makes two presses of the button one retry."""
     statuses = RETRYABLE | ({ExportStatus.FINISHED} if redeliver else set())
     condition: Document = {"_id": export_id, "attempt": attempt, "status": {"$in": sorted(statuses)}}
-    return Transition(condition, _next_attempt(attempt))
+    return Transition(condition, next_attempt(attempt))
 
 
 def fence(claim: Claim) -> Document:
@@ -208,7 +208,8 @@ def _lease(millis: int) -> Document:
     return {"leaseUntil": {"$add": [NOW, millis]}}
 
 
-def _next_attempt(attempt: int) -> list[Document]:
+def next_attempt(attempt: int) -> list[Document]:
+    """Give the stages that make a document PENDING again, in the attempt after `attempt`."""
     # date.created keeps the export's place in the queue, so it does not tell how long this attempt has waited.
     pending: Document = {"status": ExportStatus.PENDING.value, "attempt": attempt + 1, "queued": NOW}
     return [{"$set": pending}, {"$unset": [*_OF_ONE_ATTEMPT, *DATE_FIELDS.values()]}]
@@ -220,7 +221,8 @@ def _closed(status: ExportStatus, error: Document | None) -> Document:
     return change if error is None else change | {"error": _literal(clean_error(error))}
 
 
-def _ended(status: ExportStatus, error: Document | None) -> Document:
+def ended(status: ExportStatus, error: Document | None) -> Document:
+    """Give what the entry of an attempt says of its end, which is now."""
     entry: Document = {"status": status.value, "ended": NOW}
     return entry if error is None else entry | {"error": _literal(clean_error(error))}
 
@@ -229,7 +231,7 @@ def _progress(read: int, rows: int, size: int) -> Document:
     return {"progress.read": read, "progress.rows": rows, "progress.bytes": size, "progress.updated": NOW}
 
 
-def _in_current_attempt(change: Document) -> Document:
+def in_current_attempt(change: Document) -> Document:
     """Give the `attempts` with `change` merged into the entry of the document's current attempt."""
     is_current = {"$eq": ["$$entry.attempt", "$attempt"]}
     merged = {"$mergeObjects": ["$$entry", change]}

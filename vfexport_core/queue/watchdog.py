@@ -80,9 +80,12 @@ class Releasing(ExportHolder):
         again = None if settled <= unclean.now else settled
         return self._apply(transitions.clean_up(unclean.export, unclean.due, again=again)) is not None and again is None
 
-    def _with_now(self, query: Document, limit: int) -> list[tuple[Export, datetime, datetime | None]]:
+    def _with_now(
+        self, query: Document, limit: int, sort: Document | None = None
+    ) -> list[tuple[Export, datetime, datetime | None]]:
         """Read exports together with MongoDB's time, and when their cleaning is due."""
         # A condition cannot name $$NOW everywhere (the embedded server takes it for a missing field); a stage can.
-        pipeline = [{"$match": query}, {"$limit": limit}, {"$addFields": {"now": transitions.NOW}}]
+        in_order = [] if sort is None else [{"$sort": sort}]
+        pipeline = [{"$match": query}, *in_order, {"$limit": limit}, {"$addFields": {"now": transitions.NOW}}]
         documents = self._persist(lambda: [*self._exports.aggregate(pipeline)])
         return [(Export.from_document(document), document["now"], document.get("cleanupDue")) for document in documents]

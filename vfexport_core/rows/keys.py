@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vfexport_core.rows.values import text_of
-
 if TYPE_CHECKING:
     from vfexport_core.rows.cells import Cells
 
-_HEX = re.compile(r"[0-9A-Fa-f]{24}")
 _HEX_PATTERN = r"\A[0-9A-Fa-f]{24}\z"
-
-
-def id_key(value: Any) -> str:
-    """Give the key of one BSON value."""
-    text = text_of(value)
-    return text.lower() if _HEX.fullmatch(text) else text
 
 
 def key_texts(cells: Cells) -> pa.Array:

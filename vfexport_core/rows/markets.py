@@ -9,7 +9,7 @@ from bson import DatetimeMS
 
 from vfexport_core.catalog.expressions import Field, Joined, ShowLabel
 from vfexport_core.rows.cells import Cells, cells_of_rendered, cells_of_values
-from vfexport_core.rows.keys import id_key, index_by_key
+from vfexport_core.rows.keys import index_by_key
 from vfexport_core.rows.values import (
     GUARDED,
     MAX_DATE_MILLIS,
@@ -17,6 +17,7 @@ from vfexport_core.rows.values import (
     PRESENT,
     REPAIRED,
     date_text,
+    id_key,
     render,
     text_of,
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vfexport_core.rows.keys import id_key
+from vfexport_core.rows.values import id_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,9 +14,8 @@ import pyarrow.compute as pc
 
 from vfexport_core.rows.cells import Cells
 from vfexport_core.rows.expand import elements
-from vfexport_core.rows.keys import id_key
 from vfexport_core.rows.markets import value_at
-from vfexport_core.rows.values import GUARDED, REPAIRED, is_blank, render, text_of
+from vfexport_core.rows.values import GUARDED, REPAIRED, id_key, is_blank, render, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

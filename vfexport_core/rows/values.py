@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ MIN_DATE_MILLIS = -62_135_596_800_000  # 0001-01-01 00:00:00.000
 MAX_DATE_MILLIS = 253_402_300_799_999  # 9999-12-31 23:59:59.999
 
 _UUID_BYTES = 16
+_OBJECT_ID = re.compile(r"[0-9A-Fa-f]{24}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REGEX_FLAGS = {2: "i", 4: "l", 8: "m", 16: "s", 32: "u", 64: "x"}
 
@@ -53,6 +55,12 @@ def render(value: Any) -> tuple[str | None, int]:
 def text_of(value: Any) -> str:
     """Give a value's cell text, empty when missing or null."""
     return render(value)[0] or ""
+
+
+def id_key(value: Any) -> str:
+    """Give the key by which an id is compared: its text, 24 hex digits in lower case."""
+    text = text_of(value)
+    return text.lower() if _OBJECT_ID.fullmatch(text) else text
 
 
 def is_blank(value: Any) -> bool:

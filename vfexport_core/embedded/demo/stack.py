@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vfexport_core.catalog import Bucket
+from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.embedded.demo.children import Children, answers
 from vfexport_core.embedded.demo.client import ApiClient
@@ -97,6 +98,7 @@ def running_stack(checkout: Path, folder: Path, ports: Ports, entries: int, audi
             api = children.start("API", "vfexport_core.cli", ["api", "--host", HOST, "--port", str(api_port)])
             with opened(settings) as database:
                 ExportStore(database).initialise()
+                Ledger(database).initialise()
                 campaign_id = seed_campaign(database, entries=entries, on_progress=audience.loaded)
             children.wait_for(api, lambda: answers(api_port, "/ready"))
             api_url = f"http://{HOST}:{api_port}"

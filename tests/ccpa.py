@@ -1,0 +1,152 @@
+"""A service with campaigns, exports and files, for tests of what deleting a user's data leaves."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import zipfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bson import ObjectId, json_util
+
+from tests.builders import make_campaign, make_code, make_entry, make_market, make_scoring, make_user, object_id
+from tests.delivered import InBuckets
+from tests.integration.queue_helpers import new_export
+from vfexport_core.catalog import find_spec
+from vfexport_core.ccpa.deletion import Deletions
+from vfexport_core.ccpa.ledger import Ledger
+from vfexport_core.embedded.synthetic import create_source_indexes
+from vfexport_core.queue.store import ExportStore
+from vfexport_core.worker import Tools, run_claimed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo.database import Database
+
+    from vfexport_core.ccpa.records import Deletion
+    from vfexport_core.delivery.buckets import BucketClients
+    from vfexport_core.queue.models import Export
+    from vfexport_core.settings import Settings
+
+FANS = range(1, 4)
+PERSON = 1
+USER_ID = str(object_id(PERSON))
+DELETED_TYPES = ("entries", "codes", "fanlist", "waitlist", "reminderEmail", "artistOptIn")
+KEPT_TYPES = ("scoring", "verifiedEntries", "autoReminderEmail")
+
+
+@dataclass
+class Service:
+    """Everything that runs, over one database and one set of buckets."""
+
+    settings: Settings
+    database: Database[dict[str, Any]]
+    buckets: BucketClients
+    settle_seconds: float = 120.0
+    _runs: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.store = ExportStore(self.database)
+        self.ledger = Ledger(self.database, patience_seconds=5)
+
+    def initialise(self) -> None:
+        self.store.initialise()
+        self.ledger.initialise()
+        create_source_indexes(self.database)
+
+    @property
+    def deletions(self) -> Deletions:
+        return Deletions(
+            settings=self.settings,
+            database=self.database,
+            store=self.store,
+            buckets=self.buckets,
+            ledger=self.ledger,
+            settle_seconds=self.settle_seconds,
+        )
+
+    def delete(self, user_id: str = USER_ID, **options: Any) -> Deletion:
+        return self.deletions.delete_user(user_id, requested_by="supreme-1", correlation_id="ccpa-1", **options)
+
+    def heal_now(self) -> Any:
+        """Take open deletions up again, as if their rest was over and nobody worked on them."""
+        past = self.database["ccpaDeletions"]
+        long_ago = {"$set": {"date.tried": {"$subtract": ["$$NOW", 10_000_000]}}}
+        past.update_many({"status": "OPEN"}, [long_ago, {"$unset": ["leaseUntil", "leaseId"]}])
+        past.update_many({"status": "OPEN"}, [{"$set": {"date.requested": {"$subtract": ["$$NOW", 10_000_000]}}}])
+        return self.deletions.heal()
+
+    def add_campaign(self, number: int, *, entries: Any = FANS, scored: Any = FANS) -> str:
+        """Load a campaign: fans with entries, others (or the same) with scoring records and codes."""
+        self.database["campaigns"].insert_one(make_campaign(number, name=f"Tour {number}"))
+        self.database["markets"].insert_one(make_market(1_000 + number, number))
+        self._insert("entries", [make_entry(fan, number, fields=_opted_in(number)) for fan in entries])
+        self._insert("scoring", [_scoring(number, fan) for fan in scored])
+        self._insert("codes", [make_code(f"C{number}-{fan}", fan, number) for fan in scored])
+        for fan in {*entries, *scored}:
+            user = make_user(fan)
+            self.database["users"].replace_one({"_id": user["_id"]}, user, upsert=True)
+        return str(object_id(number))
+
+    def _insert(self, collection: str, documents: list[dict[str, Any]]) -> None:
+        if documents:
+            self.database[collection].insert_many(documents)
+
+    def request(self, campaign_id: str, export_type: str = "entries") -> Export:
+        date_key = "1700000000000" if find_spec(export_type).needs_date_key else None
+        return self.store.request(new_export(campaign_id=campaign_id, export_type=export_type, date_key=date_key))[0]
+
+    def run(self, export: Export) -> Export:
+        """Run a PENDING export to its end."""
+        claim, claimed = self.store.claim(export.id, f"run-{next(self._runs)}")
+        tools = Tools(settings=self.settings, database=self.database, store=self.store, buckets=self.buckets)
+        return run_claimed(claim, claimed, tools, on_count=lambda _: None, on_progress=lambda *_: None)
+
+    def exported(self, campaign_id: str, export_type: str = "entries") -> Export:
+        return self.run(self.request(campaign_id, export_type))
+
+    def files(self) -> dict[tuple[str, str], bytes]:
+        """Give all objects, with what is in them: archives as their files, one after the other."""
+        inside = InBuckets(self.buckets)
+        return {name: _contents(inside.read(*name)) for name in inside.objects()}
+
+    def everything(self) -> list[tuple[str, str]]:
+        """Give all there is in the buckets: objects, their versions and delete markers, unfinished uploads."""
+        found = InBuckets(self.buckets).everything()
+        for bucket in {name for name, _ in found} | {"exportsS3"}:
+            target = self.buckets.target(bucket)
+            page = target.call("list_object_versions", {})
+            found += [(bucket, entry["Key"]) for entry in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]]
+        return found
+
+    def record(self, number: int = 0) -> dict[str, Any]:
+        return list(self.database["ccpaDeletions"].find().sort("_id", 1))[number]
+
+    def stored_text(self) -> str:
+        """Give all that our own collections hold, as text."""
+        return json_util.dumps([list(self.database[name].find()) for name in ("exports", "ccpaDeletions")])
+
+
+def names_person(data: bytes, fan: int = PERSON) -> bool:
+    """Tell whether a file has a row of a fan, by anything that names one."""
+    marks = [str(object_id(fan)), f"fan{fan}@example.com", f"m{fan},", f",m{fan}", f"CODE-{fan}-"]
+    return any(mark.encode() in data for mark in marks)
+
+
+def _opted_in(number: int) -> dict[str, Any]:
+    return {"allowMarketing": True, "market": str(object_id(1_000 + number))}
+
+
+def _scoring(number: int, fan: int) -> dict[str, Any]:
+    market = str(object_id(1_000 + number))
+    codes = [{"id": f"CODE-{fan}-{number}", "marketId": market}]
+    return make_scoring(100 * number + fan, fan, number, marketId=market, codes=codes, _id=ObjectId())
+
+
+def _contents(data: bytes) -> bytes:
+    if not data.startswith(b"PK"):
+        return data
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return b"".join(archive.read(name) for name in archive.namelist())

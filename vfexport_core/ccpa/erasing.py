@@ -1,0 +1,215 @@
+"""One look at a campaign's exports for a deletion: files are deleted first, then the documents they belong to.
+
+What an export has to do with a deletion is decided by when its attempts were claimed. One that was claimed after the
+deletion's record was there (`Deletion.effective`) has seen it and holds no row of the user: it is left alone. Of the
+older ones
+
+- a TRIGGERED one is taken from its worker and queued again,
+- a PENDING one stays, but what earlier attempts of it delivered is deleted,
+- one that has ended is deleted: its files, what lost attempts may have left, then its document.
+
+An attempt that was lost may have a request under way that makes its file appear after it was deleted. So nothing is
+taken for done before its worker has said that there is none (`Attempt.settled`), or could not have any more.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from vfexport_core.catalog import all_specs, find_spec
+from vfexport_core.ccpa.records import ObjectName, Problem
+from vfexport_core.errors import ConfigurationError, DeliveryFailed, DeliveryRefused, ExportCanceled
+from vfexport_core.queue.models import FINAL, Attempt, ExportStatus
+from vfexport_core.queue.watchdog import SETTLE_SECONDS
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from vfexport_core.ccpa.ledger import Ledger
+    from vfexport_core.ccpa.records import Deletion
+    from vfexport_core.delivery.buckets import BucketClients
+    from vfexport_core.delivery.target import BucketTarget
+    from vfexport_core.queue.models import Export
+    from vfexport_core.queue.store import ExportStore
+
+_AT_ONCE = 100
+_S3_ERRORS = (DeliveryFailed, DeliveryRefused, ConfigurationError)
+_Mark = tuple[str, int, bool]
+
+
+@dataclass(slots=True)
+class Look:
+    """What one look at a campaign came to; nothing of either kind: the campaign is done."""
+
+    again: bool = False
+    """Something changed meanwhile."""
+    unsettled: list[str] = field(default_factory=list[str])
+    """Exports of which a lost attempt may still deliver something."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """One export, and those of its attempts that may have left something."""
+
+    export: Export
+    attempts: list[Attempt]
+    is_unsettled: bool
+    failed: bool = False
+
+    @property
+    def mark(self) -> _Mark:
+        """What need not be looked for again in S3 once it is deleted; a late file may come until all is settled."""
+        return self.export.id, self.export.attempt, self.is_unsettled
+
+
+class Eraser:
+    """Deletes for one try of one deletion; `problems` is what went wrong so far.
+
+    `stop` ends the sending of requests to S3.
+    """
+
+    def __init__(
+        self,
+        record: Deletion,
+        *,
+        ledger: Ledger,
+        store: ExportStore,
+        buckets: BucketClients,
+        stop: threading.Event,
+        settle_seconds: float = SETTLE_SECONDS,
+    ) -> None:
+        assert record.effective is not None
+        self.record = record
+        self.problems: list[Problem] = []
+        self._effective = record.effective
+        self._ledger = ledger
+        self._store = store
+        self._buckets = buckets
+        self._stop = stop
+        self._settle = timedelta(seconds=settle_seconds)
+        self._types = [spec.type for spec in all_specs() if spec.ccpa_deletes]
+        self._failing: set[str] = set()
+        self._done: set[_Mark] = set()
+
+    def look(self, campaign_id: str) -> Iterator[Look]:
+        """Delete what can be deleted, by the page; yields what came of each. Raises SourceUnavailable."""
+        after: tuple[datetime, str] | None = None
+        while page := self._store.of_campaign(campaign_id, self._types, after, _AT_ONCE):
+            yield self._look([export for export, _ in page], page[0][1])
+            after = page[-1][0].position
+
+    def _look(self, exports: list[Export], now: datetime) -> Look:
+        look = Look()
+        work: list[_Work] = []
+        for export in exports:
+            if self._is_running_with_the_user(export):
+                look.again = True
+                self._take_back(export)
+                continue
+            attempts = [attempt for attempt in _attempts(export) if self._may_have_left_something(attempt)]
+            item = _Work(export, attempts, any(self._is_unsettled(attempt, now) for attempt in attempts))
+            work.append(item)
+            if item.is_unsettled:
+                look.unsettled.append(export.id)
+        self._erase_files([item for item in work if item.mark not in self._done])
+        look.again |= not self._remove([item.export for item in work if self._is_over(item)])
+        self._done |= {item.mark for item in work if not item.failed}
+        return look
+
+    def _is_older(self, moment: datetime | None) -> bool:
+        return moment is None or moment <= self._effective
+
+    def _is_running_with_the_user(self, export: Export) -> bool:
+        return export.status is ExportStatus.TRIGGERED and self._is_older(export.date.triggered)
+
+    def _is_over(self, item: _Work) -> bool:
+        """Whether an export's document can go: it has ended, its last attempt is old, and no file of it is left."""
+        export = item.export
+        is_old = self._is_older(export.date.triggered or export.date.created)
+        return export.status in FINAL and is_old and not item.failed and not item.is_unsettled
+
+    def _may_have_left_something(self, attempt: Attempt) -> bool:
+        has_ended = attempt.ended is not None and not attempt.cleaned
+        return bool(attempt.keys) and has_ended and self._is_older(attempt.triggered)
+
+    def _is_unsettled(self, attempt: Attempt, now: datetime) -> bool:
+        if not attempt.is_lost or attempt.settled or attempt.ended is None:
+            return False
+        return now - attempt.ended < self._settle
+
+    def _take_back(self, export: Export) -> None:
+        error = ExportCanceled("taken back and queued again, because a user's data is being deleted", payload=export.id)
+        self._store.take_back(export, error.as_dict())
+
+    def _erase_files(self, work: list[_Work]) -> None:
+        """Delete the files of all these attempts, bucket by bucket; what fails is marked, and told in `problems`."""
+        by_bucket: dict[tuple[str, str], list[tuple[_Work, Attempt]]] = defaultdict(list)
+        for item in work:
+            for attempt in item.attempts:
+                likely = find_spec(item.export.export_type).bucket
+                by_bucket[attempt.bucket or "", likely].append((item, attempt))
+        for (name, likely), owners in by_bucket.items():
+            if name in self._failing:
+                _fail(item for item, _ in owners)
+                continue
+            try:
+                target = self._buckets.named(name, likely=likely, quickly=True)
+                self._erase_in(target, owners)
+            except _S3_ERRORS as error:  # one bucket must not keep the others back
+                self.problems.append(Problem.of(error, bucket=name))
+                self._failing.add(name)
+                _fail(item for item, _ in owners)
+
+    def _erase_in(self, target: BucketTarget, owners: list[tuple[_Work, Attempt]]) -> None:
+        from vfexport_core.delivery import cleanup, erasing  # noqa: PLC0415 slow to load, and an API seldom needs it
+
+        found = erasing.find_versions(target, (key for _, attempt in owners for key in attempt.keys), self._stop)
+        if found:
+            names = [ObjectName(target.name, key) for key in found]
+            self.record = self._ledger.note(self.record, names, [])
+            left = erasing.erase(target, found, self._stop)
+            self.problems += [Problem.of(error, bucket=target.name, key=key) for key, error in left.items()]
+            _fail(item for item, attempt in owners if not left.keys().isdisjoint(attempt.keys))
+        for item, attempt in owners:
+            if attempt.is_lost:
+                cleanup.abort_uploads(target, attempt.keys)
+                cleanup.discard_attempt(target, item.export.id, attempt.attempt, ())
+
+    def _remove(self, exports: list[Export]) -> bool:
+        """Delete the documents of exports without files; False when one of them has changed and stays."""
+        if not exports:
+            return True
+        new = {export.id for export in exports} - self.record.noted_exports
+        self.record = self._ledger.note(self.record, [], new)
+        stayed = [export.id for export in exports if not self._store.remove(export)]
+        for export_id in stayed:
+            # Noted by an earlier try: that one deleted it, and ended before it knew.
+            if export_id in new:
+                self.record = self._ledger.forget_export(self.record, export_id)
+        return not stayed
+
+
+def _attempts(export: Export) -> list[Attempt]:
+    """Give the attempts, that of a FINISHED export with what its document says was delivered."""
+    if export.status is not ExportStatus.FINISHED or not export.keys:
+        return list(export.attempts)
+    before = [attempt for attempt in export.attempts if attempt.attempt != export.attempt]
+    delivered = Attempt(
+        attempt=export.attempt,
+        status=export.status,
+        triggered=export.date.triggered,
+        ended=export.date.finished,
+        bucket=export.bucket,
+        keys=export.keys,
+    )
+    return [*before, delivered]
+
+
+def _fail(items: Iterable[_Work]) -> None:
+    for item in items:
+        item.failed = True

@@ -1,0 +1,232 @@
+"""The record of every deletion, `ccpaDeletions`: who asked for it, what was deleted, what kept it from completing.
+
+Each change is one conditional update that is harmless to repeat. A lease keeps two workers from doing the same work; it
+is no fence, for the work may be done twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bson import ObjectId
+from bson.codec_options import CodecOptions
+from pymongo import ReadPreference, WriteConcern
+from pymongo.errors import DuplicateKeyError
+from pymongo.read_concern import ReadConcern
+
+from vfexport_core.ccpa import schema
+from vfexport_core.ccpa.records import Deletion, DeletionStatus
+from vfexport_core.errors import SourceUnavailable
+from vfexport_core.queue.faults import persist
+from vfexport_core.queue.models import storable
+from vfexport_core.queue.schema import INDEX_BUILD_SECONDS, put_indexes, put_validator
+from vfexport_core.queue.transitions import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from pymongo.database import Database
+
+    from vfexport_core.ccpa.records import ObjectName, Problem
+    from vfexport_core.queue.models import Document
+
+T = TypeVar("T")
+
+COLLECTION = "ccpaDeletions"
+LEASE_SECONDS = 60.0
+MOST_KEYS = 30_000
+"""So many keys fit into one record; what comes after them is only counted."""
+
+_MOST_ERRORS = 50
+_TEXT_CHARACTERS = 1_000
+_MILLIS = 1_000
+_FIRST_WAIT_SECONDS = 15.0
+_LONGEST_WAIT_SECONDS = 900.0
+
+
+class Ledger:
+    """The collection of one database; any method may raise SourceUnavailable, after `patience_seconds` of trying."""
+
+    def __init__(self, database: Database[dict[str, Any]], *, patience_seconds: float = 10.0) -> None:
+        self._records = database.get_collection(
+            COLLECTION,
+            codec_options=CodecOptions(tz_aware=True, tzinfo=UTC),
+            read_preference=ReadPreference.PRIMARY,
+            read_concern=ReadConcern("local"),
+            write_concern=WriteConcern("majority"),
+        )
+        self._patience_seconds = patience_seconds
+
+    def initialise(self) -> None:
+        """Create validator and indexes, or bring them up to date; idempotent. Raises InitialisationFailed."""
+        self._persist(lambda: put_validator(self._records, schema.VALIDATOR))
+        persist(COLLECTION, lambda: put_indexes(self._records, schema.INDEXES), INDEX_BUILD_SECONDS)
+
+    def open(self, user_hash: str, key_check: str, requested_by: str, correlation_id: str) -> str:
+        """Record a request, and give the record's id. From then on exports that are claimed respect it."""
+        record_id = ObjectId()
+        document: Document = {
+            "userHash": user_hash,
+            "keyCheck": key_check,
+            "requestedBy": storable(requested_by),
+            "correlationId": correlation_id,
+            "status": DeletionStatus.OPEN.value,
+            "deletedCount": {"exports": 0, "files": 0},
+            "exports": [],
+            "keys": [],
+            "errors": [],
+            "tries": 0,
+        }
+
+        def insert() -> None:
+            # An update that inserts, because only an update knows the server's clock.
+            condition: Document = {"_id": record_id, "status": {"$exists": False}}
+            change: Document = {"$setOnInsert": document, "$currentDate": {"date.requested": True}}
+            with contextlib.suppress(DuplicateKeyError):  # an earlier try has done it, and its answer was lost
+                self._records.update_one(condition, change, upsert=True)
+
+        self._persist(insert)
+        return str(record_id)
+
+    def begin(self, record_id: str) -> Deletion | None:
+        """Take an open record for a try; None when another worker has it, or it is complete."""
+        found = self._with_now({"_id": ObjectId(record_id), "status": DeletionStatus.OPEN.value}, 1)
+        if not found or _is_leased(*found[0]):
+            return None
+        record, lease_id = found[0][0], ObjectId()
+        condition: Document = {"_id": ObjectId(record_id), "tries": record.tries, "leaseUntil": record.lease_until}
+        change = {
+            "date.tried": NOW,
+            "date.effective": {"$ifNull": ["$date.effective", NOW]},
+            "tries": record.tries + 1,
+            "leaseId": lease_id,
+        }
+        self._update(condition, [{"$set": change | _lease()}])
+        # Whose lease it is tells it apart from another worker's, also when an answer was lost.
+        mine = self._persist(lambda: self._records.find_one({"_id": ObjectId(record_id), "leaseId": lease_id}))
+        return None if mine is None else Deletion.from_document(mine)
+
+    def renew(self, record: Deletion) -> None:
+        """Keep others from taking the record up for another while."""
+        self._update({"_id": ObjectId(record.id), "status": DeletionStatus.OPEN.value}, [{"$set": _lease()}])
+
+    def set_campaigns(self, user_hash: str, campaigns: Sequence[str]) -> None:
+        """Note where the user was found, on all open records of the user that do not know it yet."""
+        condition = {"userHash": user_hash, "status": DeletionStatus.OPEN.value, "campaigns": {"$exists": False}}
+        self._persist(lambda: self._records.update_many(condition, {"$set": {"campaigns": list(campaigns)}}))
+
+    def note(self, record: Deletion, names: Sequence[ObjectName], exports: Iterable[str]) -> Deletion:
+        """Note files that are there, and documents that are final, directly before they are deleted.
+
+        Noting twice is noting once, so that what was deleted is counted right whatever is interrupted and repeated.
+        """
+        room, new = max(0, MOST_KEYS - record.noted_keys), frozenset(exports)
+        change: Document = {
+            "$addToSet": {
+                "keys": {"$each": [name._asdict() for name in names[:room]]},
+                "exports": {"$each": [ObjectId(export_id) for export_id in new]},
+            }
+        }
+        if len(names) > room:
+            change["$inc"] = {"keysOmitted": len(names) - room}
+        self._update({"_id": ObjectId(record.id)}, change)
+        noted_keys = record.noted_keys + min(room, len(names))
+        return replace(record, noted_exports=record.noted_exports | new, noted_keys=noted_keys)
+
+    def forget_export(self, record: Deletion, export_id: str) -> Deletion:
+        """Take back the note of a document that was not deleted after all."""
+        self._update({"_id": ObjectId(record.id)}, {"$pull": {"exports": ObjectId(export_id)}})
+        return replace(record, noted_exports=record.noted_exports - {export_id})
+
+    def leave(self, record: Deletion, problems: Sequence[Problem]) -> Deletion:
+        """End a try that did not complete; the record stays open, to be taken up again."""
+        errors = {"$slice": [{"$concatArrays": ["$errors", [_error(problem) for problem in problems]]}, -_MOST_ERRORS]}
+        self._end(record, {"errors": errors})
+        return self.get(record.id)
+
+    def complete(self, record: Deletion) -> Deletion:
+        """OPEN -> COMPLETE; completing twice is completing once."""
+        self._end(record, {"status": DeletionStatus.COMPLETE.value, "date.completed": NOW})
+        return self.get(record.id)
+
+    def get(self, record_id: str) -> Deletion:
+        """Give a record; raises SourceUnavailable when it is gone, for nothing deletes any."""
+        document = self._persist(lambda: self._records.find_one({"_id": ObjectId(record_id)}))
+        if document is None:
+            raise SourceUnavailable(f"collection {COLLECTION}: record {record_id} is gone", payload=COLLECTION)
+        return Deletion.from_document(document)
+
+    def open_ones(self, *, user_hash: str | None = None, limit: int = 100) -> list[Deletion]:
+        """Give open records, oldest first; those of one user if one is given."""
+        return [record for record, _ in self._open_ones(user_hash, limit)]
+
+    def due(self, limit: int = 100) -> list[Deletion]:
+        """Give the open records that nobody works on, and whose turn it is again: the longer, the more often tried."""
+        return [record for record, now in self._open_ones(None, limit) if _is_due(record, now)]
+
+    def respected_by(self, campaign_id: str, created: datetime) -> list[tuple[str, str]]:
+        """Give (userHash, keyCheck) of the deletions that an export of the campaign, requested at `created`, respects.
+
+        These are the open ones, and those that were completed since then. To be asked after the export was claimed.
+        """
+        times: list[Document] = [{"status": DeletionStatus.OPEN.value}, {"date.completed": {"$gte": created}}]
+        places: list[Document] = [{"campaigns": campaign_id}, {"campaigns": {"$exists": False}}]
+        query: Document = {"$and": [{"$or": times}, {"$or": places}]}
+        found = self._persist(lambda: list(self._records.find(query, {"userHash": 1, "keyCheck": 1})))
+        return list({(record["userHash"], record["keyCheck"]) for record in found})
+
+    def _open_ones(self, user_hash: str | None, limit: int) -> list[tuple[Deletion, datetime]]:
+        query: Document = {"status": DeletionStatus.OPEN.value}
+        return self._with_now(query if user_hash is None else query | {"userHash": user_hash}, limit)
+
+    def _with_now(self, query: Document, limit: int) -> list[tuple[Deletion, datetime]]:
+        order = {"date.requested": 1, "_id": 1}
+        pipeline = [{"$match": query}, {"$sort": order}, {"$limit": limit}, {"$addFields": {"now": NOW}}]
+        documents = self._persist(lambda: list(self._records.aggregate(pipeline)))
+        return [(Deletion.from_document(document), document["now"]) for document in documents]
+
+    def _end(self, record: Deletion, change: Document) -> None:
+        condition: Document = {"_id": ObjectId(record.id), "status": DeletionStatus.OPEN.value}
+        self._update(condition, [{"$set": _counts() | change}, {"$unset": ["leaseUntil", "leaseId"]}])
+
+    def _update(self, condition: Document, change: Document | list[Document]) -> None:
+        self._persist(lambda: self._records.update_one(condition, change))
+
+    def _persist(self, operation: Callable[[], T]) -> T:
+        return persist(COLLECTION, operation, self._patience_seconds)
+
+
+def wait_seconds(tries: int) -> float:
+    """Give how long an open record rests after so many tries."""
+    return min(_FIRST_WAIT_SECONDS * 2 ** max(0, tries - 1), _LONGEST_WAIT_SECONDS)
+
+
+def _is_leased(record: Deletion, now: datetime) -> bool:
+    return record.lease_until is not None and now < record.lease_until
+
+
+def _is_due(record: Deletion, now: datetime) -> bool:
+    last = record.tried or record.requested
+    return not _is_leased(record, now) and now - last >= timedelta(seconds=wait_seconds(record.tries))
+
+
+def _lease() -> Document:
+    return {"leaseUntil": {"$add": [NOW, round(LEASE_SECONDS * _MILLIS)]}}
+
+
+def _counts() -> Document:
+    omitted = {"$ifNull": ["$keysOmitted", 0]}
+    return {
+        "deletedCount.exports": {"$size": "$exports"},
+        "deletedCount.files": {"$add": [{"$size": "$keys"}, omitted]},
+    }
+
+
+def _error(problem: Problem) -> Document:
+    fields = {"code": problem.code, "message": problem.message, "bucket": problem.bucket, "key": problem.key}
+    given = {name: storable(text)[:_TEXT_CHARACTERS] for name, text in fields.items() if text is not None}
+    return {name: {"$literal": text} for name, text in given.items()} | {"at": NOW}

@@ -1,0 +1,87 @@
+"""What the ledger knows about a deletion, as frozen values; times are aware, by MongoDB's clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from vfexport_core.errors import VfexportError
+    from vfexport_core.queue.models import Document
+
+
+class DeletionStatus(StrEnum):
+    OPEN = "OPEN"
+    COMPLETE = "COMPLETE"
+
+
+class ObjectName(NamedTuple):
+    """One file: the bucket's name in S3, and its key there."""
+
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What kept a try from completing; no part of it says whose data it is about."""
+
+    code: str
+    message: str
+    bucket: str | None = None
+    key: str | None = None
+
+    @classmethod
+    def of(cls, error: VfexportError, *, bucket: str | None = None, key: str | None = None) -> Problem:
+        return cls(error.code, error.message, bucket, key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """One record of `ccpaDeletions`.
+
+    `campaigns` is None until they were found. `effective` is a moment at which the record was there for all to see: an
+    export that was claimed later has seen it, and has no row of the user.
+    """
+
+    id: str
+    user_hash: str
+    key_check: str
+    status: DeletionStatus
+    requested: datetime
+    effective: datetime | None
+    tried: datetime | None
+    tries: int
+    campaigns: tuple[str, ...] | None
+    deleted_exports: int
+    deleted_files: int
+    noted_exports: frozenset[str]
+    noted_keys: int
+    lease_until: datetime | None
+
+    @property
+    def is_complete(self) -> bool:
+        return self.status is DeletionStatus.COMPLETE
+
+    @classmethod
+    def from_document(cls, document: Document) -> Deletion:
+        date = document["date"]
+        return cls(
+            id=str(document["_id"]),
+            user_hash=document["userHash"],
+            key_check=document["keyCheck"],
+            status=DeletionStatus(document["status"]),
+            requested=date["requested"],
+            effective=date.get("effective"),
+            tried=date.get("tried"),
+            tries=document["tries"],
+            campaigns=tuple(document["campaigns"]) if "campaigns" in document else None,
+            deleted_exports=document["deletedCount"]["exports"],
+            deleted_files=document["deletedCount"]["files"],
+            noted_exports=frozenset(map(str, document["exports"])),
+            noted_keys=len(document["keys"]),
+            lease_until=document.get("leaseUntil"),
+        )

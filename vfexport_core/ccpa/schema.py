@@ -1,0 +1,50 @@
+"""The indexes and the validator of `ccpaDeletions`: a user's id has no place to go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymongo import ASCENDING, IndexModel
+
+from vfexport_core.ccpa.records import DeletionStatus
+from vfexport_core.queue.schema import DATE, INT, TEXT, closed
+
+if TYPE_CHECKING:
+    from vfexport_core.queue.models import Document
+
+INDEXES = (
+    # The open ones, oldest first: few at any time.
+    IndexModel([("status", ASCENDING), ("date.requested", ASCENDING)], name="by_status"),
+    # What an export that was requested before has to respect.
+    IndexModel([("date.completed", ASCENDING)], name="by_completion"),
+    IndexModel([("userHash", ASCENDING), ("status", ASCENDING)], name="by_user"),
+)
+
+_OBJECT_KEY = closed(["bucket", "key"], {"bucket": TEXT, "key": TEXT})
+_ERROR = closed(
+    ["code", "message", "at"],
+    {"code": TEXT, "message": TEXT, "bucket": TEXT, "key": TEXT, "at": DATE},
+)
+_PROPERTIES: Document = {
+    "_id": {"bsonType": "objectId"},
+    "userHash": {"bsonType": "string", "pattern": "^[0-9a-f]{64}$"},
+    "keyCheck": {"bsonType": "string", "pattern": "^[0-9a-f]{16}$"},
+    "requestedBy": TEXT,
+    "correlationId": {"bsonType": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+    "status": {"enum": [status.value for status in DeletionStatus]},
+    "date": closed(["requested"], dict.fromkeys(["requested", "effective", "tried", "completed"], DATE)),
+    "campaigns": {"bsonType": "array", "items": {"bsonType": "string", "pattern": "^[0-9a-f]{24}$"}},
+    "deletedCount": closed(["exports", "files"], {"exports": INT, "files": INT}),
+    "exports": {"bsonType": "array", "items": {"bsonType": "objectId"}},
+    "keys": {"bsonType": "array", "items": _OBJECT_KEY},
+    "keysOmitted": INT,
+    "errors": {"bsonType": "array", "items": _ERROR},
+    "tries": INT,
+    "leaseUntil": DATE,
+    "leaseId": {"bsonType": "objectId"},
+}
+_REQUIRED = [
+    *("_id", "userHash", "keyCheck", "requestedBy", "correlationId", "status", "date", "deletedCount"),
+    *("exports", "keys", "errors", "tries"),
+]
+VALIDATOR: Document = {"$jsonSchema": closed(_REQUIRED, _PROPERTIES)}

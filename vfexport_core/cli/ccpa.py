@@ -1,0 +1,52 @@
+"""`vfexport ccpa`: deleting users' exported data."""
+
+from __future__ import annotations
+
+import uuid
+
+import click
+
+from vfexport_core.ccpa.deletion import Deletions
+from vfexport_core.ccpa.ledger import Ledger
+from vfexport_core.cli.export import requester
+from vfexport_core.cli.report import tell
+from vfexport_core.delivery.buckets import BucketClients
+from vfexport_core.queue.store import ExportStore
+from vfexport_core.settings import load_settings
+from vfexport_core.sources.client import opened
+
+_SECONDS = 300.0
+
+
+@click.group()
+def ccpa() -> None:
+    """Delete users' exported data. Needs MongoDB, every bucket and VFEXPORT_CCPA_HASH_KEY."""
+
+
+@ccpa.command()
+@click.argument("user", metavar="USER")
+@click.option("--json", "as_json", is_flag=True, help="Print what was deleted, and an error, as JSON.")
+def delete(*, user: str, as_json: bool) -> None:
+    """Delete what was exported of the user with id USER, as DELETE /ccpa/users/USER does.
+
+    Files and exports of every campaign in which the user has an entry or a scoring record are deleted, but for the
+    types verifiedEntries, scoring and autoReminderEmail. Exit status 3: not complete yet; the service goes on by
+    itself, and repeating the command is harmless.
+    """
+    settings = load_settings()
+    with opened(settings) as database, BucketClients(settings) as buckets:
+        deletions = Deletions(
+            settings=settings,
+            database=database,
+            store=ExportStore(database),
+            buckets=buckets,
+            ledger=Ledger(database),
+        )
+        record = deletions.delete_user(
+            user, requested_by=requester(), correlation_id=f"cli-{uuid.uuid4()}", seconds=_SECONDS
+        )
+    counts = {"exports": record.deleted_exports, "files": record.deleted_files}
+    if as_json:
+        tell({"deletedCount": counts}, as_json=True)
+    else:
+        click.echo(f"deleted: {counts['exports']:,} exports, {counts['files']:,} files (deletion {record.id})")
