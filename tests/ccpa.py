@@ -84,7 +84,7 @@ class Service:
         self.database["markets"].insert_one(make_market(1_000 + number, number))
         self._insert("entries", [make_entry(fan, number, fields=_opted_in(number)) for fan in entries])
         self._insert("scoring", [_scoring(number, fan) for fan in scored])
-        self._insert("codes", [make_code(f"C{number}-{fan}", fan, number) for fan in scored])
+        self._insert("codes", [_code(number, fan) for fan in scored])
         for fan in {*entries, *scored}:
             user = make_user(fan)
             self.database["users"].replace_one({"_id": user["_id"]}, user, upsert=True)
@@ -131,7 +131,7 @@ class Service:
 
 def names_person(data: bytes, fan: int = PERSON) -> bool:
     """Tell whether a file has a row of a fan, by anything that names one."""
-    marks = [str(object_id(fan)), f"fan{fan}@example.com", f"m{fan},", f",m{fan}", f"CODE-{fan}-"]
+    marks = [str(object_id(fan)), f"fan{fan}@example.com", f"512555{fan:04}", f"m{fan},", f",m{fan}", f"CODE-{fan}-"]
     return any(mark.encode() in data for mark in marks)
 
 
@@ -143,6 +143,10 @@ def _scoring(number: int, fan: int) -> dict[str, Any]:
     market = str(object_id(1_000 + number))
     codes = [{"id": f"CODE-{fan}-{number}", "marketId": market}]
     return make_scoring(100 * number + fan, fan, number, marketId=market, codes=codes, _id=ObjectId())
+
+
+def _code(number: int, fan: int) -> dict[str, Any]:
+    return make_code(f"C{number}-{fan}", fan, number, marketId=str(object_id(1_000 + number)))
 
 
 def _contents(data: bytes) -> bytes:

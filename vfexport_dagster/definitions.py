@@ -6,8 +6,10 @@ import dagster as dg
 
 from vfexport_core.catalog import all_specs
 from vfexport_dagster.assets import export_assets
+from vfexport_dagster.deleting import build_deletion_job
 from vfexport_dagster.jobs import build_export_job
 from vfexport_dagster.resources import RESOURCES
+from vfexport_dagster.sensors.deleting import build_deletion_sensor
 from vfexport_dagster.sensors.outcome import build_outcome_sensor
 from vfexport_dagster.sensors.pending import build_pending_sensor
 from vfexport_dagster.sensors.watchdog import build_watchdog_sensor
@@ -18,10 +20,16 @@ def build_definitions() -> dg.Definitions:
     """Build everything from the catalog: a type that is registered there has its job, its asset and its requests."""
     specs = all_specs()
     jobs = {spec.type: build_export_job(spec) for spec in specs}
+    deletion = build_deletion_job()
     return dg.Definitions(
         assets=export_assets(specs),
-        jobs=list(jobs.values()),
-        sensors=[build_pending_sensor(jobs), build_outcome_sensor(), build_watchdog_sensor()],
+        jobs=[*jobs.values(), deletion],
+        sensors=[
+            build_pending_sensor(jobs),
+            build_outcome_sensor(),
+            build_watchdog_sensor(),
+            build_deletion_sensor(deletion),
+        ],
         resources=RESOURCES,
     )
 

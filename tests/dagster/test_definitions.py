@@ -23,6 +23,7 @@ JOBS = [
     "artist_opt_in_export",
     "artist_sms_opt_in_export",
     "auto_reminder_email_export",
+    "ccpa_deletion",
     "code_assignments_export",
     "code_waves_export",
     "codes_export",
@@ -36,7 +37,7 @@ JOBS = [
     "verified_entries_export",
     "waitlist_export",
 ]
-SENSORS = ["export_watchdog", "pending_exports", "run_outcome"]
+SENSORS = ["ccpa_deletions", "export_watchdog", "pending_exports", "run_outcome"]
 
 NAMES = """
 import json, sys

@@ -22,6 +22,7 @@ DOCUMENTED = {
     ("get", LIST): {200, 400, 401, 403, 404, 500, 503},
     ("get", ONE): {200, 304, 401, 403, 404, 500, 503},
     **{("post", f"{ONE}/{action}"): {202, 401, 403, 404, 409, 500, 503} for action in ("cancel", "retry")},
+    ("delete", "/ccpa/users/{userId}"): {200, 400, 401, 403, 500, 503},
     ("get", "/export-types"): {200, 401, 500},
     ("get", "/heartbeat"): {200, 500},
     ("get", "/ready"): {200, 500, 503},
@@ -55,7 +56,7 @@ def test_every_documented_answer_exists(settings: Settings, database: Database[d
     with running_api(settings, ready_seconds=60) as api:
         api.services.store.initialise()
         provoke_answers(api, insert_campaign(database))
-    with api_without_mongodb(make_settings(dev_mode=True)) as cut_off:
+    with api_without_mongodb(make_settings(dev_mode=True, ccpa_hash_key="key")) as cut_off:
         provoke_unavailability(cut_off)
     seen = api.answers | cut_off.answers
     # What no request can provoke, a bug in the service, is in test_api_failures.
@@ -90,6 +91,9 @@ def provoke_answers(api: Api, campaign: str) -> None:
         api.call(method, path, token=api.token())
         api.call(method, path)
     api.get("/export-types", token=api.token())
+    for path, caller in (("nobody", api.token(supreme=True)), ("%0A", api.token(supreme=True)), ("nobody", token)):
+        api.call("DELETE", f"/ccpa/users/{path}", token=caller)
+    api.call("DELETE", "/ccpa/users/nobody")
     for path in ("/export-types", "/heartbeat", "/ready", "/metrics"):
         api.get(path)
 
@@ -101,4 +105,5 @@ def provoke_unavailability(api: Api) -> None:
     api.post(exports, token=token, json={"exportType": "entries"})
     for action in ("cancel", "retry"):
         api.post(f"{exports}/{ObjectId()}/{action}", token=token)
+    api.call("DELETE", "/ccpa/users/nobody", token=api.token(supreme=True))
     api.get("/ready")

@@ -63,6 +63,13 @@ def test_a_user_in_no_campaign_is_deleted_with_nothing(service: Service) -> None
     assert service.store.get(export.id) == export
 
 
+def test_where_there_are_no_campaigns_and_no_entries_there_is_nothing(service: Service) -> None:
+    for name in ("entries", "scoring", "campaigns", "users"):
+        service.database.drop_collection(name)
+    assert service.delete().campaigns == ()
+    assert service.heal_now().left == ()
+
+
 @pytest.mark.parametrize("stored", [str.lower, str.upper, ObjectId])
 @pytest.mark.parametrize("collection", ["entries", "scoring"])
 @pytest.mark.parametrize("compound", [True, False], ids=["compound-index", "default-index"])

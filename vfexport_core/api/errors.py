@@ -14,8 +14,8 @@ from typing_extensions import TypedDict
 
 from vfexport_core.errors import (
     INTERNAL_CODE,
-    ConfigurationError,
     DeleteFailed,
+    HashKeyMissing,
     InvalidRequest,
     MethodNotAllowed,
     NotReady,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Their messages are written for callers: they name records, buckets and variables, never hosts.
-_TOLD = (NotReady, DeleteFailed, ConfigurationError)
+# Their messages are written for callers: they name records, checks and variables, never hosts.
+_TOLD = (NotReady, DeleteFailed, HashKeyMissing)
 _LISTED_PROBLEMS = 5
 _TRANSIENT_RETRY_SECONDS = "5"
 _INTERNAL_MESSAGE = "the service failed to answer; the correlation id finds the cause in its logs"

@@ -69,7 +69,7 @@ class Deletions:
     ) -> Deletion:
         """Delete what was exported of a user, and give the completed record.
 
-        Raises InvalidRequest, ConfigurationError (no hash key), SourceUnavailable (nothing was recorded: ask again),
+        Raises InvalidRequest, HashKeyMissing, SourceUnavailable (nothing was recorded, or nobody knows: ask again),
         and DeleteFailed when it is recorded and not complete after `seconds`, or something failed.
         """
         key = check_user_id(user_id)

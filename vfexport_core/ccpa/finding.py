@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from vfexport_core.catalog.expressions import Root
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.rows.values import id_key
 from vfexport_core.sources.client import SOUND_CODEC
-from vfexport_core.sources.ranges import EntryRange, range_of
+from vfexport_core.sources.ranges import EntryRange, entries_are_dotted
 from vfexport_core.sources.retry import Patience, persistently
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class Sources:
 
     database: Database[Document]
     lookup_batch: int
-    alive: Callable[[], None]
+    alive: Callable[[], object]
 
     def campaigns(self) -> set[str]:
         """Give the ids of all campaigns; raises SourceUnavailable."""
@@ -50,9 +49,8 @@ class Sources:
         return _hex(campaign["_id"] for campaign in found)
 
     def entries_are_dotted(self) -> bool:
-        """Tell which index serves queries on entries; raises SourceMissing, SourceUnavailable."""
-        selection = range_of(self.database, Root.ENTRY, "")
-        return isinstance(selection, EntryRange) and selection.dotted
+        """Tell which index serves queries on entries; without any entries either would. Raises SourceUnavailable."""
+        return self.read("entries", lambda: entries_are_dotted(self.database))
 
     def read(self, collection: str, operation: Callable[[], Any]) -> Any:
         self.alive()
@@ -94,11 +92,10 @@ def find_campaigns_by_hash(
     sources: Sources, user_hash: str, hasher: UserHasher, with_exports: Iterable[str]
 ) -> list[str]:
     """Find the same by reading every id there is; raises SourceUnavailable."""
-    dotted = sources.entries_are_dotted()
     return [
         campaign
         for campaign in sorted(sources.campaigns() | _hex(with_exports))
-        if any(hasher.hash(user) == user_hash for user in _users_of(sources, campaign, dotted=dotted))
+        if any(hasher.hash(user) == user_hash for user in users_of(sources, campaign))
     ]
 
 
@@ -118,8 +115,9 @@ def _entries_of(campaigns: Sequence[Any], users: Sequence[Any], *, dotted: bool)
     return {"_id": {"$in": [{"campaign_id": campaign, "user_id": user} for campaign in campaigns for user in users]}}
 
 
-def _users_of(sources: Sources, campaign: str, *, dotted: bool) -> Iterator[Any]:
-    """Give the id of every user of a campaign, as it is stored."""
+def users_of(sources: Sources, campaign: str) -> Iterator[Any]:
+    """Give the id of every user of a campaign, as it is stored; some come twice. Raises SourceUnavailable."""
+    dotted = sources.entries_are_dotted()
     for form in forms_of(campaign):
         entries = EntryRange(form, dotted).match()
         for entry in _all(sources, "entries", entries, {"_id": 1}):

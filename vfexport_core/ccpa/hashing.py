@@ -6,7 +6,7 @@ import hmac
 import re
 from typing import TYPE_CHECKING, Any
 
-from vfexport_core.errors import ConfigurationError, InvalidRequest
+from vfexport_core.errors import ConfigurationError, HashKeyMissing, InvalidRequest
 from vfexport_core.rows.values import id_key
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ class UserHasher:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> UserHasher:
-        """Raise ConfigurationError when there is no key."""
+        """Raise HashKeyMissing when there is no key."""
         key = settings.ccpa_hash_key.get_secret_value() if settings.ccpa_hash_key else ""
         if not key:
-            raise ConfigurationError(f"{VARIABLE} is not set, and CCPA deletions need it", payload=VARIABLE)
+            raise HashKeyMissing(f"{VARIABLE} is not set, and CCPA deletions need it", payload=VARIABLE)
         return cls(key)
 
     def hash(self, user_id: Any) -> str:

@@ -42,6 +42,7 @@ MOST_KEYS = 30_000
 """So many keys fit into one record; what comes after them is only counted."""
 
 _MOST_ERRORS = 50
+_OPEN_AT_MOST = 1_000
 _TEXT_CHARACTERS = 1_000
 _MILLIS = 1_000
 _FIRST_WAIT_SECONDS = 15.0
@@ -167,6 +168,10 @@ class Ledger:
     def due(self, limit: int = 100) -> list[Deletion]:
         """Give the open records that nobody works on, and whose turn it is again: the longer, the more often tried."""
         return [record for record, now in self._open_ones(None, limit) if _is_due(record, now)]
+
+    def somebody_is_at_work(self) -> bool:
+        """Tell whether a worker holds one of the open records."""
+        return any(_is_leased(record, now) for record, now in self._open_ones(None, _OPEN_AT_MOST))
 
     def respected_by(self, campaign_id: str, created: datetime) -> list[tuple[str, str]]:
         """Give (userHash, keyCheck) of the deletions that an export of the campaign, requested at `created`, respects.

@@ -126,4 +126,4 @@ class BucketTarget:
 
 def aborted(bucket: str, operation: str) -> DeliveryFailed:
     """Give the error of a request that is not sent any more because the upload was aborted."""
-    return DeliveryFailed(f"S3 bucket {bucket}: {shown(operation)} not sent: it was given up", payload=bucket)
+    return DeliveryFailed(f"S3 bucket {bucket}: {shown(operation)} not sent: it was aborted", payload=bucket)

@@ -5,6 +5,7 @@
     VfexportError
     ├── PermanentError                trying again changes nothing
     │   ├── ConfigurationError        a setting is missing or wrong
+    │   │   └── HashKeyMissing        a CCPA deletion needs the key that user ids are hashed with
     │   ├── InitialisationFailed      an index or documents that exist are in the way of the queue's rules
     │   ├── EmbeddedServerFailed      a server of the demo or the tests did not come up
     │   ├── RequestError              400
@@ -80,6 +81,7 @@ from vfexport_core.errors.runs import (
     EmbeddedServerFailed,
     ExportCanceled,
     ExportExpired,
+    HashKeyMissing,
     InitialisationFailed,
     NoMarketsFound,
     OutputFailed,
@@ -109,6 +111,7 @@ __all__ = [
     "ExportNotClaimable",
     "ExportNotFound",
     "ExportNotRetryable",
+    "HashKeyMissing",
     "InitialisationFailed",
     "InvalidDateKey",
     "InvalidExportType",

@@ -10,6 +10,10 @@ class ConfigurationError(PermanentError):
     hint = "Correct the named environment variable and start again."
 
 
+class HashKeyMissing(ConfigurationError):
+    """The one missing setting of which callers of the API are told: only supreme users come to it."""
+
+
 class InitialisationFailed(PermanentError):
     code = "InitialisationFailed"
     hint = "Drop the named index, or end the named exports, then run `vfexport init` again."

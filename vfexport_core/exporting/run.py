@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.catalog.spec import Shape
+from vfexport_core.ccpa.exclusion import LeftOut
 from vfexport_core.delivery.keys import (
     CONTENT_TYPES,
     content_disposition,
@@ -50,6 +51,8 @@ def run_export(
     """
     spec = find_spec(export.export_type)
     target = buckets.target(spec.bucket)
+    # After the claim, or the two would miss each other.
+    left_out = LeftOut.load(export, spec, settings, database, lambda: hooks.on_progress(0, 0, 0))
     stream = RowStream(
         spec,
         find_campaign(database, export.campaign_id, attempts=ATTEMPTS),
@@ -57,6 +60,7 @@ def run_export(
         settings,
         include_all_markets=export.include_all_markets,
         date_key=export.date_key,
+        left_out=left_out,
     )
     if spec.shape is Shape.FILES_BY_REGION:
         return deliver_parts(stream, export, target, hooks)

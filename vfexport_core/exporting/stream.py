@@ -12,6 +12,7 @@ from vfexport_core.catalog.contact import ADDITIONAL_MARKETS, EMAIL, PROMOTER_OP
 from vfexport_core.catalog.expressions import Root
 from vfexport_core.catalog.reminders import CODES_HELD, COUNTRY_CODE, SFMC_LOCALE
 from vfexport_core.catalog.spec import Expansion
+from vfexport_core.ccpa.exclusion import PERSON_FIELDS, LeftOut
 from vfexport_core.exporting.surroundings import Surroundings
 from vfexport_core.files.csv import csv_lines
 from vfexport_core.rows.cells import cells_of_chunks
@@ -86,6 +87,7 @@ class RowStream:
         include_all_markets: bool = False,
         date_key: str | None = None,
         batch_documents: int = BATCH_DOCUMENTS,
+        left_out: LeftOut | None = None,
     ) -> None:
         """Read what is small (markets, promoters); raises NoMarketsFound, PromotersNotFound, SourceUnavailable."""
         self.spec = spec
@@ -105,7 +107,9 @@ class RowStream:
             settings.sample_rows,
             self.surroundings.promoter_keys,
             self.surroundings.excluded,
+            None if left_out is None else left_out.named_by,
         )
+        self._person = PERSON_FIELDS[spec.scan.root] if left_out is not None else ()
         self.warnings = self._selection.warnings
         self.skipped = self._selection.skipped
         self._renderer = Renderer(
@@ -123,13 +127,15 @@ class RowStream:
 
     def meta(self) -> dict[str, Any]:
         """Give the figures that the export document keeps as ``meta``."""
-        return {"read": self.read, "warnings": dict(self.warnings.counts), "skipped": dict(self.skipped.counts)}
+        meta = {"read": self.read, "warnings": dict(self.warnings.counts), "skipped": dict(self.skipped.counts)}
+        left_out = self._selection.left_out_documents
+        return meta | ({"ccpaExcluded": left_out} if left_out else {})
 
     def lines(self) -> Iterator[Lines]:
         """Yield the rows, batch by batch. Raises SourceUnavailable when MongoDB fails for good."""
         stop = threading.Event()
         root = self.spec.scan.root
-        decoder = Decoder(self._fields(root, include=self._scanned_fields()))
+        decoder = Decoder(self._fields(root, include=(*self._scanned_fields(), *self._person)))
         batches = scan(
             self._database[COLLECTIONS[root]],
             range_of(self._database, root, self.surroundings.campaign_id),

@@ -23,6 +23,8 @@ from vfexport_core.rows.reminders import held_codes, normal_email
 from vfexport_core.sources.batch import Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vfexport_core.catalog.spec import ExportSpec
     from vfexport_core.rows.frame import Frame
     from vfexport_core.rows.members import MemberSet
@@ -42,6 +44,9 @@ class RowSelection:
     sample_rows: int
     promoters: pa.Array
     excluded: MemberSet | None
+    left_out: Callable[[Frame], npt.NDArray[np.bool_]] | None = None
+    """Tells which documents are those of users whose data is being deleted."""
+    left_out_documents: int = 0
     warnings: Tally = field(default_factory=Tally)
     skipped: Tally = field(default_factory=Tally)
     _sampled: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
@@ -69,6 +74,10 @@ class RowSelection:
             kept &= ~np.asarray(evaluate(self.spec.required, frame, self.rules).blank())
         if self.excluded is not None and self.spec.not_in_scheduled_wave is not None:
             kept &= ~self.excluded.holds(key_texts(frame.cells(self.spec.not_in_scheduled_wave)))
+        if self.left_out is not None:
+            named = kept & frame.of_documents(self.left_out(frame))
+            self.left_out_documents += frame.count_documents(named)
+            kept &= ~named
         return kept
 
     def _expand(self, frame: Frame) -> npt.NDArray[np.int64] | None:

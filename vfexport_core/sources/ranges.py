@@ -106,8 +106,14 @@ def range_of(database: Database[Document], root: Root, campaign_id: str) -> Rang
     require_collection(database, name)
     if root is not Root.ENTRY:
         return CampaignRange(campaign_id)
-    indexes = persistently(lambda: list(database[name].list_indexes()), Patience(name))
-    return EntryRange(campaign_id, dotted=any(dict(index["key"]) == _ENTRIES_COMPOUND_KEY for index in indexes))
+    dotted = persistently(lambda: entries_are_dotted(database), Patience(name))
+    return EntryRange(campaign_id, dotted)
+
+
+def entries_are_dotted(database: Database[Document]) -> bool:
+    """Look, once, whether entries have the compound index (see `EntryRange`); raises what the driver raises."""
+    indexes = database[COLLECTIONS[Root.ENTRY]].list_indexes()
+    return any(dict(index["key"]) == _ENTRIES_COMPOUND_KEY for index in indexes)
 
 
 def require_collection(database: Database[Document], name: str) -> None:

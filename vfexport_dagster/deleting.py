@@ -1,0 +1,53 @@
+"""The job that takes open deletions of users' data up again (``vfexport_core.ccpa``)."""
+
+# No postponed annotations here: Dagster reads them when an op is declared.
+
+import dagster as dg
+
+from vfexport_dagster import tags
+from vfexport_dagster.resources import RESOURCES, BucketsResource, MongoResource
+from vfexport_dagster.runlog import RunLog, failing
+
+JOB_NAME = "ccpa_deletion"
+
+# Before every export that waits: it takes seconds, and has a day at most.
+_PRIORITY = "1"
+_MOST_SECONDS = 900
+
+
+@dg.op
+def take_up_deletions(context: dg.OpExecutionContext, mongo: MongoResource, buckets: BucketsResource) -> None:
+    """Try to complete the open deletions whose turn it is; those that fail stay open and come again."""
+    from vfexport_core.ccpa.deletion import Deletions  # noqa: PLC0415 the definitions load without a driver
+    from vfexport_core.ccpa.ledger import Ledger  # noqa: PLC0415 as above
+
+    log = RunLog.of_run(context)
+    with failing(log):
+        deletions = Deletions(
+            settings=mongo.settings,
+            database=mongo.database,
+            store=mongo.store(),
+            buckets=buckets.clients,
+            ledger=Ledger(mongo.database),
+        )
+        healed = deletions.heal()
+    log.say(f"completed {len(healed.completed)} deletions: {', '.join(healed.completed) or 'none'}")
+    if healed.left:
+        log.alert(f"still open, and tried again later: {', '.join(healed.left)}")
+
+
+@dg.graph
+def deletion() -> None:
+    """Take open deletions up again."""
+    take_up_deletions()
+
+
+def build_deletion_job() -> dg.JobDefinition:
+    """Build the job; it can also be launched by hand, and needs no configuration."""
+    return deletion.to_job(
+        name=JOB_NAME,
+        description="Takes open CCPA deletions up again until they are complete.",
+        executor_def=dg.in_process_executor,
+        resource_defs=dict(RESOURCES),
+        tags={tags.PRIORITY: _PRIORITY, tags.MAX_RUNTIME: str(_MOST_SECONDS)},
+    )

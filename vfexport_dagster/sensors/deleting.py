@@ -1,0 +1,60 @@
+"""Open deletions of users' data -> a run that takes them up again, until each is complete."""
+
+# No postponed annotations here: Dagster reads them when a sensor is declared.
+
+import time
+
+import dagster as dg
+
+from vfexport_core.errors import SourceUnavailable
+from vfexport_dagster.deleting import JOB_NAME
+from vfexport_dagster.healing import LIVE
+from vfexport_dagster.resources import MongoResource
+
+DEAD_SECONDS = 120.0
+"""A run that has begun and holds no deletion for so long has lost its process; its place in the queue is needed."""
+
+_PATIENCE_SECONDS = 5.0
+_BEGUN = frozenset({dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING})
+
+
+def build_deletion_sensor(job: dg.JobDefinition) -> dg.SensorDefinition:
+    """Build the sensor for the job that takes deletions up."""
+
+    @dg.sensor(
+        name="ccpa_deletions",
+        job=job,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=10,
+        description="Asks for a run that takes open CCPA deletions up again, when it is their turn.",
+    )
+    def ccpa_deletions(context: dg.SensorEvaluationContext, mongo: MongoResource) -> dg.RunRequest | dg.SkipReason:
+        """Look once. There is one such run at a time; it has no run key, for the same deletion may need many."""
+        from vfexport_core.ccpa.ledger import Ledger  # noqa: PLC0415 the definitions load without a driver
+
+        ledger = Ledger(mongo.database, patience_seconds=_PATIENCE_SECONDS)
+        try:
+            due = ledger.due()
+            if not due:
+                return dg.SkipReason("no open deletion whose turn it is")
+            run = _live_run(context.instance)
+            if run is None:
+                return dg.RunRequest()
+            if not _is_dead(run) or ledger.somebody_is_at_work():
+                return dg.SkipReason(f"{len(due)} open deletions: run {run.dagster_run.run_id} is for them")
+        except SourceUnavailable as error:
+            return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
+        context.instance.report_run_failed(run.dagster_run, message="It holds no deletion: its process is gone.")
+        return dg.RunRequest()
+
+    return ccpa_deletions
+
+
+def _live_run(instance: dg.DagsterInstance) -> dg.RunRecord | None:
+    records = instance.get_run_records(dg.RunsFilter(job_name=JOB_NAME, statuses=list(LIVE)), limit=1)
+    return records[0] if records else None
+
+
+def _is_dead(run: dg.RunRecord) -> bool:
+    began = run.start_time
+    return run.dagster_run.status in _BEGUN and began is not None and time.time() - began > DEAD_SECONDS
