@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from vfexport_core.catalog import find_spec
-from vfexport_core.errors import ExportCanceled, ExportExpired, ExportNotFound, LeaseLost, VfexportError, error_document
+from vfexport_core.errors import ExportNotFound, LeaseLost, VfexportError
+from vfexport_core.queue.ending import end_attempt
 from vfexport_core.queue.figures import ExportFigures
 from vfexport_core.queue.keeping import ClaimKeeper, Pace
 from vfexport_core.queue.models import ExportStatus
@@ -236,23 +237,3 @@ def run_claimed(
             if final is not None and final.status is ExportStatus.FINISHED and final.run_id == claim.run_id:
                 return final
             raise
-
-
-def end_attempt(store: ExportStore, claim: Claim, error: BaseException, *, settled: bool = True) -> Export:
-    """End a claimed export by what ended its run: CANCELED, EXPIRED or FAILED; one that was lost stays as it is.
-
-    `settled`: the run has no request to S3 under way, which is noted in either case. Gives the export as it is now.
-    Raises SourceUnavailable, ExportNotFound.
-    """
-    try:
-        if isinstance(error, (KeyboardInterrupt, ExportCanceled)):
-            return store.cancel(claim, settled=settled)
-        if isinstance(error, ExportExpired):
-            return store.expire(claim, error.as_dict(), settled=settled)
-        if not isinstance(error, LeaseLost):
-            return store.fail(claim, error_document(error), settled=settled)
-    except LeaseLost:
-        pass
-    if settled:
-        store.settle(claim)
-    return store.get(claim.export_id)

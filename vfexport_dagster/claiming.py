@@ -156,7 +156,7 @@ class Claiming:
         return export
 
     def _end(self, claim: Claim, error: Exception) -> None:
-        from vfexport_core.worker import end_attempt  # noqa: PLC0415 the code server needs no driver
+        from vfexport_core.queue.ending import end_attempt  # noqa: PLC0415 the code server needs no driver
 
         end_attempt(self.store, claim, error)
 

@@ -12,7 +12,7 @@ import pytest
 from tests.api_client import Api, api_without_mongodb, running_api
 from tests.builders import object_id
 from tests.ccpa import USER_ID
-from vfexport_core.api.logs import JsonFormatter
+from vfexport_core.telemetry.logs import JsonFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

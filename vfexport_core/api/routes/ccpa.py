@@ -15,6 +15,7 @@ from vfexport_core.api.dependencies import CallerOf
 from vfexport_core.api.errors import JsonAnswer
 from vfexport_core.api.services import services_of
 from vfexport_core.ccpa.hashing import USER_ID_PATTERN
+from vfexport_core.telemetry import context
 
 router = APIRouter(tags=["ccpa"])
 
@@ -71,7 +72,7 @@ def delete_user(request: Request, caller: Annotated[Caller, Depends(supreme_call
     itself; repeating the request is harmless.
     """
     record = services_of(request).deletions.delete_user(
-        user_id, requested_by=caller.user_id, correlation_id=correlation.current() or correlation.accept(None)
+        user_id, requested_by=caller.user_id, correlation_id=context.correlation_id() or correlation.accept(None)
     )
     counts = DeletedCount(exports=record.deleted_exports, files=record.deleted_files)
     return JsonAnswer(DeletedWire(deletedCount=counts))
