@@ -2,6 +2,7 @@
 #
 #   make demo [ONCE=1] [ENTRIES=20000]   the whole service on embedded servers; ONCE=1 ends after the exports
 #   make test [ARGS="-k queue"]          all tests
+#   make test-faults                     those of crashes, hangs and lost connections alone
 #   make check                           format, lint, types, layers, tests: what has to pass before a change goes in
 #   make venv                            the environment alone; PYTHON=python3.12 chooses the interpreter
 
@@ -18,7 +19,7 @@ ARGS =
 # Two processes: each has embedded servers of its own, and more than two would need more than two cores.
 WORKERS = 2
 
-.PHONY: help venv demo test check format-check lint types layers hooks clean
+.PHONY: help venv demo test test-faults check format-check lint types layers hooks clean
 
 help:
 	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
@@ -39,7 +40,16 @@ demo: $(READY)
 	@$(BIN)/vfexport demo --entries $(ENTRIES) $(if $(filter-out 0,$(ONCE)),--once)
 
 test: $(READY)
+ifeq ($(ARGS),)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --ignore=tests/faults
+	@$(MAKE) --no-print-directory test-faults
+else
 	@$(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
+endif
+
+# By files: those of Dagster share one running service.
+test-faults: $(READY)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests/faults $(ARGS)
 
 check: format-check lint types layers test
 
