@@ -125,6 +125,7 @@ def test_the_web_server_shows_runs_files_and_sensors(stack: Stack, campaign: str
         "export_watchdog": "RUNNING",
         "pending_exports": "RUNNING",
         "run_outcome": "RUNNING",
+        "ccpa_deletions": "RUNNING",
     }
 
 
