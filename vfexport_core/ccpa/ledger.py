@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bson import ObjectId
-from bson.codec_options import CodecOptions
-from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import DuplicateKeyError
-from pymongo.read_concern import ReadConcern
 
 from vfexport_core.ccpa import schema
 from vfexport_core.ccpa.records import Deletion, DeletionStatus
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.faults import persist
 from vfexport_core.queue.models import storable
+from vfexport_core.queue.owned import DELETIONS, open_owned
 from vfexport_core.queue.schema import INDEX_BUILD_SECONDS, put_indexes, put_validator
 from vfexport_core.queue.transitions import NOW
 
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-COLLECTION = "ccpaDeletions"
 LEASE_SECONDS = 60.0
 MOST_KEYS = 30_000
 """So many keys fit into one record; what comes after them is only counted."""
@@ -53,19 +50,13 @@ class Ledger:
     """The collection of one database; any method may raise SourceUnavailable, after `patience_seconds` of trying."""
 
     def __init__(self, database: Database[dict[str, Any]], *, patience_seconds: float = 10.0) -> None:
-        self._records = database.get_collection(
-            COLLECTION,
-            codec_options=CodecOptions(tz_aware=True, tzinfo=UTC),
-            read_preference=ReadPreference.PRIMARY,
-            read_concern=ReadConcern("local"),
-            write_concern=WriteConcern("majority"),
-        )
+        self._records = open_owned(database, DELETIONS)
         self._patience_seconds = patience_seconds
 
     def initialise(self) -> None:
         """Create validator and indexes, or bring them up to date; idempotent. Raises InitialisationFailed."""
         self._persist(lambda: put_validator(self._records, schema.VALIDATOR))
-        persist(COLLECTION, lambda: put_indexes(self._records, schema.INDEXES), INDEX_BUILD_SECONDS)
+        persist(DELETIONS, lambda: put_indexes(self._records, schema.INDEXES), INDEX_BUILD_SECONDS)
 
     def open(self, user_hash: str, key_check: str, requested_by: str, correlation_id: str) -> str:
         """Record a request, and give the record's id. From then on exports that are claimed respect it."""
@@ -158,7 +149,7 @@ class Ledger:
         """Give a record; raises SourceUnavailable when it is gone, for nothing deletes any."""
         document = self._persist(lambda: self._records.find_one({"_id": ObjectId(record_id)}))
         if document is None:
-            raise SourceUnavailable(f"collection {COLLECTION}: record {record_id} is gone", payload=COLLECTION)
+            raise SourceUnavailable(f"collection {DELETIONS}: record {record_id} is gone", payload=DELETIONS)
         return Deletion.from_document(document)
 
     def open_ones(self, *, user_hash: str | None = None, limit: int = 100) -> list[Deletion]:
@@ -202,7 +193,7 @@ class Ledger:
         self._persist(lambda: self._records.update_one(condition, change))
 
     def _persist(self, operation: Callable[[], T]) -> T:
-        return persist(COLLECTION, operation, self._patience_seconds)
+        return persist(DELETIONS, operation, self._patience_seconds)
 
 
 def wait_seconds(tries: int) -> float:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfexport_core.catalog import all_specs
-from vfexport_core.ccpa.ledger import COLLECTION as DELETIONS
 from vfexport_core.ccpa.ledger import Ledger
-from vfexport_core.queue.reading import COLLECTION as EXPORTS
+from vfexport_core.queue.owned import DELETIONS, EXPORTS
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.settings import load_settings
 from vfexport_core.sources.client import opened, reading

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.doctor.examining import Check, Finding, failed, ok, warning
-from vfexport_core.queue.reading import COLLECTION
+from vfexport_core.queue.owned import EXPORTS
 from vfexport_core.queue.schema import differences
 from vfexport_core.sources.client import opened, reading
 from vfexport_core.sources.indexes import MissingIndex, missing_source_indexes
@@ -62,12 +62,12 @@ def _server(database: Database[dict[str, Any]]) -> Iterator[Finding]:
 
 
 def _queue(database: Database[dict[str, Any]]) -> Iterator[Finding]:
-    with reading(COLLECTION):
-        found = differences(database[COLLECTION])
+    with reading(EXPORTS):
+        found = differences(database[EXPORTS])
     if found:
-        yield failed("queue", f"collection {COLLECTION}: {'; '.join(found)}", _INIT)
+        yield failed("queue", f"collection {EXPORTS}: {'; '.join(found)}", _INIT)
     else:
-        yield ok("queue", f"collection {COLLECTION}: all indexes and the validator are in place")
+        yield ok("queue", f"collection {EXPORTS}: all indexes and the validator are in place")
 
 
 def _sources(database: Database[dict[str, Any]]) -> Iterator[Finding]:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC
 from typing import TYPE_CHECKING, Any
-
-from bson.codec_options import CodecOptions
-from pymongo import ReadPreference
 
 from vfexport_core.queue import schema
 from vfexport_core.queue.faults import persist
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.reading import COLLECTION
+from vfexport_core.queue.owned import DELETIONS, EXPORTS, open_owned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +18,6 @@ if TYPE_CHECKING:
 
     from vfexport_core.queue.models import Document
 
-DELETIONS = "ccpaDeletions"
-"""The record of CCPA deletions; one that is not there has nothing open."""
 MOST = 10_000
 """So many are counted at most; the oldest is then the oldest of these."""
 
@@ -49,11 +43,7 @@ def read_depth(database: Database[dict[str, Any]], patience_seconds: float = 10.
     """Look once; raises SourceUnavailable after `patience_seconds` of trying, three times at most."""
 
     def waiting(collection: str, query: Document, order: Mapping[str, int], since: Any) -> Waiting:
-        found = database.get_collection(
-            collection,
-            codec_options=CodecOptions[dict[str, Any]](tz_aware=True, tzinfo=UTC),
-            read_preference=ReadPreference.PRIMARY,
-        )
+        found = open_owned(database, collection)
         group = {"_id": "$status", "count": {"$sum": 1}, "since": {"$min": since}}
         pipeline = [{"$match": query}, {"$sort": order}, {"$limit": MOST}, {"$group": group}]
         groups: list[Document] = persist(collection, lambda: [*found.aggregate(pipeline)], patience_seconds)
@@ -62,7 +52,7 @@ def read_depth(database: Database[dict[str, Any]], patience_seconds: float = 10.
     pending, triggered = ({"status": status.value} for status in (ExportStatus.PENDING, ExportStatus.TRIGGERED))
     asked = {"$ifNull": ["$queued", "$date.created"]}
     return Depth(
-        pending=waiting(COLLECTION, pending, dict(schema.ORDER), asked),
-        triggered=waiting(COLLECTION, triggered, {"_id": 1}, "$date.triggered"),
+        pending=waiting(EXPORTS, pending, dict(schema.ORDER), asked),
+        triggered=waiting(EXPORTS, triggered, {"_id": 1}, "$date.triggered"),
         deletions=waiting(DELETIONS, {"status": "OPEN"}, {"date.requested": 1}, "$date.requested"),
     )

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from bson.codec_options import CodecOptions
-from pymongo import ReadPreference, ReturnDocument, WriteConcern
+from pymongo import ReturnDocument
 
 from vfexport_core.errors import LeaseLost, SourceUnavailable, WorkerLost
 from vfexport_core.queue.faults import persist
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.reading import COLLECTION
+from vfexport_core.queue.owned import EXPORTS, FIGURES, open_owned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from vfexport_core.queue.models import Document
 
-FIGURES = "exportFigures"
 SETTLE_SECONDS = 5.0
 BOUNDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 14_400, 86_400)
 """Upper bounds, in seconds, of the classes into which durations and waits are sorted."""
@@ -101,13 +99,8 @@ class ExportFigures:
     _exports: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        options: dict[str, Any] = {
-            "codec_options": CodecOptions[dict[str, Any]](tz_aware=True, tzinfo=UTC),
-            "read_preference": ReadPreference.PRIMARY,
-            "write_concern": WriteConcern("majority"),
-        }
-        self._figures = self.database.get_collection(FIGURES, **options)
-        self._exports = self.database.get_collection(COLLECTION, **options)
+        self._figures = open_owned(self.database, FIGURES)
+        self._exports = open_owned(self.database, EXPORTS)
 
     def begin(self) -> None:
         """Begin to count from now on, unless it was begun before."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bson import ObjectId
-from bson.codec_options import CodecOptions
-from pymongo import DESCENDING, ReadPreference, WriteConcern
-from pymongo.read_concern import ReadConcern
+from pymongo import DESCENDING
 
 from vfexport_core.errors import ExportNotFound, InvalidRequest
 from vfexport_core.queue import schema
 from vfexport_core.queue.faults import persist
 from vfexport_core.queue.models import Export, ExportStatus
+from vfexport_core.queue.owned import EXPORTS, open_owned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Exports = list[Export]  # within the class `list` is the method
 
-COLLECTION = "exports"
 PAYLOAD_LENGTH = 64
 MOST_WAITING = 10_000
 Position = tuple["datetime", str]
@@ -40,15 +37,7 @@ class ExportReader:
     """
 
     def __init__(self, database: Database[dict[str, Any]], *, patience_seconds: float = 10.0) -> None:
-        # Whatever the client's address says: what was acknowledged survives a failover, and is read where it was
-        # written.
-        self._exports = database.get_collection(
-            COLLECTION,
-            codec_options=CodecOptions(tz_aware=True, tzinfo=UTC),
-            read_preference=ReadPreference.PRIMARY,
-            read_concern=ReadConcern("local"),
-            write_concern=WriteConcern("majority"),
-        )
+        self._exports = open_owned(database, EXPORTS)
         self._patience_seconds = patience_seconds
 
     def get(self, export_id: str, campaign_id: str | None = None) -> Export:
@@ -117,7 +106,7 @@ class ExportReader:
         return [Export.from_document(document) for document in documents]
 
     def _persist(self, operation: Callable[[], T]) -> T:
-        return persist(COLLECTION, operation, self._patience_seconds)
+        return persist(EXPORTS, operation, self._patience_seconds)
 
 
 def _behind(after: tuple[datetime, str], *, descending: bool) -> tuple[Document, Document]:

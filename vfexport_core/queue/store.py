@@ -24,7 +24,8 @@ from vfexport_core.queue import schema, transitions
 from vfexport_core.queue.faults import persist
 from vfexport_core.queue.figures import ExportFigures
 from vfexport_core.queue.models import ACTIVE, RETRYABLE, Claim, Export, ExportStatus
-from vfexport_core.queue.reading import COLLECTION, PAYLOAD_LENGTH, object_id
+from vfexport_core.queue.owned import EXPORTS
+from vfexport_core.queue.reading import PAYLOAD_LENGTH, object_id
 from vfexport_core.queue.withdrawing import Withdrawing
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class ExportStore(Withdrawing):
         Idempotent, and safe in several processes at once. Raises InitialisationFailed when what exists is in the way.
         """
         self._persist(lambda: schema.put_validator(self._exports, schema.VALIDATOR))
-        persist(COLLECTION, lambda: schema.put_indexes(self._exports, schema.INDEXES), schema.INDEX_BUILD_SECONDS)
+        persist(EXPORTS, lambda: schema.put_indexes(self._exports, schema.INDEXES), schema.INDEX_BUILD_SECONDS)
         ExportFigures(self._exports.database, self._patience_seconds).begin()
 
     def request(self, new: NewExport) -> tuple[Export, bool]:
@@ -65,7 +66,7 @@ class ExportStore(Withdrawing):
             # The active one ended between our insertion and our look at it, or is not yet visible.
             time.sleep(_REQUEST_PAUSE_SECONDS)
         raise SourceUnavailable(
-            f"collection {COLLECTION}: neither a new export nor the active one could be found", payload=COLLECTION
+            f"collection {EXPORTS}: neither a new export nor the active one could be found", payload=EXPORTS
         )
 
     def claim(self, export_id: str, run_id: str, attempt: int | None = None) -> tuple[Claim, Export]:
