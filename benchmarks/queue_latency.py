@@ -128,29 +128,37 @@ def gone(pid: int) -> bool:
 
 def kill_worker(service: Service, repetitions: int) -> list[float]:
     """(d): until the export that waits behind the lost one has its turn."""
-    found: list[float] = []
-    for _ in range(repetitions):
-        service.idle()
-        _, pid = service.in_progress(service.request(service.long))
-        following = service.request(service.brief[0])
+
+    def strike(pid: int) -> float:
         began = time.time()
         os.kill(pid, signal.SIGKILL)
-        found.append(triggered(service.finished(following)).timestamp() - began)
-    return found
+        return began
+
+    return _until_the_next(service, repetitions, strike)
 
 
 def kill_all(service: Service, repetitions: int) -> list[float]:
     """(e): from the moment in which the processes are started again."""
-    found: list[float] = []
-    for _ in range(repetitions):
-        service.idle()
-        _, pid = service.in_progress(service.request(service.long))
-        following = service.request(service.brief[0])
+
+    def strike(pid: int) -> float:
         service.kill()
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         began = time.time()
         service.start()
+        return began
+
+    return _until_the_next(service, repetitions, strike)
+
+
+def _until_the_next(service: Service, repetitions: int, strike: Callable[[int], float]) -> list[float]:
+    """Strike a worker, by its process id, while another export waits; from the moment that `strike` gives."""
+    found: list[float] = []
+    for _ in range(repetitions):
+        service.idle()
+        _, pid = service.in_progress(service.request(service.long))
+        following = service.request(service.brief[0])
+        began = strike(pid)
         found.append(triggered(service.finished(following)).timestamp() - began)
     return found
 

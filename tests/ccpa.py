@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from tests.integration.queue_helpers import new_export
 from vfexport_core.catalog import find_spec
 from vfexport_core.ccpa.deletion import Deletions
 from vfexport_core.ccpa.ledger import Ledger
+from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.embedded.synthetic import create_source_indexes
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.worker import Tools, run_claimed
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.ccpa.records import Deletion
-    from vfexport_core.delivery.buckets import BucketClients
     from vfexport_core.queue.models import Export
     from vfexport_core.settings import Settings
 
@@ -127,6 +128,15 @@ class Service:
     def stored_text(self) -> str:
         """Give all that our own collections hold, as text."""
         return json_util.dumps([list(self.database[name].find()) for name in ("exports", "ccpaDeletions")])
+
+
+@contextmanager
+def running_service(settings: Settings, database: Database[dict[str, Any]]) -> Iterator[Service]:
+    """Give a service with empty collections and clients of its own."""
+    with BucketClients(settings) as buckets:
+        service = Service(settings, database, buckets)
+        service.initialise()
+        yield service
 
 
 def names_person(data: bytes, fan: int = PERSON) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from tests.http_server import serving
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 
 def published(key: Any, kid: str | None, **fields: Any) -> dict[str, Any]:
@@ -57,13 +58,5 @@ class KeyHandler(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def serving_keys() -> Iterator[KeyServer]:
-    with KeyServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+def serving_keys() -> AbstractContextManager[KeyServer]:
+    return serving(KeyServer())

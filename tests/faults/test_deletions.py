@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymongo import MongoClient
 
-from tests.ccpa import Service, names_person
+from tests.ccpa import Service, names_person, running_service
 from tests.s3_faults import ACCESS_DENIED, Answer, LoseAnswer, Reset
 from tests.s3_proxy import S3Proxy
 from vfexport_core.delivery.buckets import BucketClients
@@ -44,9 +44,7 @@ def proxy(s3_server: S3Server) -> Iterator[S3Proxy]:
 
 @pytest.fixture
 def calm(settings: Settings, database: Database[dict[str, Any]]) -> Iterator[Service]:
-    with BucketClients(settings) as buckets:
-        service = Service(settings, database, buckets)
-        service.initialise()
+    with running_service(settings, database) as service:
         yield service
 
 

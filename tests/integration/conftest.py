@@ -6,21 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.ccpa import Service
-from vfexport_core.delivery.buckets import BucketClients
+from tests.ccpa import running_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pymongo.database import Database
 
+    from tests.ccpa import Service
     from vfexport_core.settings import Settings
 
 
 @pytest.fixture
 def service(settings: Settings, database: Database[dict[str, Any]]) -> Iterator[Service]:
     """Give a service with empty collections of its own, to delete users' data from."""
-    with BucketClients(settings) as buckets:
-        service = Service(settings, database, buckets)
-        service.initialise()
+    with running_service(settings, database) as service:
         yield service

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pymongo import MongoClient
-from pymongo.monitoring import CommandListener
 
+from tests.commands import Commands
 from tests.integration.queue_helpers import new_export
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.estimate import Estimator
@@ -23,28 +23,14 @@ if TYPE_CHECKING:
     from vfexport_core.embedded import MongoServer
 
 
-class Questions(CommandListener):
-    def __init__(self) -> None:
-        self.count = 0
-
-    def started(self, event: Any) -> None:
-        self.count += event.command_name in {"find", "aggregate"}
-
-    def succeeded(self, event: Any) -> None:
-        pass
-
-    def failed(self, event: Any) -> None:
-        pass
+@pytest.fixture
+def commands() -> Commands:
+    return Commands()
 
 
 @pytest.fixture
-def questions() -> Questions:
-    return Questions()
-
-
-@pytest.fixture
-def reader(mongo_server: MongoServer, database: Database[Any], questions: Questions) -> Iterator[ExportReader]:
-    with MongoClient[Any](mongo_server.uri, event_listeners=[questions]) as client:
+def reader(mongo_server: MongoServer, database: Database[Any], commands: Commands) -> Iterator[ExportReader]:
+    with MongoClient[Any](mongo_server.uri, event_listeners=[commands]) as client:
         yield ExportReader(client[database.name])
 
 
@@ -56,13 +42,13 @@ def store(database: Database[Any]) -> ExportStore:
 
 
 def test_whoever_came_before_a_look_began_shares_it(
-    reader: ExportReader, store: ExportStore, questions: Questions
+    reader: ExportReader, store: ExportStore, commands: Commands
 ) -> None:
     exports = [store.request(new_export())[0] for _ in range(3)]
     estimator = Estimator(reader, clock=lambda: 0.0)  # all come at the moment at which the first look begins
     places = [estimator.estimate(export) for export in exports]
     assert [place and place.position for place in places] == [1, 2, 3]
-    assert questions.count == 3, "what waits, what runs, how long exports take: each once"
+    assert commands.names == ["find"] * 3, "what waits, what runs, how long exports take: each once"
 
 
 def test_whoever_comes_later_sees_what_has_changed(reader: ExportReader, store: ExportStore) -> None:
