@@ -24,6 +24,7 @@ from vfexport_core.catalog import find_spec
 from vfexport_core.errors import ExportNotFound, LeaseLost, VfexportError
 from vfexport_core.queue.ending import end_attempt
 from vfexport_core.queue.figures import ExportFigures
+from vfexport_core.queue.holding import lease_lost
 from vfexport_core.queue.keeping import ClaimKeeper, Pace
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
@@ -225,6 +226,8 @@ def run_claimed(
 ) -> Export:
     """Deliver and finish a claimed export. An error or a signal ends it as FAILED, EXPIRED or CANCELED, and comes out.
 
+    Raises LeaseLost, whatever the run met first, when another run has taken the export over.
+
     Within `undisturbed` its end is recorded, so that a second signal does not come in between.
     """
     with Worker(claim, export, settings=tools.settings, database=tools.database, store=tools.store) as worker:
@@ -236,4 +239,8 @@ def run_claimed(
                 final = worker.end(error)
             if final is not None and final.status is ExportStatus.FINISHED and final.run_id == claim.run_id:
                 return final
+            held = (claim.run_id, claim.attempt)
+            if final is not None and isinstance(error, VfexportError) and (final.run_id, final.attempt) != held:
+                # It was taken over: that S3 no longer has what the run had staged, say, only comes of that.
+                raise lease_lost(claim, f"is {final.status} in attempt {final.attempt}") from error
             raise

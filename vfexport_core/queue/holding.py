@@ -110,7 +110,12 @@ class ExportHolder(ExportReader):
     def _lost(self, claim: Claim) -> LeaseLost:
         document = self._persist(lambda: self._exports.find_one({"_id": ObjectId(claim.export_id)}))
         state = "is gone" if document is None else f"is {document['status']} in attempt {document['attempt']}"
-        return LeaseLost(
-            f"run {claim.run_id} no longer owns attempt {claim.attempt} of export {claim.export_id}, which {state}",
-            payload=claim.export_id,
-        )
+        return lease_lost(claim, state)
+
+
+def lease_lost(claim: Claim, state: str) -> LeaseLost:
+    """Make the error of a run that lost its export; `state` says what is known of it ("is gone", "is ...")."""
+    return LeaseLost(
+        f"run {claim.run_id} no longer owns attempt {claim.attempt} of export {claim.export_id}, which {state}",
+        payload=claim.export_id,
+    )
