@@ -73,6 +73,7 @@ class Run:
             on_progress=lambda *figures: self.progress.append(figures),
             note_keys=lambda bucket, keys: self.noted.append((bucket, keys)),
             confirm=self.confirm,
+            is_taken=lambda _: False,
         )
         with BucketClients(self.settings) as buckets:
             return run_export(export, settings=self.settings, database=self.database, buckets=buckets, hooks=hooks)

@@ -18,6 +18,7 @@ import os
 import threading
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from vfexport_core.catalog import find_spec
@@ -129,7 +130,8 @@ class Worker:
             self._keeper.note(read, rows, size)
             on_progress(read, rows, size)
 
-        hooks = ExportHooks(tell, self._note_keys, self._keeper.renew, on_unsettled=self._leave_unsettled)
+        taken = partial(self._store.is_taken, self.export)
+        hooks = ExportHooks(tell, self._note_keys, self._keeper.renew, taken, on_unsettled=self._leave_unsettled)
         self._keeper.check()
         with self._span("deliver") as span:
             delivered = run_export(

@@ -30,9 +30,9 @@ ENTRIES, OF_THEM_BRITISH = 18, 2
 SMALL = 2
 
 
-def large_campaign() -> Campaign:
+def large_campaign(entries: int = ENTRIES) -> Campaign:
     """A campaign of large rows: a scan takes several batches and a file several parts, at little cost."""
-    numbers = range(1, ENTRIES + 1)
+    numbers = range(1, entries + 1)
     return Campaign(
         make_campaign(ticketUrl="https://tickets.example/" + "x" * (MIB * 6 // 10)),
         [make_market()],

@@ -419,3 +419,15 @@ def test_of_concurrent_ends_one_wins(store: ExportStore, database: Documents, mo
     assert len(export.attempts) == 1
     ended = [export.date.finished, export.date.failed, export.date.expired, export.date.canceled]
     assert sum(moment is not None for moment in ended) == 1
+
+
+def test_keys_are_taken_by_other_exports_only(store: ExportStore) -> None:
+    campaign_id = str(ObjectId())
+    first = triggered(store, campaign_id=campaign_id)
+    store.note_keys(first, "sfmcS3", ["a", "b"])
+    assert not store.is_taken(store.get(first.export_id), ["a"]), "its own"
+    store.fail(first, ERROR)
+    second = queued(store, campaign_id=campaign_id)
+    assert store.is_taken(second, ["x", "b"])
+    assert not store.is_taken(second, ["x"])
+    assert not store.is_taken(queued(store), ["b"]), "another campaign's"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Collection, Generator
 
     from vfexport_core.delivery.writer import ObjectWriter
 
@@ -22,12 +22,14 @@ class ExportHooks:
 
     `on_progress` gets documents read, rows and bytes written so far, after every batch; `note_keys` the bucket and the
     keys before anything is sent there; `confirm` is the fence (L6), asked directly before a file appears.
+    `is_taken` says whether another export has noted one of these keys.
     `on_unsettled` hears of a writer that was given up while a request of it was still under way.
     """
 
     on_progress: Callable[[int, int, int], None]
     note_keys: Callable[[str, tuple[str, ...]], None]
     confirm: Callable[[], None]
+    is_taken: Callable[[Collection[str]], bool]
     on_unsettled: Callable[[], None] = _nothing
 
 

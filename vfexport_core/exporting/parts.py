@@ -44,7 +44,9 @@ def deliver_parts(stream: RowStream, export: Export, target: BucketTarget, hooks
     with Spool[object](limit_bytes=stream.settings.spool_max_bytes) as spool, ExitStack() as opened:
         with tracing.span("scan"):
             parts = spool_by_region(stream, spool, progress)
-        keys = _keys(sorted(parts), stream, export)
+        keys = _keys(sorted(parts), stream, export, shared=False)
+        if hooks.is_taken(keys.values()):
+            keys = _keys(sorted(parts), stream, export, shared=True)
         hooks.note_keys(target.name, tuple(keys.values()))
         writers: list[ObjectWriter] = []
         header, written = csv_header(stream), 0
@@ -69,9 +71,10 @@ def deliver_parts(stream: RowStream, export: Export, target: BucketTarget, hooks
     )
 
 
-def _keys(parts: list[PartName], stream: RowStream, export: Export) -> dict[PartName, str]:
+def _keys(parts: list[PartName], stream: RowStream, export: Export, *, shared: bool) -> dict[PartName, str]:
     """Give each part its key; raises ConfigurationError when the prefixes of two regions make theirs the same."""
-    keys = {part: part_key(part, stream.artist, export, stream.settings.sfmc_prefixes) for part in parts}
+    prefixes = stream.settings.sfmc_prefixes
+    keys = {part: part_key(part, stream.artist, export, prefixes, shared_minute=shared) for part in parts}
     (key, count) = Counter(keys.values()).most_common(1)[0] if keys else ("", 1)
     if count > 1:
         regions = ", ".join(part.region for part, own in keys.items() if own == key)
@@ -82,12 +85,19 @@ def _keys(parts: list[PartName], stream: RowStream, export: Export) -> dict[Part
     return keys
 
 
-def part_key(part: PartName, artist: str, export: Export, prefixes: Mapping[str, str]) -> str:
-    """Give the key under which SFMC looks for a part; attempts after the first add theirs, so that none is shared."""
+def part_key(
+    part: PartName, artist: str, export: Export, prefixes: Mapping[str, str], *, shared_minute: bool = False
+) -> str:
+    """Give the key under which SFMC looks for a part.
+
+    Attempts after the first add theirs, and exports that were asked for in the same minute as another one of the
+    campaign their id, so that no key is shared: cleaning up after one would take the other's file away.
+    """
     prefix = prefixes.get(part.region, DEFAULT_SFMC_PREFIX).replace("{Region}", part.region)
     moment = export.date.created.astimezone(UTC).strftime("%Y%m%d%H%M")
-    attempt = f"-{export.attempt}" if export.attempt > 1 else ""
-    name = f"{key_text(artist)}_{part.locale}_{export.campaign_id}_{moment}{attempt}_{part.number:03}.csv"
+    own = f"-{export.id}" if shared_minute else ""
+    own += f"-{export.attempt}" if export.attempt > 1 else ""
+    name = f"{key_text(artist)}_{part.locale}_{export.campaign_id}_{moment}{own}_{part.number:03}.csv"
     return f"{prefix}_{name}"
 
 

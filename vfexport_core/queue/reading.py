@@ -14,7 +14,7 @@ from vfexport_core.queue.models import Export, ExportStatus
 from vfexport_core.queue.owned import EXPORTS, open_owned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime, timedelta
 
     from pymongo.database import Database
@@ -76,6 +76,15 @@ class ExportReader:
         found = self._persist(lambda: [*self._exports.find(query, fields).sort(order).limit(limit)])
         done = [one for one in found if one["status"] == ExportStatus.FINISHED.value and "triggered" in one["date"]]
         return [(one["exportType"], one["date"]["finished"] - one["date"]["triggered"]) for one in done]
+
+    def is_taken(self, export: Export, keys: Collection[str]) -> bool:
+        """Whether another export of the same campaign and type has noted one of these keys for its files.
+
+        Of the two only one can be active (L3), and who is not can note nothing more: the answer stays right.
+        """
+        query: Document = {"campaignId": export.campaign_id, "exportType": export.export_type}
+        query |= {"_id": {"$ne": ObjectId(export.id)}, "attempts.keys": {"$in": [*keys]}}
+        return self._persist(lambda: self._exports.find_one(query, {"_id": 1})) is not None
 
     def list(
         self,
