@@ -17,6 +17,7 @@ from tests.key_server import published, serving_keys
 from tests.s3_faults import ACCESS_DENIED
 from tests.s3_proxy import S3Proxy
 from tests.unit.docs_helpers import ROOT
+from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.doctor.examining import Check, Finding, Outcome, examine, failed, ok
 from vfexport_core.queue.store import ExportStore
 
@@ -70,6 +71,7 @@ def doctor(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     ExportStore(database).initialise()
+    Ledger(database).initialise()
     load(database, entries=5)
     return Doctor(Cli(settings_environment | HEALTHY, tmp_path))
 
@@ -93,7 +95,7 @@ def proxy(s3_server: S3Server, doctor: Doctor) -> Iterator[S3Proxy]:
 def test_a_healthy_service_needs_nothing(doctor: Doctor, buckets: Buckets) -> None:
     outcomes = doctor.outcomes()
     expected = dict.fromkeys(["mongodb", "queue", "source indexes", "jwt keys", "jwt claims", "dev mode"], "ok")
-    expected |= {"ccpa hash key": "ok", "dagster": "not checked"}
+    expected |= {"ccpa ledger": "ok", "ccpa hash key": "ok", "dagster": "not checked"}
     for bucket in BUCKETS:
         expected |= dict.fromkeys([bucket, f"{bucket} writable", f"{bucket} ownership", f"{bucket} versioning"], "ok")
     # In the oldest mode a file from another account belongs to that account.
@@ -122,6 +124,29 @@ def test_what_the_queue_lacks_is_named(doctor: Doctor, database: Documents) -> N
     assert "vfexport init" in finding["hint"]
 
 
+def test_what_the_record_of_deletions_lacks_is_named_and_init_helps(doctor: Doctor, database: Documents) -> None:
+    records = database["ccpaDeletions"]
+    records.drop_index("open_order")
+    records.drop_index("user_order")
+    database.command("collMod", records.name, validator={})
+    (finding,) = doctor.look()["ccpa ledger"]
+    assert finding["outcome"] == "failed"
+    for text in ("collection ccpaDeletions", "open_order is missing", "user_order is missing", "validator"):
+        assert text in finding["detail"]
+    assert doctor.outcomes()["queue"] == "ok"
+    assert doctor.cli.run("init").exit_code == 0
+    assert doctor.outcomes()["ccpa ledger"] == "ok"
+
+
+def test_a_service_that_was_never_initialised_is_told_to_be(doctor: Doctor, database: Documents) -> None:
+    for name in ("exports", "ccpaDeletions"):
+        database.drop_collection(name)
+    found = doctor.look()
+    for name in ("queue", "ccpa ledger"):
+        assert found[name][0]["outcome"] == "failed"
+        assert "vfexport init" in found[name][0]["hint"]
+
+
 def test_missing_source_indexes_are_warnings(doctor: Doctor, database: Documents) -> None:
     database.codes.drop_indexes()
     database.drop_collection("scoring")
@@ -135,7 +160,7 @@ def test_missing_source_indexes_are_warnings(doctor: Doctor, database: Documents
 def test_mongodb_that_is_away_stops_no_other_check(doctor: Doctor) -> None:
     uri = "mongodb://user:passw0rd@127.0.0.1:1/?serverSelectionTimeoutMS=100"
     found = doctor.look(VFEXPORT_MONGO_URI=uri)
-    for name in ("mongodb", "queue", "source indexes"):
+    for name in ("mongodb", "queue", "ccpa ledger", "source indexes"):
         assert found[name][0]["outcome"] == "failed"
         assert "SourceUnavailable" in found[name][0]["detail"]
     assert found["exportsS3 writable"][0]["outcome"] == "ok"

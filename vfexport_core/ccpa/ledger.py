@@ -169,19 +169,25 @@ class Ledger:
 
         These are the open ones, and those that were completed since then. To be asked after the export was claimed.
         """
-        times: list[Document] = [{"status": DeletionStatus.OPEN.value}, {"date.completed": {"$gte": created}}]
-        places: list[Document] = [{"campaigns": campaign_id}, {"campaigns": {"$exists": False}}]
-        query: Document = {"$and": [{"$or": times}, {"$or": places}]}
-        found = self._persist(lambda: list(self._records.find(query, {"userHash": 1, "keyCheck": 1})))
+        # The open ones first, by a query of their own: one that is completed between the two is in both, and a single
+        # query that looks into two indexes might miss it in either.
+        found = [
+            record
+            for record in self._find({"status": DeletionStatus.OPEN.value}, campaigns=1)
+            if campaign_id in record.get("campaigns", (campaign_id,))
+        ]
+        found += self._find({"campaigns": campaign_id, "date.completed": {"$gte": created}})
         return list({(record["userHash"], record["keyCheck"]) for record in found})
+
+    def _find(self, query: Document, **more: int) -> list[Document]:
+        return self._persist(lambda: list(self._records.find(query, {"userHash": 1, "keyCheck": 1, **more})))
 
     def _open_ones(self, user_hash: str | None, limit: int) -> list[tuple[Deletion, datetime]]:
         query: Document = {"status": DeletionStatus.OPEN.value}
         return self._with_now(query if user_hash is None else query | {"userHash": user_hash}, limit)
 
     def _with_now(self, query: Document, limit: int) -> list[tuple[Deletion, datetime]]:
-        order = {"date.requested": 1, "_id": 1}
-        pipeline = [{"$match": query}, {"$sort": order}, {"$limit": limit}, {"$addFields": {"now": NOW}}]
+        pipeline = [{"$match": query}, {"$sort": dict(schema.ORDER)}, {"$limit": limit}, {"$addFields": {"now": NOW}}]
         documents = self._persist(lambda: list(self._records.aggregate(pipeline)))
         return [(Deletion.from_document(document), document["now"]) for document in documents]
 

@@ -12,12 +12,14 @@ from vfexport_core.queue.schema import DATE, INT, TEXT, closed
 if TYPE_CHECKING:
     from vfexport_core.queue.models import Document
 
+ORDER = [("date.requested", ASCENDING), ("_id", ASCENDING)]
+
 INDEXES = (
     # The open ones, oldest first: few at any time.
-    IndexModel([("status", ASCENDING), ("date.requested", ASCENDING)], name="by_status"),
-    # What an export that was requested before has to respect.
-    IndexModel([("date.completed", ASCENDING)], name="by_completion"),
-    IndexModel([("userHash", ASCENDING), ("status", ASCENDING)], name="by_user"),
+    IndexModel([("status", ASCENDING), *ORDER], name="open_order"),
+    IndexModel([("userHash", ASCENDING), ("status", ASCENDING), *ORDER], name="user_order"),
+    # What an export of a campaign that was requested before has to respect.
+    IndexModel([("campaigns", ASCENDING), ("date.completed", ASCENDING)], name="campaign_by_completion"),
 )
 
 _OBJECT_KEY = closed(["bucket", "key"], {"bucket": TEXT, "key": TEXT})

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.catalog import all_specs
+from vfexport_core.ccpa import schema as deletions
 from vfexport_core.doctor.examining import Check, Finding, failed, ok, warning
-from vfexport_core.queue.owned import EXPORTS
-from vfexport_core.queue.schema import differences
+from vfexport_core.queue import schema as exports
+from vfexport_core.queue.owned import DELETIONS, EXPORTS
 from vfexport_core.sources.client import opened, reading
 from vfexport_core.sources.indexes import MissingIndex, missing_source_indexes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from pymongo import IndexModel
+    from pymongo.collection import Collection
     from pymongo.database import Database
 
     from vfexport_core.settings import Settings
@@ -33,7 +36,11 @@ def mongodb_checks(settings: Settings) -> list[Check]:
 
     def queue() -> Iterator[Finding]:
         with opened(settings) as database:
-            yield from _queue(database)
+            yield _owned("queue", database[EXPORTS], exports.INDEXES, exports.VALIDATOR)
+
+    def ledger() -> Iterator[Finding]:
+        with opened(settings) as database:
+            yield _owned("ccpa ledger", database[DELETIONS], deletions.INDEXES, deletions.VALIDATOR)
 
     def sources() -> Iterator[Finding]:
         with opened(settings) as database:
@@ -42,6 +49,7 @@ def mongodb_checks(settings: Settings) -> list[Check]:
     return [
         Check("mongodb", _SECONDS, server),
         Check("queue", _SECONDS, queue),
+        Check("ccpa ledger", _SECONDS, ledger),
         Check("source indexes", _SECONDS, sources),
     ]
 
@@ -61,13 +69,14 @@ def _server(database: Database[dict[str, Any]]) -> Iterator[Finding]:
         yield ok("mongodb", f"version {version}, database {database.name}")
 
 
-def _queue(database: Database[dict[str, Any]]) -> Iterator[Finding]:
-    with reading(EXPORTS):
-        found = differences(database[EXPORTS])
+def _owned(
+    name: str, collection: Collection[dict[str, Any]], indexes: Sequence[IndexModel], validator: dict[str, Any]
+) -> Finding:
+    with reading(collection.name):
+        found = exports.differences(collection, indexes, validator)
     if found:
-        yield failed("queue", f"collection {EXPORTS}: {'; '.join(found)}", _INIT)
-    else:
-        yield ok("queue", f"collection {EXPORTS}: all indexes and the validator are in place")
+        return failed(name, f"collection {collection.name}: {'; '.join(found)}", _INIT)
+    return ok(name, f"collection {collection.name}: all indexes and the validator are in place")
 
 
 def _sources(database: Database[dict[str, Any]]) -> Iterator[Finding]:

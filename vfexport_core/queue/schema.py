@@ -165,17 +165,22 @@ def put_indexes(collection: Collection[dict[str, Any]], indexes: Sequence[IndexM
         raise InitialisationFailed(f"collection {collection.name} {what}: {error}", payload=collection.name) from error
 
 
-def differences(collection: Collection[dict[str, Any]]) -> list[str]:
-    """Say, in a few words each, what `initialise` would change or stumble over; nothing when all is in place."""
+def differences(
+    collection: Collection[dict[str, Any]], indexes: Sequence[IndexModel], validator: Document
+) -> list[str]:
+    """Say, in a few words each, what `put_indexes` and `put_validator` would change or stumble over.
+
+    Nothing when all is in place.
+    """
     found = {index["name"]: index for index in collection.list_indexes()}
-    wanted = {index.document["name"]: index.document for index in INDEXES}
+    wanted = {index.document["name"]: index.document for index in indexes}
     texts = [f"index {name} is missing" for name in wanted if name not in found]
     texts += [
         f"index {name} differs from ours"
         for name in wanted.keys() & found.keys()
         if any(_plain(found[name].get(part)) != _plain(wanted[name].get(part)) for part in _DEFINING)
     ]
-    if collection.options().get("validator") != VALIDATOR:
+    if collection.options().get("validator") != validator:
         texts.append("the validator is missing or an older one")
     return sorted(texts)
 

@@ -1,0 +1,112 @@
+"""The record of deletions: what the service asks of it is answered by an index, and nothing slips between two looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import CommandListener
+
+from tests.ccpa import USER_ID, Service
+from vfexport_core.ccpa.hashing import UserHasher
+from vfexport_core.errors import DeleteFailed
+from vfexport_core.queue.depth import read_depth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo.database import Database
+
+    from vfexport_core.embedded import MongoServer
+
+RECORDS = "ccpaDeletions"
+
+
+class Listener(CommandListener):
+    """Keeps what every command looks for in the record; `then` is called once, when a query has been answered."""
+
+    def __init__(self) -> None:
+        self.queries: list[dict[str, Any]] = []
+        self.then: Any = None
+
+    def started(self, event: Any) -> None:
+        command = event.command
+        if command.get(event.command_name) != RECORDS or event.command_name == "explain":
+            return
+        self.queries += [dict(update["q"]) for update in command.get("updates", [])]
+        if "filter" in command:
+            self.queries.append(dict(command["filter"]))
+        self.queries += [dict(stage["$match"]) for stage in command.get("pipeline", []) if "$match" in stage]
+
+    def succeeded(self, event: Any) -> None:
+        then = self.then
+        if event.command_name == "find" and then and f".{RECORDS}" in event.reply["cursor"]["ns"]:
+            self.then = None
+            then()
+
+    def failed(self, event: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener()
+
+
+@pytest.fixture
+def heard(service: Service, mongo_server: MongoServer, listener: Listener) -> Iterator[Service]:
+    """The same service, by a client that is listened to."""
+    with MongoClient[dict[str, Any]](mongo_server.uri, event_listeners=[listener]) as client:
+        yield Service(service.settings, client[service.database.name], service.buckets)
+
+
+def plan(database: Database[dict[str, Any]], query: dict[str, Any]) -> str:
+    """Explain a query, less what only narrows it: the embedded server uses an index for comparisons alone."""
+    compared = {name: value for name, value in query.items() if value != {"$exists": False}}
+    return str(database[RECORDS].find(compared).explain()["queryPlanner"]["winningPlan"])
+
+
+def test_every_query_is_answered_by_an_index(service: Service, heard: Service, listener: Listener) -> None:
+    campaign = service.add_campaign(1)
+    service.exported(campaign)
+    waiting = heard.request(campaign)
+    heard.delete("nobody")
+    service.store.note_keys(service.store.claim(service.request(campaign, "codes").id, "run-1")[0], "gone", ["k"])
+    with pytest.raises(DeleteFailed):
+        heard.delete()
+    heard.heal_now()
+    heard.deletions.heal()
+    assert not heard.ledger.somebody_is_at_work()
+    heard.run(waiting)
+    read_depth(heard.database)
+    asked = {str(query): query for query in listener.queries}
+    by_identity = [query for query in asked.values() if "_id" in query]
+    others = [query for query in asked.values() if "_id" not in query]
+    assert len(by_identity) >= 3
+    assert {tuple(query) for query in others} >= {
+        ("status",),
+        ("status", "userHash"),
+        ("userHash", "status", "campaigns"),
+        ("campaigns", "date.completed"),
+    }
+    for query in others:
+        assert "IXSCAN" in plan(service.database, query), query
+
+
+def test_a_deletion_that_completes_between_two_looks_is_respected(
+    service: Service, heard: Service, listener: Listener
+) -> None:
+    campaign = service.add_campaign(1)
+    export = service.request(campaign)
+    hasher = UserHasher.from_settings(service.settings)
+    record_id = service.ledger.open(hasher.hash(USER_ID), hasher.key_check, "supreme-1", "ccpa-1")
+    record = service.ledger.begin(record_id)
+    assert record is not None
+    service.ledger.set_campaigns(record.user_hash, [campaign])
+    completed: list[bool] = []
+    listener.then = lambda: completed.append(service.ledger.complete(record).is_complete)
+    assert heard.ledger.respected_by(campaign, export.date.created) == [(record.user_hash, hasher.key_check)]
+    assert completed == [True]
+    assert heard.ledger.respected_by(campaign, export.date.created) == [(record.user_hash, hasher.key_check)]
+    assert heard.ledger.respected_by("f" * 24, export.date.created) == []
