@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from tests.delivered import InBuckets
 from tests.integration.queue_helpers import new_export
 from vfexport_core.catalog import find_spec
 from vfexport_core.ccpa.deletion import Deletions
+from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.embedded.synthetic import create_source_indexes
@@ -46,11 +48,12 @@ class Service:
     database: Database[dict[str, Any]]
     buckets: BucketClients
     settle_seconds: float = 120.0
+    patience_seconds: float = 5.0
     _runs: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
-        self.store = ExportStore(self.database)
-        self.ledger = Ledger(self.database, patience_seconds=5)
+        self.store = ExportStore(self.database, patience_seconds=self.patience_seconds)
+        self.ledger = Ledger(self.database, patience_seconds=self.patience_seconds)
 
     def initialise(self) -> None:
         self.store.initialise()
@@ -71,13 +74,22 @@ class Service:
     def delete(self, user_id: str = USER_ID, **options: Any) -> Deletion:
         return self.deletions.delete_user(user_id, requested_by="supreme-1", correlation_id="ccpa-1", **options)
 
+    def open_record(self, user_id: str = USER_ID) -> str:
+        """Leave a record as a request leaves it that got no further."""
+        hasher = UserHasher.from_settings(self.settings)
+        return self.ledger.open(hasher.hash(user_id), hasher.key_check, "supreme-1", "ccpa-1")
+
     def heal_now(self) -> Any:
         """Take open deletions up again, as if their rest was over and nobody worked on them."""
+        self.let_time_go_by()
+        return self.deletions.heal()
+
+    def let_time_go_by(self) -> None:
+        """End the rest of all open deletions, and every worker's hold on them."""
         past = self.database["ccpaDeletions"]
         long_ago = {"$set": {"date.tried": {"$subtract": ["$$NOW", 10_000_000]}}}
         past.update_many({"status": "OPEN"}, [long_ago, {"$unset": ["leaseUntil", "leaseId"]}])
         past.update_many({"status": "OPEN"}, [{"$set": {"date.requested": {"$subtract": ["$$NOW", 10_000_000]}}}])
-        return self.deletions.heal()
 
     def add_campaign(self, number: int, *, entries: Any = FANS, scored: Any = FANS) -> str:
         """Load a campaign: fans with entries, others (or the same) with scoring records and codes."""
@@ -91,6 +103,17 @@ class Service:
             self.database["users"].replace_one({"_id": user["_id"]}, user, upsert=True)
         return str(object_id(number))
 
+    def add_full_campaign(self, number: int = 50) -> str:
+        """Load a campaign in which every type has rows, with the person among them."""
+        campaign = self.add_campaign(number)
+        self.database["promoters"].replace_one({"_id": "p1"}, {"_id": "p1", "name": "Promoter"}, upsert=True)
+        fields = {"fields.allowSms": True, "fields.allowLiveNation": True, "fields.promoterOptIns": ["p1"]}
+        self.database["entries"].update_many({}, {"$set": fields})
+        # Half of the scoring records are of fans who were not selected: they are on the waitlist.
+        scored = self.database["scoring"].find({"campaignId": campaign})
+        self._insert("scoring", [{**record, "_id": ObjectId(), "selected": False} for record in scored])
+        return campaign
+
     def _insert(self, collection: str, documents: list[dict[str, Any]]) -> None:
         if documents:
             self.database[collection].insert_many(documents)
@@ -101,7 +124,7 @@ class Service:
 
     def run(self, export: Export) -> Export:
         """Run a PENDING export to its end."""
-        claim, claimed = self.store.claim(export.id, f"run-{next(self._runs)}")
+        claim, claimed = self.store.claim(export.id, f"run-{os.getpid()}-{next(self._runs)}")
         tools = Tools(settings=self.settings, database=self.database, store=self.store, buckets=self.buckets)
         return run_claimed(claim, claimed, tools, on_count=lambda _: None, on_progress=lambda *_: None)
 
@@ -112,6 +135,12 @@ class Service:
         """Give all objects, with what is in them: archives as their files, one after the other."""
         inside = InBuckets(self.buckets)
         return {name: _contents(inside.read(*name)) for name in inside.objects()}
+
+    def read(self, place: dict[str, str]) -> bytes:
+        """Give what is in an object, or in a version of it; an archive as its files, one after the other."""
+        client = self.buckets.target("exportsS3").client
+        with client.get_object(**place)["Body"] as body:
+            return _contents(body.read())
 
     def everything(self) -> list[tuple[str, str]]:
         """Give all there is in the buckets: objects, their versions and delete markers, unfinished uploads."""

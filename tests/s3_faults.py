@@ -5,6 +5,7 @@ Operations have the names of the S3 API (``UploadPart``); the first rule that ma
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,30 @@ class Run:
     action: Callable[[], object]
 
 
-Fault = Answer | Reset | LoseAnswer | Hold | Run
+@dataclass
+class Spare:
+    """S3 deletes what DeleteObjects asks for but object `number` (the first is 0), whenever it is asked for again.
+
+    Of that one it says `code`.
+    """
+
+    number: int
+    code: str
+    spared: bytes = b""
+
+    def split(self, request: bytes) -> tuple[bytes, bytes]:
+        """Give the request without that object, and what to add to the answer; nothing when it is not in there."""
+        objects = re.findall(rb"<Object>.*?</Object>", request, re.DOTALL)
+        if not self.spared and self.number < len(objects):
+            self.spared = objects[self.number]
+        if self.spared not in objects:
+            return request, b""
+        names = self.spared.removeprefix(b"<Object>").removesuffix(b"</Object>")
+        error = b"<Error>%b<Code>%b</Code><Message>injected</Message></Error>" % (names, self.code.encode())
+        return request.replace(self.spared, b"", 1), error
+
+
+Fault = Answer | Reset | LoseAnswer | Hold | Run | Spare
 SLOW_DOWN = Answer(503, "SlowDown")
 ACCESS_DENIED = Answer(403, "AccessDenied")
 

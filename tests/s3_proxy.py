@@ -20,15 +20,28 @@ import socket
 import struct
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.s3_faults import Answer, Fault, Hold, LoseAnswer, Reset, Rule, Run, Seen, operation_name
+from tests.s3_faults import Answer, Fault, Hold, LoseAnswer, Reset, Rule, Run, Seen, Spare, operation_name
+
+if TYPE_CHECKING:
+    from vfexport_core.settings import Settings
 
 # Linger of zero seconds: close sends RST, which the client sees as a connection reset.
 RESET = struct.pack("ii", 1, 0)
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
 NO_ANSWER_SECONDS = 60
+
+
+def through(settings: Settings, s3_url: str) -> Settings:
+    """Reach S3 at another address."""
+    buckets = {
+        name: bucket.model_copy(update={"endpoint_url": s3_url})
+        for name, bucket in settings.buckets
+        if bucket is not None
+    }
+    return settings.model_copy(update={"buckets": settings.buckets.model_copy(update=buckets)})
 
 
 class S3Proxy:
@@ -180,6 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
             case Run(action):
                 action()
                 self._answer(body, then)
+            case Spare() as spare:
+                self._return_but(spare, body)
             case None:
                 self._return(*self._pass_on(body))
 
@@ -187,6 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
         headers = {name: value for name, value in self.headers.items() if name.lower() not in {"expect", "connection"}}
+        if len(body) != int(headers.get("Content-Length", len(body))):  # less is asked for than came
+            headers["Content-Length"] = str(len(body))
         self._upstream.request(self.command, self.path, body, headers)
         response = self._upstream.getresponse()
         return response, response.read()
@@ -198,6 +215,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         length = response.getheader("Content-Length") if self.command == "HEAD" else None
         self._send(body, length or str(len(body)))
+
+    def _return_but(self, spare: Spare, body: bytes) -> None:
+        rest, error = spare.split(body)
+        if b"<Object>" in rest:
+            response, answer = self._pass_on(rest)
+            self._return(response, answer.replace(b"</DeleteResult>", error + b"</DeleteResult>"))
+        else:
+            self._refuse(Answer(200, body=f"<DeleteResult>{error.decode()}</DeleteResult>"))
 
     def _refuse(self, answer: Answer) -> None:
         body = answer.text.encode()

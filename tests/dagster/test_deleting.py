@@ -9,7 +9,6 @@ import dagster as dg
 import pytest
 
 from tests.ccpa import USER_ID, Service
-from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.deleting import JOB_NAME, build_deletion_job
@@ -35,9 +34,8 @@ def service(settings: Settings, database: Database[dict[str, Any]], environment:
 
 
 def open_record(service: Service) -> str:
-    """Leave a record as a request leaves it that got no further."""
-    hasher = UserHasher.from_settings(service.settings)
-    record_id = service.ledger.open(hasher.hash(USER_ID), hasher.key_check, "supreme-1", "ccpa-1")
+    """Leave a record as a request leaves it that got no further; it is its turn."""
+    record_id = service.open_record()
     rest(service)
     return record_id
 

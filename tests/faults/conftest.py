@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymongo import MongoClient
 
 from tests.builders import make_campaign, make_entry, make_market, make_promoter, make_scoring, make_user
 from tests.cli_helpers import Cli
 from tests.delivered import load
 from tests.faults.checker import Checker
+from tests.faults.failing import APP, Saboteur
 from tests.faults.history import History
 from tests.faults.scenes import LEASE_SECONDS, SAMPLE_ROWS, Scene
 from tests.proxy import Proxy
 from tests.reference import Campaign
 from tests.s3_proxy import S3Proxy
+from vfexport_core.delivery.target import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,3 +87,38 @@ def scene(  # noqa: PLR0917
             "VFEXPORT_SAMPLE_ROWS": str(SAMPLE_ROWS),
         }
         yield Scene(checker, campaign, Cli(environment, tmp_path), mongo, s3)
+
+
+@pytest.fixture
+def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have requests to S3, and reading, given up soon."""
+    quick = functools.partial(RetryPolicy, attempts=3, base_seconds=0.001)
+    monkeypatch.setattr("vfexport_core.delivery.buckets.RetryPolicy", quick)
+    monkeypatch.setattr("vfexport_core.delivery.buckets._QUICK", quick())
+    monkeypatch.setattr("vfexport_core.sources.retry._FIRST_WAIT_SECONDS", 0.001)
+
+
+@pytest.fixture
+def s3(s3_server: S3Server) -> Iterator[S3Proxy]:
+    with S3Proxy(s3_server.endpoint_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def saboteur(mongo_client: MongoClient[Any]) -> Iterator[Saboteur]:
+    saboteur = Saboteur(mongo_client)
+    yield saboteur
+    saboteur.heal()
+
+
+@pytest.fixture
+def shaky(
+    mongo_server: MongoServer, database: Database[dict[str, Any]], saboteur: Saboteur, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Database[dict[str, Any]]]:
+    """The test's database through a client under which commands fail, and which does not try again by itself."""
+    options: dict[str, Any] = {"retryReads": False, "retryWrites": False, "event_listeners": [saboteur]}
+    # After some errors the driver waits until it has heard of the server again: it asks often.
+    options |= {"serverMonitoringMode": "poll", "heartbeatFrequencyMS": 500, "serverSelectionTimeoutMS": 1_000}
+    monkeypatch.setattr("pymongo.common.MIN_HEARTBEAT_INTERVAL", 0.02)
+    with MongoClient[Any](mongo_server.uri, appname=APP, **options) as client:
+        yield client[database.name]

@@ -1,156 +1,250 @@
-"""A deletion with one fault at every call of MongoDB and of S3: it is right at once, or completed by going on with it.
+"""MongoDB or S3 fails at some call of a deletion: it is right at once, or completed by going on with it.
 
-And deletions beside exports of the same campaign, for some rounds: afterwards no file names the user.
+A deletion without faults says which calls there are; then one after the other fails, for once or from there on. Both
+the request of a user and the service that takes an open record up again are treated so.
 """
 
 from __future__ import annotations
 
-import contextlib
-import threading
+import itertools
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pymongo import MongoClient
 
-from tests.ccpa import Service, names_person, running_service
-from tests.s3_faults import ACCESS_DENIED, Answer, LoseAnswer, Reset
-from tests.s3_proxy import S3Proxy
+from tests.ccpa import Service, running_service
+from tests.faults.failing import MONGO_FAULTS, S3_FAULTS
+from tests.s3_faults import ACCESS_DENIED, LoseAnswer, Rule, Spare
+from tests.s3_proxy import through
 from vfexport_core.delivery.buckets import BucketClients
-from vfexport_core.errors import DeleteFailed, SourceUnavailable, VfexportError
+from vfexport_core.delivery.keys import staging_key
+from vfexport_core.errors import DeleteFailed, SourceUnavailable
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.settings import BucketsSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pymongo.database import Database
 
-    from vfexport_core.embedded import MongoServer, S3Server
+    from tests.faults.failing import Saboteur
+    from tests.s3_proxy import S3Proxy
     from vfexport_core.settings import Settings
 
-APP = "deletion-under-fault"
-COMMANDS = ["find", "aggregate", "update", "delete", "distinct", "listIndexes", "findAndModify"]
-# A passing fault, which is survived at once, and one that is not tried again.
-MONGO_FAULTS = {"dropped": {"closeConnection": True}, "refused": {"errorCode": 13}}
-S3_FAULTS = {"500": Answer(), "reset": Reset(), "lost answer": LoseAnswer(), "refused": ACCESS_DENIED}
-ROUNDS = 6
+    Documents = Database[dict[str, Any]]
+
+pytestmark = pytest.mark.usefixtures("_little_patience")
+
+REFUSED = {"errorCode": 13}
+FAULTS = MONGO_FAULTS | {"refused": REFUSED}
+IN_S3 = S3_FAULTS | {"lost answer": LoseAnswer(), "refused": ACCESS_DENIED}
+LOST_KEY = "lost/attempt.csv"
 
 
-@pytest.fixture
-def proxy(s3_server: S3Server) -> Iterator[S3Proxy]:
-    with S3Proxy(s3_server.endpoint_url) as proxy:
-        yield proxy
+@dataclass
+class Scenario:
+    """Ended exports with files and without, a lost attempt that left something, one that waits, one that runs.
 
+    It is built once and set up for every deletion; `calm` has no faults, `troubled` does.
+    """
 
-@pytest.fixture
-def calm(settings: Settings, database: Database[dict[str, Any]]) -> Iterator[Service]:
-    with running_service(settings, database) as service:
-        yield service
+    calm: Service
+    troubled: Service
+    files: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    documents: list[dict[str, Any]] = field(default_factory=list)
+    staged: str = ""
+    versioned: bool = False
 
+    def build(self) -> None:
+        calm = self.calm
+        campaign = calm.add_campaign(50)
+        calm.run(calm.store.retry(calm.exported(campaign).id, redeliver=True))
+        calm.exported(campaign, "codeWaves")
+        calm.store.request_cancel(calm.request(campaign, "fanlist").id)
+        calm.request(campaign, "waitlist")
+        claim, _ = calm.store.claim(calm.request(campaign, "codes").id, "failed-run")
+        calm.store.note_keys(claim, calm.buckets.target("exportsS3").name, [LOST_KEY])
+        calm.store.close_run(claim.export_id, claim.run_id, ExportStatus.FAILED, None)
+        calm.store.settle(claim)
+        calm.store.claim(calm.request(campaign, "artistOptIn").id, "running")
+        self.staged = staging_key(claim.export_id, 1, 1)
+        self.files = calm.files() | {("exportsS3", LOST_KEY): b"late"}
+        self.documents = list(calm.database["exports"].find())
+        for bucket, key in calm.everything():
+            calm.buckets.target(bucket).client.delete_object(Bucket=bucket_name(calm, bucket), Key=key)
+        assert calm.everything() == []
 
-@pytest.fixture
-def troubled(calm: Service, mongo_server: MongoServer, proxy: S3Proxy) -> Iterator[Service]:
-    """The same service, by clients that have faults."""
-    fields = {
-        name: bucket.model_copy(update={"endpoint_url": proxy.url}) for name, bucket in calm.settings.buckets if bucket
-    }
-    settings = calm.settings.model_copy(update={"buckets": BucketsSettings(**fields)})
-    with MongoClient[dict[str, Any]](mongo_server.uri, appname=APP) as client, BucketClients(settings) as buckets:
-        yield Service(settings, client[calm.database.name], buckets)
+    def keep_versions(self) -> None:
+        """From now on every file is there in two versions with a delete marker in between."""
+        self.versioned = True
+        target = self.calm.buckets.target("exportsS3")
+        target.client.put_bucket_versioning(Bucket=target.name, VersioningConfiguration={"Status": "Enabled"})
 
+    def set_up(self) -> None:
+        for name, documents in {"ccpaDeletions": [], "exports": self.documents}.items():
+            self.calm.database[name].delete_many({})
+            if documents:
+                self.calm.database[name].insert_many(documents)
+        for (bucket, key), data in [*self.files.items(), (("exportsS3", self.staged), b"staged")]:
+            client, name = self.calm.buckets.target(bucket).client, bucket_name(self.calm, bucket)
+            client.put_object(Bucket=name, Key=key, Body=data)
+            if self.versioned and key != self.staged:
+                client.delete_object(Bucket=name, Key=key)
+                client.put_object(Bucket=name, Key=key, Body=data)
+        client, name = self.calm.buckets.target("exportsS3").client, bucket_name(self.calm, "exportsS3")
+        for key in (LOST_KEY, self.staged):
+            client.create_multipart_upload(Bucket=name, Key=key)
 
-def load(calm: Service) -> int:
-    """Load what a deletion has to do with: ended exports, one that waits, one that runs. Gives what is to go."""
-    campaign = calm.add_campaign(50)
-    calm.run(calm.store.retry(calm.exported(campaign).id, redeliver=True))
-    calm.exported(campaign, "codeWaves")
-    calm.store.request_cancel(calm.request(campaign, "fanlist").id)
-    calm.request(campaign, "waitlist")
-    calm.store.claim(calm.request(campaign, "artistOptIn").id, "lost-run")
-    return 3
-
-
-def assert_gone(calm: Service, troubled: Service, exports: int) -> None:
-    """Go on until nothing is open, which takes one pass, then look that nothing is half-forgotten."""
-    failed = False
-    try:
-        record = troubled.delete()
-    except (DeleteFailed, SourceUnavailable) as error:
-        failed = True
-        # Nothing may have been recorded: then the caller asks again.
-        record = calm.delete() if isinstance(error, SourceUnavailable) else None
-    if failed:
-        assert calm.heal_now().left == ()
-    assert calm.ledger.open_ones() == []
-    assert calm.everything() == []
-    assert [export.status for export in calm.store.list()] == [ExportStatus.PENDING] * 2
-    records = list(calm.database["ccpaDeletions"].find())
-    if record is not None:
-        assert record.is_complete
-    assert sum(entry["deletedCount"]["exports"] for entry in records) == exports
-    assert sum(entry["deletedCount"]["files"] for entry in records) == 3
-
-
-@pytest.mark.parametrize("fault", MONGO_FAULTS)
-@pytest.mark.parametrize("number", range(36))
-def test_one_fault_at_any_call_of_mongodb(
-    calm: Service, troubled: Service, mongo_client: MongoClient[dict[str, Any]], number: int, fault: str
-) -> None:
-    exports = load(calm)
-    data = {"appName": APP, "failCommands": COMMANDS, **MONGO_FAULTS[fault]}
-    with contextlib.ExitStack() as stack:
-        off = {"configureFailPoint": "failCommand", "mode": "off"}
-        stack.callback(mongo_client.admin.command, off)
-        mode: dict[str, Any] = {"times": 1}
-        if number:
-            mode["skip"] = number
-        mongo_client.admin.command({"configureFailPoint": "failCommand", "mode": mode, "data": data})
-        assert_gone(calm, troubled, exports)
-
-
-@pytest.mark.parametrize("fault", S3_FAULTS)
-@pytest.mark.parametrize("number", range(6))
-def test_one_fault_at_any_call_of_s3(calm: Service, troubled: Service, proxy: S3Proxy, number: int, fault: str) -> None:
-    exports = load(calm)
-    proxy.fail(None, S3_FAULTS[fault], skip=number, times=1)
-    assert_gone(calm, troubled, exports)
-
-
-def test_deletions_and_exports_run_beside_each_other(calm: Service) -> None:
-    campaign = calm.add_campaign(50)
-    types = ("entries", "codeAssignments", "fanlist")
-    stop = threading.Event()
-    errors: list[BaseException] = []
-
-    def export() -> None:
-        """Request and run, one after the other, whatever becomes of it."""
-        while not stop.is_set():
-            for export_type in types:
-                with contextlib.suppress(VfexportError):
-                    calm.run(calm.request(campaign, export_type))
-
-    def delete() -> None:
+    def by_request(self) -> bool:
+        """Ask for the deletion; tell whether it was completed at once. If nobody knows of it, ask again."""
         try:
-            for _ in range(ROUNDS):
-                with contextlib.suppress(DeleteFailed):
-                    calm.delete()
-        except BaseException as error:  # noqa: BLE001 told by the test
-            errors.append(error)
-        finally:
-            stop.set()
+            return self.troubled.delete().is_complete
+        except DeleteFailed:
+            return False
+        except SourceUnavailable:
+            self.calm.delete()
+            return False
 
-    workers = [threading.Thread(target=work) for work in (export, delete)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-    assert errors == []
-    calm.settle_seconds = 0
-    assert calm.heal_now().left == ()
-    records = list(calm.database["ccpaDeletions"].find())
-    assert len(records) == ROUNDS
-    last = max(record["date"]["completed"] for record in records)
-    delivered = {key: export for export in calm.store.list(limit=200) for key in export.keys}
-    for (_, key), data in calm.files().items():
-        assert key in delivered, "a file without a document is half-forgotten"
-        assert not names_person(data) or delivered[key].date.created > last
+    def by_healing(self) -> bool:
+        """Take up a record of which nothing is done yet; tell whether it was completed at once."""
+        self.calm.open_record()
+        self.calm.let_time_go_by()
+        try:
+            return self.troubled.deletions.heal().left == ()
+        except SourceUnavailable:
+            return False
+
+    def run(self, way: str) -> bool:
+        return self.by_request() if way == "request" else self.by_healing()
+
+    def assert_completed(self, *, at_once: bool) -> None:
+        """Nothing is left, once it was gone on with; what was deleted is counted right, over all tries."""
+        calm = self.calm
+        if not at_once:
+            assert calm.heal_now().left == ()
+        assert calm.ledger.open_ones() == []
+        assert calm.everything() == []
+        assert [export.status for export in calm.store.list()] == [ExportStatus.PENDING] * 2
+        counts = [record["deletedCount"] for record in calm.database["ccpaDeletions"].find()]
+        assert sum(count["exports"] for count in counts) == len(self.documents) - 2
+        assert sum(count["files"] for count in counts) == len(self.files)
+
+
+def bucket_name(service: Service, bucket: str) -> str:
+    return service.buckets.target(bucket).name
+
+
+@pytest.fixture
+def scenario(settings: Settings, database: Documents, shaky: Documents, s3: S3Proxy) -> Iterator[Scenario]:
+    with running_service(settings, database) as calm, BucketClients(through(settings, s3.url)) as buckets:
+        troubled = Service(through(settings, s3.url), shaky, buckets, patience_seconds=3.0)
+        scenario = Scenario(calm, troubled)
+        scenario.build()
+        yield scenario
+
+
+def commands_of(scenario: Scenario, saboteur: Saboteur, way: str) -> list[str]:
+    scenario.set_up()
+    saboteur.listen()
+    assert scenario.run(way)
+    scenario.assert_completed(at_once=True)
+    return saboteur.seen.copy()
+
+
+@pytest.mark.parametrize(
+    ("way", "fault"),
+    [
+        ("request", "error"),
+        ("request", "closed"),
+        ("request", "refused"),
+        ("healing", "closed"),
+        ("healing", "refused"),
+    ],
+)
+def test_mongodb_may_fail_once_at_any_command(scenario: Scenario, saboteur: Saboteur, way: str, fault: str) -> None:
+    """A passing fault is survived at once."""
+    commands = commands_of(scenario, saboteur, way)
+    assert {"update", "find", "findAndModify", "distinct", "aggregate", "delete", "listIndexes"} <= set(commands)
+    for number, command in enumerate(commands, start=1):
+        scenario.set_up()
+        saboteur.fail_at(number, FAULTS[fault])
+        at_once = scenario.run(way)
+        assert saboteur.failures == [command], number
+        assert at_once or fault == "refused", (number, command)
+        scenario.assert_completed(at_once=at_once)
+
+
+@pytest.mark.parametrize("way", ["request", "healing"])
+def test_mongodb_may_fail_for_good_from_any_command_on(scenario: Scenario, saboteur: Saboteur, way: str) -> None:
+    commands = commands_of(scenario, saboteur, way)
+    for number, command in enumerate(commands, start=1):
+        scenario.set_up()
+        saboteur.fail_at(number, REFUSED, for_good=True)
+        at_once = scenario.run(way)
+        saboteur.heal()
+        assert saboteur.failures[0] == command
+        # Looking for earlier requests of the user comes after all is done.
+        assert not at_once or (way, number) == ("request", len(commands)), (number, command)
+        scenario.assert_completed(at_once=at_once)
+
+
+@pytest.mark.parametrize(("way", "fault"), [("request", "error"), ("healing", "closed")])
+def test_mongodb_may_be_away_from_any_kind_of_command_on(
+    scenario: Scenario, saboteur: Saboteur, way: str, fault: str
+) -> None:
+    """What passes by itself is waited for, but not for ever."""
+    commands = commands_of(scenario, saboteur, way)
+    scenario.troubled = replace(scenario.troubled, patience_seconds=0.3)
+    for command in dict.fromkeys(commands):
+        scenario.set_up()
+        saboteur.fail_at(commands.index(command) + 1, FAULTS[fault], for_good=True)
+        at_once = scenario.run(way)
+        saboteur.heal()
+        assert saboteur.failures[0] == command
+        assert not at_once, command
+        scenario.assert_completed(at_once=False)
+
+
+@pytest.mark.parametrize(("way", "fault"), [*(("request", fault) for fault in IN_S3), ("healing", "500")])
+def test_s3_may_fail_at_any_call(scenario: Scenario, s3: S3Proxy, way: str, fault: str) -> None:
+    """A passing fault is survived at once, one that stays is waited for."""
+    scenario.set_up()
+    assert scenario.run(way)
+    scenario.assert_completed(at_once=True)
+    operations = [seen.operation for seen in s3.seen()]
+    assert {"ListObjectVersions", "DeleteObjects", "ListMultipartUploads", "AbortMultipartUpload"} <= set(operations)
+    for number, operation in enumerate(operations):
+        for times in (1, None):
+            s3.reset()
+            rule = s3.add(Rule(None, IN_S3[fault], times=times, skip=number))
+            scenario.set_up()
+            at_once = scenario.run(way)
+            assert rule.applied == 1 if times else rule.applied >= 1, (number, operation)
+            assert at_once is (times == 1 and fault != "refused"), (number, operation)
+            s3.heal()
+            scenario.assert_completed(at_once=at_once)
+
+
+@pytest.mark.parametrize("times", [1, None], ids=["once", "for good"])
+@pytest.mark.parametrize("code", ["SlowDown", "AccessDenied"])
+def test_s3_may_leave_any_version_of_any_file(scenario: Scenario, s3: S3Proxy, code: str, times: int | None) -> None:
+    scenario.keep_versions()
+    scenario.set_up()
+    assert scenario.by_request()
+    calls = len(s3.seen("DeleteObjects"))
+    assert calls >= 3
+    versions = 0
+    for call in range(calls):
+        for number in itertools.count():
+            s3.reset()
+            spare = Spare(number, code)
+            s3.add(Rule("DeleteObjects", spare, times=times, skip=call))
+            scenario.set_up()
+            at_once = scenario.by_request()
+            if not spare.spared:
+                break
+            versions += 1
+            assert at_once is (times == 1 and code != "AccessDenied"), (call, number)
+            s3.heal()
+            scenario.assert_completed(at_once=at_once)
+    in_versioned_bucket = sum(bucket == "exportsS3" for bucket, _ in scenario.files)
+    assert versions == 3 * in_versioned_bucket + (len(scenario.files) - in_versioned_bucket) + len([scenario.staged])

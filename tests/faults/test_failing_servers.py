@@ -5,7 +5,6 @@ A run without faults says which calls there are; then one after the other fails,
 
 from __future__ import annotations
 
-import functools
 import itertools
 import threading
 from contextlib import suppress
@@ -15,45 +14,43 @@ from urllib.parse import urlsplit
 
 import pytest
 from pymongo import MongoClient
-from pymongo.monitoring import CommandListener
 
 from tests.api_client import wait_for
 from tests.delivered import load
 from tests.faults.checker import Checker
 from tests.faults.conftest import large_campaign
+from tests.faults.failing import MONGO_FAULTS, S3_FAULTS
 from tests.integration.queue_helpers import new_export
 from tests.proxy import Proxy
-from tests.s3_faults import Answer, Reset, Rule
-from tests.s3_proxy import S3Proxy
+from tests.s3_faults import Rule
+from tests.s3_proxy import through
 from vfexport_core.delivery.buckets import BucketClients
-from vfexport_core.delivery.target import RetryPolicy
 from vfexport_core.errors import DeliveryFailed, SourceUnavailable
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
-from vfexport_core.settings import BucketsSettings
 from vfexport_core.worker import Tools, run_claimed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from pymongo.database import Database
 
+    from tests.faults.failing import Saboteur
     from tests.faults.history import History
     from tests.s3_faults import Fault
+    from tests.s3_proxy import S3Proxy
     from vfexport_core.embedded import MongoServer, S3Server
     from vfexport_core.queue.models import Export
     from vfexport_core.settings import Settings
 
     Documents = Database[dict[str, Any]]
 
-APP = "failing-servers"
+pytestmark = pytest.mark.usefixtures("_little_patience")
+
 FINISHED, FAILED, TRIGGERED = ExportStatus.FINISHED, ExportStatus.FAILED, ExportStatus.TRIGGERED
 SINGLE, PARTS = "entries", "autoReminderEmail"
 ROWS = 10  # of a MiB: two parts
 RUN_IDS = (f"run-{number}" for number in itertools.count(1))
-S3_FAULTS: dict[str, Fault] = {"500": Answer(), "503": Answer(503, "SlowDown"), "reset": Reset()}
-# What a replica set answers while it elects a primary, and a connection that breaks.
-MONGO_FAULTS: dict[str, dict[str, Any]] = {"error": {"errorCode": 189}, "closed": {"closeConnection": True}}
 
 
 @pytest.fixture
@@ -66,13 +63,6 @@ def checker(database: Documents, settings: Settings, history: History, campaign:
     checker = Checker(database, settings, history, campaign)
     checker.store.initialise()
     return checker
-
-
-@pytest.fixture(autouse=True)
-def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = functools.partial(RetryPolicy, attempts=3, base_seconds=0.001)
-    monkeypatch.setattr("vfexport_core.delivery.buckets.RetryPolicy", quick)
-    monkeypatch.setattr("vfexport_core.sources.retry._FIRST_WAIT_SECONDS", 0.001)
 
 
 @dataclass
@@ -101,21 +91,6 @@ class Runs:
 
     def assert_all_well(self) -> None:
         self.checker.assert_all_well(self.asked)
-
-
-def through(settings: Settings, s3_url: str) -> Settings:
-    """Reach S3 at another address."""
-    buckets = {
-        name: getattr(settings.buckets, name).model_copy(update={"endpoint_url": s3_url})
-        for name in BucketsSettings.model_fields
-    }
-    return settings.model_copy(update={"buckets": settings.buckets.model_copy(update=buckets)})
-
-
-@pytest.fixture
-def s3(s3_server: S3Server) -> Iterator[S3Proxy]:
-    with S3Proxy(s3_server.endpoint_url) as proxy:
-        yield proxy
 
 
 @pytest.mark.parametrize("fault", S3_FAULTS.values(), ids=S3_FAULTS)
@@ -161,58 +136,6 @@ def test_exports_of_the_same_minute_share_no_file(
     runs.assert_all_well()
 
 
-@dataclass
-class Saboteur(CommandListener):
-    """Has command number `number` of a client fail: once, or with all that follow."""
-
-    admin: MongoClient[Any]
-    fault: dict[str, Any] = field(default_factory=dict)
-    number: int = 0
-    seen: list[str] = field(default_factory=list)
-
-    def begin(self, fault: dict[str, Any], number: int) -> None:
-        self.seen.clear()
-        self.fault, self.number = fault, number
-
-    def set(self, mode: Any, commands: list[str], fault: dict[str, Any]) -> None:
-        data = {"failCommands": commands, "appName": APP, **fault}
-        self.admin.admin.command({"configureFailPoint": "failCommand", "mode": mode, "data": data})
-
-    def heal(self) -> None:
-        self.number = 0
-        self.admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
-
-    def started(self, event: Any) -> None:
-        if event.command_name in {"endSessions", "killCursors"}:
-            return
-        self.seen.append(event.command_name)
-        if len(self.seen) == self.number:
-            self.set({"times": 1}, [event.command_name], self.fault)
-
-    def succeeded(self, event: Any) -> None:
-        pass
-
-    def failed(self, event: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def saboteur(mongo_client: MongoClient[Any]) -> Iterator[Saboteur]:
-    saboteur = Saboteur(mongo_client)
-    yield saboteur
-    saboteur.heal()
-
-
-@pytest.fixture
-def shaky(mongo_server: MongoServer, database: Documents, saboteur: Saboteur) -> Iterator[Documents]:
-    """The test's database through a client under which commands fail, and which does not try again by itself."""
-    options: dict[str, Any] = {"retryReads": False, "retryWrites": False, "event_listeners": [saboteur]}
-    # After some errors the driver waits until it has heard of the server again: it asks often.
-    options |= {"serverMonitoringMode": "poll", "heartbeatFrequencyMS": 500, "serverSelectionTimeoutMS": 1_000}
-    with MongoClient[Any](mongo_server.uri, appname=APP, **options) as client:
-        yield client[database.name]
-
-
 @pytest.mark.parametrize("fault", MONGO_FAULTS.values(), ids=MONGO_FAULTS)
 @pytest.mark.parametrize("export_type", [SINGLE, PARTS])
 def test_mongodb_may_fail_once_at_any_command(
@@ -226,14 +149,14 @@ def test_mongodb_may_fail_once_at_any_command(
     fault: dict[str, Any],
 ) -> None:
     runs = Runs(checker, campaign, shaky, settings)
-    saboteur.begin({}, 0)
+    saboteur.listen()
     assert runs.run(export_type).status is FINISHED
     commands = saboteur.seen.copy()
     assert {"update", "find", "findAndModify", "listCollections", "aggregate", "listIndexes"} <= set(commands)
     for number in range(1, len(commands) + 1):
-        saboteur.begin(fault, number)
+        saboteur.fail_at(number, fault)
         assert runs.run(export_type).status is FINISHED, (number, commands[number - 1])
-        assert len(saboteur.seen) > number
+        assert saboteur.failures == [commands[number - 1]]
     saboteur.heal()
     runs.assert_all_well()
 

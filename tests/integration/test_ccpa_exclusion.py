@@ -23,9 +23,9 @@ TYPES = [spec.type for spec in all_specs()]
 
 def open_record(service: Service, user_id: str = USER_ID, campaigns: list[str] | None = None) -> str:
     """Record a deletion that gets no further; without `campaigns` they are not found yet."""
-    hasher = UserHasher.from_settings(service.settings)
-    record_id = service.ledger.open(hasher.hash(user_id), hasher.key_check, "supreme-1", "ccpa-1")
+    record_id = service.open_record(user_id)
     if campaigns is not None:
+        hasher = UserHasher.from_settings(service.settings)
         service.ledger.set_campaigns(hasher.hash(user_id), campaigns)
     return record_id
 
@@ -39,21 +39,9 @@ def everything_of(service: Service, export: Any) -> bytes:
     return b"".join(data for (_, key), data in service.files().items() if key in export.keys)
 
 
-def with_all_sources(service: Service) -> str:
-    """Load a campaign in which every type has rows, with the person among them."""
-    campaign = service.add_campaign(50)
-    service.database["promoters"].insert_one({"_id": "p1", "name": "Promoter"})
-    fields = {"fields.allowSms": True, "fields.allowLiveNation": True, "fields.promoterOptIns": ["p1"]}
-    service.database["entries"].update_many({}, {"$set": fields})
-    # Half of the scoring records are of fans who were not selected: they are on the waitlist.
-    rest = [{**record, "_id": ObjectId(), "selected": False} for record in service.database["scoring"].find()]
-    service.database["scoring"].insert_many(rest)
-    return campaign
-
-
 @pytest.mark.parametrize("export_type", TYPES)
 def test_no_row_of_any_deletable_type_names_the_user(service: Service, export_type: str) -> None:
-    campaign = with_all_sources(service)
+    campaign = service.add_full_campaign()
     before = service.exported(campaign, export_type)
     assert names_person(everything_of(service, before)), "the test can see a row"
     assert "ccpaExcluded" not in before.meta

@@ -10,11 +10,10 @@ import pytest
 from tests.api_client import wait_for
 from tests.ccpa import USER_ID, Service
 from tests.s3_faults import ACCESS_DENIED, SLOW_DOWN, Answer, Run
-from tests.s3_proxy import S3Proxy
+from tests.s3_proxy import S3Proxy, through
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import DeleteFailed, LeaseLost
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.settings import BucketsSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,14 +33,9 @@ def proxy(s3_server: S3Server) -> Iterator[S3Proxy]:
 @pytest.fixture
 def proxied(settings: Settings, database: Database[dict[str, Any]], proxy: S3Proxy) -> Iterator[Service]:
     """Give a service that reaches S3 through the proxy."""
-    fields = {
-        name: bucket.model_copy(update={"endpoint_url": proxy.url})
-        for name, bucket in settings.buckets
-        if bucket is not None
-    }
-    through = settings.model_copy(update={"buckets": BucketsSettings(**fields)})
-    with BucketClients(through) as buckets:
-        service = Service(through, database, buckets)
+    settings = through(settings, proxy.url)
+    with BucketClients(settings) as buckets:
+        service = Service(settings, database, buckets)
         service.initialise()
         yield service
 

@@ -8,7 +8,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandListener
 
-from tests.ccpa import USER_ID, Service
+from tests.ccpa import Service
 from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.errors import DeleteFailed
 from vfexport_core.queue.depth import read_depth
@@ -100,8 +100,7 @@ def test_a_deletion_that_completes_between_two_looks_is_respected(
     campaign = service.add_campaign(1)
     export = service.request(campaign)
     hasher = UserHasher.from_settings(service.settings)
-    record_id = service.ledger.open(hasher.hash(USER_ID), hasher.key_check, "supreme-1", "ccpa-1")
-    record = service.ledger.begin(record_id)
+    record = service.ledger.begin(service.open_record())
     assert record is not None
     service.ledger.set_campaigns(record.user_hash, [campaign])
     completed: list[bool] = []
