@@ -105,7 +105,13 @@ class Deletions:
     def _find_by_hash(self, record: Deletion, sources: Sources) -> list[str]:
         hasher = UserHasher.from_settings(self.settings)
         hasher.require(record.key_check)
-        return find_campaigns_by_hash(sources, record.user_hash, hasher, self.store.campaign_ids())
+        return find_campaigns_by_hash(
+            sources,
+            self.store.campaign_ids(),
+            lambda user: hasher.hash(user) == record.user_hash,
+            record.search,
+            lambda search: self.ledger.note_search(record, search),
+        )
 
     def _go_on_with_earlier_ones(self, record: Deletion, find: Find, deadline: float) -> None:
         """Complete what earlier requests for the same user left open; the request at hand does not depend on it."""

@@ -6,12 +6,14 @@ knows its hash only, every id has to be read and hashed (`find_campaigns_by_hash
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
+from vfexport_core.ccpa.records import Search
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.rows.values import id_key
 from vfexport_core.sources.client import SOUND_CODEC
@@ -23,11 +25,14 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.ccpa.hashing import UserHasher
     from vfexport_core.sources.client import Document
+
+    Note = Callable[[Search], None]
 
 _ATTEMPTS = 3
 _INT64_MAX = 2**63 - 1
+# At most so much of a search is lost when it is cut off, besides the campaign that it was at.
+_NOTE_SECONDS = 2.0
 # So many ids are read between two signs of life.
 _IDS_AT_ONCE = 5_000
 
@@ -89,14 +94,24 @@ def find_campaigns(sources: Sources, user_id: str, with_exports: Iterable[str]) 
 
 
 def find_campaigns_by_hash(
-    sources: Sources, user_hash: str, hasher: UserHasher, with_exports: Iterable[str]
+    sources: Sources, candidates: Iterable[str], is_user: Callable[[Any], bool], earlier: Search | None, note: Note
 ) -> list[str]:
-    """Find the same by reading every id there is; raises SourceUnavailable."""
-    return [
-        campaign
-        for campaign in sorted(sources.campaigns() | _hex(with_exports))
-        if any(hasher.hash(user) == user_hash for user in users_of(sources, campaign))
-    ]
+    """Find the same by reading every id there is, for `is_user` to tell; raises SourceUnavailable.
+
+    That may take longer than one try: `note` is told how far it has come, every few seconds, and `earlier` is what the
+    try before had told, from where this one goes on.
+    """
+    found = list(earlier.found) if earlier else []
+    noted = time.monotonic()
+    for campaign in sorted(sources.campaigns() | _hex(candidates)):
+        if earlier and campaign <= earlier.after:
+            continue
+        if any(is_user(user) for user in users_of(sources, campaign)):
+            found.append(campaign)
+        if time.monotonic() - noted >= _NOTE_SECONDS:
+            note(Search(campaign, tuple(found)))
+            noted = time.monotonic()
+    return found
 
 
 def forms_of(key: str) -> list[Any]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.ccpa.records import ObjectName, Problem
+    from vfexport_core.ccpa.records import ObjectName, Problem, Search
     from vfexport_core.queue.models import Document
 
 T = TypeVar("T")
@@ -109,7 +109,13 @@ class Ledger:
     def set_campaigns(self, user_hash: str, campaigns: Sequence[str]) -> None:
         """Note where the user was found, on all open records of the user that do not know it yet."""
         condition = {"userHash": user_hash, "status": DeletionStatus.OPEN.value, "campaigns": {"$exists": False}}
-        self._persist(lambda: self._records.update_many(condition, {"$set": {"campaigns": list(campaigns)}}))
+        change: Document = {"$set": {"campaigns": list(campaigns)}, "$unset": {"search": ""}}
+        self._persist(lambda: self._records.update_many(condition, change))
+
+    def note_search(self, record: Deletion, search: Search) -> None:
+        """Note how far the search for the user has come, so that the next try goes on from there."""
+        condition: Document = {"_id": ObjectId(record.id), "campaigns": {"$exists": False}}
+        self._update(condition, {"$set": {"search": {"after": search.after, "found": list(search.found)}}})
 
     def note(self, record: Deletion, names: Sequence[ObjectName], exports: Iterable[str]) -> Deletion:
         """Note files that are there, and documents that are final, directly before they are deleted.

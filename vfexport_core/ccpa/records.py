@@ -39,12 +39,24 @@ class Problem:
         return cls(error.code, error.message, bucket, key)
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How far a search through all campaigns has come: those up to `after` were looked at, in the order of their ids.
+
+    The user is in the campaigns `found` of these.
+    """
+
+    after: str
+    found: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion:
     """One record of `ccpaDeletions`.
 
-    `campaigns` is None until they were found. `effective` is a moment at which the record was there for all to see: an
-    export that was claimed later has seen it, and has no row of the user.
+    `campaigns` is None until they were found; `search` is what an earlier try to find them came to. `effective` is a
+    moment at which the record was there for all to see: an export that was claimed later has seen it, and has no row of
+    the user.
     """
 
     id: str
@@ -56,6 +68,7 @@ class Deletion:
     tried: datetime | None
     tries: int
     campaigns: tuple[str, ...] | None
+    search: Search | None
     deleted_exports: int
     deleted_files: int
     noted_exports: frozenset[str]
@@ -68,7 +81,7 @@ class Deletion:
 
     @classmethod
     def from_document(cls, document: Document) -> Deletion:
-        date = document["date"]
+        date, search = document["date"], document.get("search")
         return cls(
             id=str(document["_id"]),
             user_hash=document["userHash"],
@@ -79,6 +92,7 @@ class Deletion:
             tried=date.get("tried"),
             tries=document["tries"],
             campaigns=tuple(document["campaigns"]) if "campaigns" in document else None,
+            search=Search(search["after"], tuple(search["found"])) if search else None,
             deleted_exports=document["deletedCount"]["exports"],
             deleted_files=document["deletedCount"]["files"],
             noted_exports=frozenset(map(str, document["exports"])),

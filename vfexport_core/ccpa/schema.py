@@ -27,6 +27,8 @@ _ERROR = closed(
     ["code", "message", "at"],
     {"code": TEXT, "message": TEXT, "bucket": TEXT, "key": TEXT, "at": DATE},
 )
+_CAMPAIGN = {"bsonType": "string", "pattern": "^[0-9a-f]{24}$"}
+_CAMPAIGNS = {"bsonType": "array", "items": _CAMPAIGN}
 _PROPERTIES: Document = {
     "_id": {"bsonType": "objectId"},
     "userHash": {"bsonType": "string", "pattern": "^[0-9a-f]{64}$"},
@@ -35,7 +37,8 @@ _PROPERTIES: Document = {
     "correlationId": {"bsonType": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
     "status": {"enum": [status.value for status in DeletionStatus]},
     "date": closed(["requested"], dict.fromkeys(["requested", "effective", "tried", "completed"], DATE)),
-    "campaigns": {"bsonType": "array", "items": {"bsonType": "string", "pattern": "^[0-9a-f]{24}$"}},
+    "campaigns": _CAMPAIGNS,
+    "search": closed(["after", "found"], {"after": _CAMPAIGN, "found": _CAMPAIGNS}),
     "deletedCount": closed(["exports", "files"], {"exports": INT, "files": INT}),
     "exports": {"bsonType": "array", "items": {"bsonType": "objectId"}},
     "keys": {"bsonType": "array", "items": _OBJECT_KEY},

@@ -1,0 +1,76 @@
+"""Finding a user's campaigns, when it takes longer than one try."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from pymongo import MongoClient
+
+from tests.ccpa import USER_ID, Service
+from tests.proxy import Proxy
+from vfexport_core.queue.models import ExportStatus
+
+if TYPE_CHECKING:
+    import pytest
+
+    from vfexport_core.embedded import MongoServer
+
+SECONDS = 1.5
+
+
+class Looks:
+    """Keeps whose entries are asked for; those of the campaign `slow` take longer than there is time."""
+
+    def __init__(self, campaigns: list[str]) -> None:
+        self.campaigns = campaigns
+        self.slow: str | None = None
+        self.seen: list[str] = []
+
+    def __call__(self, from_client: bool, block: bytes) -> None:
+        if not from_client or b"entries" not in block or b"find" not in block:
+            return
+        for campaign in self.campaigns:
+            if campaign.encode() in block:
+                self.seen.append(campaign)
+                if campaign == self.slow:
+                    threading.Event().wait(SECONDS + 0.5)
+
+
+def test_a_search_that_is_cut_off_goes_on_from_where_it_was(
+    service: Service, mongo_server: MongoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vfexport_core.ccpa.finding._NOTE_SECONDS", 0.0)
+    campaigns = [service.add_campaign(number) for number in (50, 51, 52, 53)]
+    exports = [service.exported(campaign) for campaign in (campaigns[0], campaigns[3])]
+    record_id = service.open_record()
+    looks = Looks(campaigns)
+    with (
+        Proxy(("127.0.0.1", mongo_server.port), on_block=looks) as proxy,
+        MongoClient[dict[str, Any]](proxy.host, proxy.port, directConnection=True, tz_aware=True) as client,
+    ):
+        slow = Service(service.settings, client[service.database.name], service.buckets)
+        service.let_time_go_by()
+        looks.slow = campaigns[2]
+        assert slow.deletions.heal(seconds=SECONDS).left == (record_id,)
+        record = service.record()
+        assert record["search"] == {"after": campaigns[1], "found": campaigns[:2]}
+        assert record["errors"][-1]["code"] == "DeleteFailed"
+        assert [export.status for export in service.store.list()] == [ExportStatus.FINISHED] * 2
+        looks.slow = None
+        looks.seen.clear()
+        assert slow.heal_now().completed == (record_id,)
+    assert set(looks.seen) == {*campaigns[2:]}, "the first two were looked at before"
+    record = service.record()
+    assert (record["campaigns"], record["deletedCount"]) == (campaigns, {"exports": 2, "files": 2})
+    assert "search" not in record
+    assert {export.id for export in exports}.isdisjoint(export.id for export in service.store.list())
+
+
+def test_asking_again_makes_the_search_needless(service: Service) -> None:
+    campaign = service.add_campaign(50)
+    service.exported(campaign)
+    service.open_record()
+    assert service.delete(USER_ID).deleted_exports == 1
+    assert [service.record(number)["campaigns"] for number in (0, 1)] == [[campaign]] * 2
+    assert service.ledger.open_ones() == []
