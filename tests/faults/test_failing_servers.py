@@ -153,10 +153,14 @@ def test_mongodb_may_fail_once_at_any_command(
     assert runs.run(export_type).status is FINISHED
     commands = saboteur.seen.copy()
     assert {"update", "find", "findAndModify", "listCollections", "aggregate", "listIndexes"} <= set(commands)
-    for number in range(1, len(commands) + 1):
+    for number in itertools.count(1):
         saboteur.fail_at(number, fault)
-        assert runs.run(export_type).status is FINISHED, (number, commands[number - 1])
-        assert saboteur.failures == [commands[number - 1]]
+        assert runs.run(export_type).status is FINISHED, number
+        if len(saboteur.seen) < number:
+            # So many are not needed: each has failed once. Beats come in between, so that it is not always the same.
+            assert number > len(commands) // 2
+            break
+        assert saboteur.failures, number
     saboteur.heal()
     runs.assert_all_well()
 
