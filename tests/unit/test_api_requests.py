@@ -68,15 +68,18 @@ WRONG_BODIES: dict[str, tuple[Any, str, str | None]] = {
     "half a surrogate as a field": (b'{"\\ud800":1}', "InvalidRequest", "?"),
     "an unknown type": ({"exportType": "everything"}, "InvalidExportType", "everything"),
     "a type in another case": ({"exportType": "ENTRIES"}, "InvalidExportType", "ENTRIES"),
-    "an operator": ({"exportType": {"$ne": None}}, "InvalidExportType", "{'$ne': None}"),
-    "a type list": ({"exportType": ["entries"]}, "InvalidExportType", "['entries']"),
-    "type null": ({"exportType": None}, "InvalidExportType", "None"),
-    "type true": ({"exportType": True}, "InvalidExportType", "True"),
-    "type number": ({"exportType": 0}, "InvalidExportType", "0"),
-    "type empty": ({"exportType": ""}, "InvalidExportType", ""),
-    "type with nul": ({"exportType": "entries\0"}, "InvalidExportType", "entries\0"),
-    "a long type": ({"exportType": "y" * 5_000}, "InvalidExportType", "y" * 64),
-    "half a surrogate as a type": (b'{"exportType":"\\ud800"}', "InvalidExportType", "?"),
+    "an operator": ({"exportType": {"$ne": None}}, "InvalidExportType", None),
+    "a type list": ({"exportType": ["entries"]}, "InvalidExportType", None),
+    "type null": ({"exportType": None}, "InvalidExportType", None),
+    "type true": ({"exportType": True}, "InvalidExportType", None),
+    "type number": ({"exportType": 0}, "InvalidExportType", None),
+    "type empty": ({"exportType": ""}, "InvalidExportType", None),
+    "type with nul": ({"exportType": "entries\0"}, "InvalidExportType", None),
+    "the longest name": ({"exportType": "y" * 64}, "InvalidExportType", "y" * 64),
+    "an address as a type": ({"exportType": "fan@example.com"}, "InvalidExportType", None),
+    "a type with a line end": ({"exportType": "entries\n"}, "InvalidExportType", None),
+    "a long type": ({"exportType": "y" * 65}, "InvalidExportType", None),
+    "half a surrogate as a type": (b'{"exportType":"\\ud800"}', "InvalidExportType", None),
     "no date": ({"exportType": "codeWaves"}, "MissingDateKey", "dateKey"),
     "date null": ({"exportType": "codeWaves", "dateKey": None}, "InvalidDateKey", "dateKey"),
     "date number": ({"exportType": "codeWaves", "dateKey": 1700000000000}, "InvalidDateKey", "dateKey"),
@@ -162,8 +165,8 @@ WRONG_QUERIES = {
     "sort_dir=asc": ("InvalidRequest", "sort_dir"),
     "page=2": ("InvalidRequest", "page"),
     "exportType=everything": ("InvalidExportType", "everything"),
-    "exportType=": ("InvalidExportType", ""),
-    "exportType=%00": ("InvalidExportType", "\0"),
+    "exportType=": ("InvalidExportType", None),
+    "exportType=%00": ("InvalidExportType", None),
     "cursor=x": ("InvalidRequest", "cursor"),
     "cursor=": ("InvalidRequest", "cursor"),
     "cursor=%F0%9F%98%80": ("InvalidRequest", "cursor"),
@@ -173,10 +176,10 @@ WRONG_QUERIES = {
 
 
 @pytest.mark.parametrize(("query", "expected"), WRONG_QUERIES.items(), ids=[query[:30] for query in WRONG_QUERIES])
-def test_a_wrong_query_is_refused(api: Api, query: str, expected: tuple[str, str]) -> None:
+def test_a_wrong_query_is_refused(api: Api, query: str, expected: tuple[str, str | None]) -> None:
     response = api.get(f"{PATH}?{query}", token=signed())
     assert problem(response) == (400, *expected)
-    assert expected[1] in response.json()["error"]["message"] or expected[0] == "InvalidExportType"
+    assert expected[0] == "InvalidExportType" or str(expected[1]) in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from vfexport_core.errors import InvalidExportType
@@ -11,7 +12,8 @@ if TYPE_CHECKING:
 
     from vfexport_core.catalog.spec import ExportSpec
 
-_SHOWN_CHARACTERS = 64
+# What a caller sent is told back only when it looks like a name: anything else may be data that went astray.
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Registry:
@@ -29,10 +31,14 @@ class Registry:
         self._specs[spec.type] = spec
 
     def find(self, export_type: object) -> ExportSpec:
-        """Give the type of this name; raises InvalidExportType for anything else, whatever its Python type."""
-        spec = self._specs.get(export_type) if isinstance(export_type, str) else None
+        """Give the type of this name; raises InvalidExportType for anything else, whatever its Python type.
+
+        Its payload is what was asked for when that looks like a name, else None.
+        """
+        name = export_type if isinstance(export_type, str) else ""
+        spec = self._specs.get(name)
         if spec is None:
-            shown = str(export_type)[:_SHOWN_CHARACTERS]
+            shown = name if _NAME.fullmatch(name) else None
             raise InvalidExportType("exportType is not one of " + ", ".join(self._specs), payload=shown)
         return spec
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pymongo
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.errors import ConfigurationError as MongoConfigurationError
-from pymongo.errors import InvalidURI, PyMongoError
+from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 
 from vfexport_core.errors import ConfigurationError, SourceUnavailable
 from vfexport_core.sources.replies import REPLY_CODEC
@@ -36,6 +36,7 @@ SOUND_CODEC: CodecOptions[Document] = CodecOptions(
 _SELECTION_MILLIS = 5_000
 _CONNECT_MILLIS = 20_000
 SCAN_SILENCE_MILLIS = 600_000
+_SHOWN_CHARACTERS = 300
 
 
 def connect(settings: Settings, *, silence_millis: int = SCAN_SILENCE_MILLIS) -> MongoClient[Document]:
@@ -88,8 +89,20 @@ def raw_batches(
 
 
 def unavailable(collection: str, error: Exception) -> SourceUnavailable:
-    """Say that MongoDB failed, on which collection and why; the cause is cut, driver messages can be pages long."""
-    cause = str(error)[:300]
-    return SourceUnavailable(
-        f"MongoDB failed on collection {collection}: {type(error).__name__}: {cause}", payload=collection
-    )
+    """Say that MongoDB failed, on which collection and why."""
+    return SourceUnavailable(f"MongoDB failed on collection {collection}: {cause(error)}", payload=collection)
+
+
+def cause(error: Exception) -> str:
+    """Say why MongoDB failed, cut, since driver messages can be pages long.
+
+    What the server says about a command may quote the values that it stumbled over, so that is told by its code; only
+    what is said about a connection is told in full.
+    """
+    name = type(error).__name__
+    if isinstance(error, ConnectionFailure):
+        return f"{name}: {str(error)[:_SHOWN_CHARACTERS]}"
+    if not isinstance(error, OperationFailure) or error.code is None:
+        return name
+    code_name = (error.details or {}).get("codeName")
+    return f"{name}: code {error.code}" + (f" ({code_name})" if code_name else "")

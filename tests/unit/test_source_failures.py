@@ -1,0 +1,32 @@
+"""What is told of a failing MongoDB: enough to act upon, and none of the values that the server quotes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pymongo.errors import AutoReconnect, BulkWriteError, CursorNotFound, OperationFailure, WriteError
+
+from vfexport_core.errors import SourceUnavailable
+from vfexport_core.sources.client import reading
+
+if TYPE_CHECKING:
+    from pymongo.errors import PyMongoError
+
+FAN = "fan@example.com"
+TOLD = [
+    (OperationFailure(f"Failed to parse number '{FAN}'", 241, {"codeName": "ConversionFailure"}),
+     "OperationFailure: code 241 (ConversionFailure)"),
+    (WriteError("refused", 121, {"errInfo": {"document": FAN}}), "WriteError: code 121"),
+    (BulkWriteError({"writeErrors": [{"op": FAN}]}), "BulkWriteError: code 65"),
+    (CursorNotFound(FAN), "CursorNotFound"),
+    (AutoReconnect("mongodb-1:27017: connection closed"), "AutoReconnect: mongodb-1:27017: connection closed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "cause"), TOLD, ids=[type(error).__name__ for error, _ in TOLD])
+def test_the_servers_words_about_a_command_are_told_by_their_code(error: PyMongoError, cause: str) -> None:
+    with pytest.raises(SourceUnavailable) as failure, reading("entries"):
+        raise error
+    assert failure.value.message == f"MongoDB failed on collection entries: {cause}"
+    assert FAN not in str(failure.value.as_dict())
