@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ class Saboteur(CommandListener):
     for_good: bool = False
     seen: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    counting: threading.Lock = field(default_factory=threading.Lock)
 
     def listen(self) -> None:
         """Have nothing fail from now on."""
@@ -57,11 +59,13 @@ class Saboteur(CommandListener):
     def started(self, event: Any) -> None:
         if event.command_name in {"endSessions", "killCursors"}:
             return
-        self.seen.append(event.command_name)
-        if len(self.seen) == self.number and self.for_good:
+        with self.counting:  # commands come from several threads
+            self.seen.append(event.command_name)
+            is_it = len(self.seen) == self.number
+        if is_it and self.for_good:
             assert event.command_name in COMMANDS
             self.set("alwaysOn", COMMANDS, self.fault)
-        elif len(self.seen) == self.number:
+        elif is_it:
             self.set({"times": 1}, [event.command_name], self.fault)
 
     def succeeded(self, event: Any) -> None:

@@ -1,4 +1,4 @@
-"""One look at a campaign's exports for a deletion: files are deleted first, then the documents they belong to.
+"""One look at campaigns' exports for a deletion: files are deleted first, then the documents they belong to.
 
 What an export has to do with a deletion is decided by when its attempts were claimed. One that was claimed after the
 deletion's record was there (`Deletion.effective`) has seen it and holds no row of the user: it is left alone. Of the
@@ -24,10 +24,11 @@ from vfexport_core.ccpa.records import ObjectName, Problem
 from vfexport_core.errors import ConfigurationError, DeliveryFailed, DeliveryRefused, ExportCanceled
 from vfexport_core.queue.models import FINAL, Attempt, ExportStatus
 from vfexport_core.queue.watchdog import SETTLE_SECONDS
+from vfexport_core.telemetry.threads import at_once
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from vfexport_core.ccpa.ledger import Ledger
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from vfexport_core.queue.models import Export
     from vfexport_core.queue.store import ExportStore
 
+CAMPAIGNS_AT_ONCE = 50
 _AT_ONCE = 100
 _S3_ERRORS = (DeliveryFailed, DeliveryRefused, ConfigurationError)
 _Mark = tuple[str, int, bool]
@@ -44,11 +46,11 @@ _Mark = tuple[str, int, bool]
 
 @dataclass(slots=True)
 class Look:
-    """What one look at a campaign came to; nothing of either kind: the campaign is done."""
+    """What one look at campaigns came to; a campaign of neither kind is done."""
 
-    again: bool = False
-    """Something changed meanwhile."""
-    unsettled: list[str] = field(default_factory=list[str])
+    changing: set[str] = field(default_factory=set[str])
+    """Campaigns in which something changed meanwhile."""
+    unsettled: list[Export] = field(default_factory=list["Export"])
     """Exports of which a lost attempt may still deliver something."""
 
 
@@ -96,11 +98,16 @@ class Eraser:
         self._failing: set[str] = set()
         self._done: set[_Mark] = set()
 
-    def look(self, campaign_id: str) -> Iterator[Look]:
-        """Delete what can be deleted, by the page; yields what came of each. Raises SourceUnavailable."""
+    def look(self, campaign_ids: Sequence[str]) -> Iterator[Look]:
+        """Delete what can be deleted of `CAMPAIGNS_AT_ONCE`, by the page; yields what came of each.
+
+        Raises SourceUnavailable.
+        """
         after: tuple[datetime, str] | None = None
-        while page := self._store.of_campaign(campaign_id, self._types, after, _AT_ONCE):
+        while page := self._store.of_campaigns(campaign_ids, self._types, after, _AT_ONCE):
             yield self._look([export for export, _ in page], page[0][1])
+            if len(page) < _AT_ONCE:
+                return
             after = page[-1][0].position
 
     def _look(self, exports: list[Export], now: datetime) -> Look:
@@ -108,16 +115,17 @@ class Eraser:
         work: list[_Work] = []
         for export in exports:
             if self._is_running_with_the_user(export):
-                look.again = True
+                look.changing.add(export.campaign_id)
                 self._take_back(export)
                 continue
             attempts = [attempt for attempt in _attempts(export) if self._may_have_left_something(attempt)]
             item = _Work(export, attempts, any(self._is_unsettled(attempt, now) for attempt in attempts))
             work.append(item)
             if item.is_unsettled:
-                look.unsettled.append(export.id)
+                look.unsettled.append(export)
         self._erase_files([item for item in work if item.mark not in self._done])
-        look.again |= not self._remove([item.export for item in work if self._is_over(item)])
+        stayed = self._remove([item.export for item in work if self._is_over(item)])
+        look.changing |= {export.campaign_id for export in stayed}
         self._done |= {item.mark for item in work if not item.failed}
         return look
 
@@ -166,7 +174,9 @@ class Eraser:
                 _fail(item for item, _ in owners)
 
     def _erase_in(self, target: BucketTarget, owners: list[tuple[_Work, Attempt]]) -> None:
-        from vfexport_core.delivery import cleanup, erasing  # noqa: PLC0415 slow to load, and an API seldom needs it
+        # Slow to load, and an API seldom needs it.
+        from vfexport_core.delivery import cleanup, erasing  # noqa: PLC0415
+        from vfexport_core.delivery.target import aborted  # noqa: PLC0415
 
         found = erasing.find_versions(target, (key for _, attempt in owners for key in attempt.keys), self._stop)
         if found:
@@ -177,21 +187,24 @@ class Eraser:
             _fail(item for item, attempt in owners if not left.keys().isdisjoint(attempt.keys))
         for item, attempt in owners:
             if attempt.is_lost:
+                if self._stop.is_set():
+                    raise aborted(target.name, "list_multipart_uploads")
                 cleanup.abort_uploads(target, attempt.keys)
                 cleanup.discard_attempt(target, item.export.id, attempt.attempt, ())
 
-    def _remove(self, exports: list[Export]) -> bool:
-        """Delete the documents of exports without files; False when one of them has changed and stays."""
+    def _remove(self, exports: list[Export]) -> list[Export]:
+        """Delete the documents of exports without files; gives those that have changed and stay."""
         if not exports:
-            return True
+            return []
         new = {export.id for export in exports} - self.record.noted_exports
         self.record = self._ledger.note(self.record, [], new)
-        stayed = [export.id for export in exports if not self._store.remove(export)]
-        for export_id in stayed:
+        removed = at_once(self._store.remove, exports)
+        stayed = [export for export, is_gone in zip(exports, removed, strict=True) if not is_gone]
+        for export in stayed:
             # Noted by an earlier try: that one deleted it, and ended before it knew.
-            if export_id in new:
-                self.record = self._ledger.forget_export(self.record, export_id)
-        return not stayed
+            if export.id in new:
+                self.record = self._ledger.forget_export(self.record, export.id)
+        return stayed
 
 
 def _attempts(export: Export) -> list[Attempt]:

@@ -7,17 +7,18 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from vfexport_core.ccpa.erasing import Eraser
+from vfexport_core.ccpa.erasing import CAMPAIGNS_AT_ONCE, Eraser
 from vfexport_core.ccpa.finding import Sources
 from vfexport_core.ccpa.ledger import LEASE_SECONDS
 from vfexport_core.ccpa.records import Problem
 from vfexport_core.errors import DeleteFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Self
 
     from vfexport_core.ccpa.deletion import Deletions
+    from vfexport_core.ccpa.erasing import Look
     from vfexport_core.ccpa.records import Deletion
 
 Find: TypeAlias = "Callable[[Deletion, Sources], list[str]]"
@@ -87,29 +88,24 @@ class Try:
     def _erase(self, eraser: Eraser, campaigns: list[str]) -> list[str]:
         """Look at the campaigns until nothing is left, or something failed; gives the exports not yet settled."""
         while campaigns:
-            changing: list[str] = []
-            waiting: dict[str, list[str]] = {}
-            for campaign in campaigns:
-                again, unsettled = self._look(eraser, campaign)
-                if again:
-                    changing.append(campaign)
-                elif unsettled:
-                    waiting[campaign] = unsettled
+            changing: set[str] = set()
+            waiting: dict[str, str] = {}
+            for start in range(0, len(campaigns), CAMPAIGNS_AT_ONCE):
+                for look in self._looks(eraser, campaigns[start : start + CAMPAIGNS_AT_ONCE]):
+                    changing |= look.changing
+                    waiting |= {export.id: export.campaign_id for export in look.unsettled}
             if eraser.problems or (not changing and time.monotonic() >= self._wait_until):
-                return [export for exports in waiting.values() for export in exports]
+                return list(waiting)
             if not changing and waiting:
                 time.sleep(_PAUSE_SECONDS)
-            campaigns = [*changing, *waiting]
+            campaigns = sorted(changing.union(waiting.values()))
         return []
 
-    def _look(self, eraser: Eraser, campaign: str) -> tuple[bool, list[str]]:
-        again, unsettled = False, list[str]()
+    def _looks(self, eraser: Eraser, campaigns: Sequence[str]) -> Iterator[Look]:
         self._alive()
-        for look in eraser.look(campaign):
-            again |= look.again
-            unsettled += look.unsettled
+        for look in eraser.look(campaigns):
+            yield look
             self._alive()
-        return again, unsettled
 
     def _alive(self) -> None:
         self._clock.check()

@@ -5,12 +5,15 @@ Unlike `cleanup.remove` this is strict: where a bucket's versions may not be lis
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from vfexport_core.delivery.cleanup import delete_objects, versions
 from vfexport_core.delivery.failures import is_passing_code
+from vfexport_core.delivery.keys import campaign_folder
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
+from vfexport_core.telemetry.threads import at_once
 
 if TYPE_CHECKING:
     import threading
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.delivery.target import BucketTarget
 
-# From so many files of one folder on the folder is listed, a thousand of its files a call, rather than each file.
+# From so many files of one campaign on all of it is listed, a thousand files a call, rather than each file.
 _WORTH_A_LISTING = 3
 
 Versions = dict[str, list[dict[str, str]]]
@@ -29,21 +32,25 @@ def find_versions(target: BucketTarget, keys: Iterable[str], stop: threading.Eve
 
     Raises DeliveryFailed or DeliveryRefused when that cannot be known. Nothing is sent any more once `stop` is set.
     """
-    folders: dict[str, set[str]] = defaultdict(set)
-    for key in keys:
-        folders[key.rpartition("/")[0]].add(key)
+    wanted = set(keys)
     found: Versions = defaultdict(list)
-    for folder, wanted in folders.items():
-        listings = (
-            [(f"{folder}/", wanted)]
-            if folder and len(wanted) >= _WORTH_A_LISTING
-            else [(key, {key}) for key in sorted(wanted)]
-        )
-        for prefix, exact in listings:
-            for version in versions(target, prefix, stop):
-                if version["Key"] in exact:
-                    found[version["Key"]].append(version)
+    listings = at_once(lambda prefix: list(versions(target, prefix, stop)), _prefixes(wanted))
+    for version in itertools.chain.from_iterable(listings):
+        if version["Key"] in wanted:
+            found[version["Key"]].append(version)
     return dict(found)
+
+
+def _prefixes(keys: set[str]) -> list[str]:
+    """Give what to list so that each of the keys is seen, and seen once."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    for key in sorted(keys):
+        folders[campaign_folder(key)].append(key)
+    alone = folders.pop("", [])
+    whole = [folder for folder, within in folders.items() if len(within) >= _WORTH_A_LISTING]
+    alone += [key for folder, within in folders.items() if folder not in whole for key in within]
+    # A listing also gives the keys that only begin with a key: which may be another one of those wanted.
+    return whole + [key for key in alone if not any(key != other and key.startswith(other) for other in alone)]
 
 
 def erase(

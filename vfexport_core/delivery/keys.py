@@ -24,6 +24,7 @@ CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "zip": "application/zip"}
 _NAME_CHARACTERS = 80
 _NO_NAME = "campaign"
 _NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9_]+")
+_CAMPAIGN_FOLDER = re.compile(r"[0-9a-f]{24}/")
 _STAGING = "_staging"
 
 # File systems take 255 bytes; the longest pattern around the campaign's name has 42.
@@ -58,6 +59,12 @@ def object_key(  # noqa: PLR0917 in the order in which they stand in the key
     moment = created.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     suffix = f"-{attempt}" if attempt > 1 else ""
     return f"{campaign_id}/{export_type}/{key_text(campaign_name)}-{moment}-{export_id}{suffix}.{extension}"
+
+
+def campaign_folder(key: str) -> str:
+    """Give the prefix of all keys of the same campaign; empty for a key that `object_key` has not made."""
+    found = _CAMPAIGN_FOLDER.match(key)
+    return found.group() if found else ""
 
 
 def staging_prefix(export_id: str, attempt: int) -> str:
