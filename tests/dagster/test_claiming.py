@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pytest
 from tests.integration.queue_helpers import DELIVERED, new_export
 from vfexport_core.errors import ExportNotClaimable, LeaseLost, QueueBusy
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.store import ExportStore
 from vfexport_dagster import tags
 from vfexport_dagster.claiming import Claiming, Patience, Skipped
 from vfexport_dagster.runlog import ProgressReport, RunLog
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vfexport_core.queue.models import Export
-    from vfexport_core.queue.store import ExportStore
 
 
 class Lines(logging.Handler):
@@ -78,6 +79,21 @@ def test_a_run_waits_while_another_export_runs_and_then_has_its_whole_time(
     run = instance.get_run_by_id(claim.run.run_id)
     assert run is not None
     assert int(run.tags[tags.MAX_RUNTIME]) > 60, "what it spent on waiting is not counted"
+
+
+def test_of_two_processes_of_one_run_the_second_waits_until_there_is_nothing_to_do(
+    store: ExportStore, instance: dg.DagsterInstance, export: Export
+) -> None:
+    first, _ = claiming(instance, store, run_tags=tags.export_tags(export, 60))
+    owned = first.claim(export)
+    twin = ExportStore(store._exports.database)
+
+    def finish(_: float) -> None:
+        store.finish(owned.claim, DELIVERED)
+
+    second = dataclasses.replace(first, store=twin, patience=dataclasses.replace(first.patience, sleep=finish))
+    with pytest.raises(Skipped, match="is FINISHED"):
+        second.claim(export)
 
 
 def test_the_wait_is_bounded_and_leaves_the_export_queued(

@@ -31,9 +31,10 @@ def written(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 @pytest.fixture
 def fresh_sensor_log() -> Iterator[None]:
     """Have the sensors' logger made anew, as in a new process."""
+    logger = logging.getLogger("vfexport_dagster.sensors")
+    logger.handlers.clear()
     lines.sensor_log.cache_clear()
     yield
-    logger = logging.getLogger("vfexport_dagster.sensors")
     logger.handlers.clear()
     logger.propagate = True
     lines.sensor_log.cache_clear()

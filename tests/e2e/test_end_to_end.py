@@ -12,83 +12,19 @@ import psutil
 import pytest
 
 from tests.dagster.conftest import Buckets, reference_bytes
-from tests.e2e.stack import MATERIALIZATIONS, WORKSPACE, Stack, poll, running
-from tests.s3_faults import ACCESS_DENIED, Reset
-from tests.s3_proxy import S3Proxy
-from vfexport_core.embedded import embedded_environment
-from vfexport_core.embedded.synthetic import seed_campaign
-from vfexport_core.queue.store import ExportStore
-from vfexport_core.settings import load_settings
+from tests.e2e import leaks
+from tests.e2e.conftest import DEV_KEY, ENTRIES
+from tests.e2e.stack import MATERIALIZATIONS, WORKSPACE, Stack, poll
+from tests.s3_faults import ACCESS_DENIED
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
 
-    from pymongo import MongoClient
     from pymongo.database import Database
 
-    from vfexport_core.embedded import MongoServer, S3Server
+    from tests.s3_proxy import S3Proxy
 
 pytestmark = pytest.mark.timeout(900)
-ENTRIES = 3_000
-
-
-@pytest.fixture(scope="module")
-def data(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
-    name = f"test_e2e_{os.getpid()}"
-    ExportStore(mongo_client[name]).initialise()
-    yield mongo_client[name]
-    mongo_client.drop_database(name)
-
-
-@pytest.fixture(scope="module")
-def campaign(data: Database[dict[str, Any]]) -> str:
-    return seed_campaign(data, entries=ENTRIES)
-
-
-@pytest.fixture(scope="module")
-def s3_proxy(s3_server: S3Server) -> Iterator[S3Proxy]:
-    """Every process reaches S3 through it, so that a test can hold a run where it wants to."""
-    with S3Proxy(s3_server.endpoint_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="module")
-def variables(
-    mongo_server: MongoServer, s3_server: S3Server, s3_proxy: S3Proxy, data: Database[dict[str, Any]]
-) -> dict[str, str]:
-    environment = embedded_environment(mongo_server, s3_server, bucket_suffix=f"-e2e-{os.getpid()}")
-    through_proxy = {name: s3_proxy.url for name in environment if name.endswith("__ENDPOINT_URL")}
-    return (
-        environment
-        | through_proxy
-        | {"VFEXPORT_MONGO_DATABASE": data.name, "VFEXPORT_POLLING_INTERVAL_MILLIS": "200"}
-        | {"VFEXPORT_LEASE_SECONDS": "8"}
-    )
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str], campaign: str) -> Iterator[Stack]:
-    with running(tmp_path_factory.mktemp("stack"), variables) as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def stored(variables: dict[str, str]) -> Iterator[Buckets]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        buckets = Buckets(load_settings(None))
-    yield buckets
-    buckets.client.close()
-
-
-@pytest.fixture
-def gate(s3_proxy: S3Proxy) -> Iterator[threading.Event]:
-    """Hold every file in the moment before it would appear; those behind the gate are lost when it opens."""
-    s3_proxy.reset()
-    yield s3_proxy.hold("PutObject", then=Reset())
-    s3_proxy.reset()
 
 
 def test_requests_become_the_files_that_the_reference_makes(
@@ -210,3 +146,54 @@ def test_a_failed_run_is_reexecuted_in_the_ui(
     assert finished["attempt"] == 2
     poll(lambda: stack.run_status(again) == "SUCCESS")
     assert finished["key"] in stored.everything()
+
+
+def test_nothing_sensitive_is_written_down_anywhere(
+    stack: Stack, data: Database[dict[str, Any]], s3_proxy: S3Proxy, stored: Buckets
+) -> None:
+    """After an export that finishes, one that fails, a deletion, and all that the tests before have done.
+
+    Logs, Dagster's storage (events, runs, ticks, raw output), error answers, documents of exports, figures, deletions.
+    """
+    campaign, fan_id = leaks.insert_marked_campaign(data)
+    body = {"userId": leaks.USER_ID, "permissions": {"*": ["REPORT"]}}
+    token = stack.api.post("/dev/token", json=body).json()["token"]
+    headers = {"Authorization": f"Bearer {token}", "X-Correlation-Id": "find-me-everywhere"}
+    path = f"/campaigns/{campaign}/exports"
+    finished = stack.api.post(path, json={"exportType": "entries"}, headers=headers).json()
+    finished = stack.wait_for_status(finished, "FINISHED")
+    s3_proxy.reset()
+    s3_proxy.fail("PutObject", ACCESS_DENIED)
+    failed = stack.api.post(path, json={"exportType": "fanlist"}, headers=headers).json()
+    stack.wait_for_status(failed, "FAILED")
+    s3_proxy.reset()
+
+    assert stored.settings.exports is not None
+    delivered = stored.read(stored.settings.exports.name, finished["key"])
+    told = {name: mark for name, mark in leaks.FAN.items() if name in {"email", "last", "preference"}}
+    assert len(leaks.leaks([leaks.Written("the file", delivered)], told)) == len(told)
+
+    answers = list(leaks.mistakes(stack, path, headers, leaks.FAN["email"]))
+    # Read before the deletion takes them away; it leaves a record of its own.
+    documents = list(leaks.documents_of(data, "exports", "exportFigures"))
+    body = {"userId": leaks.USER_ID, "permissions": {}, "supreme": True}
+    supreme = stack.api.post("/dev/token", json=body).json()["token"]
+    deleted = stack.api.delete(f"/ccpa/users/{fan_id}", headers=headers | {"Authorization": f"Bearer {supreme}"})
+    assert deleted.json() == {"deletedCount": {"exports": 2, "files": 1}}
+    answers += [leaks.Written("deletion", deleted.content)]
+    answers += [leaks.Written("/metrics", stack.api.get("/metrics").content)]
+    documents += leaks.documents_of(data, "ccpaDeletions")
+    files = list(leaks.files_of(stack.folder))
+
+    secrets = {"password": leaks.MONGO_PASSWORD, "S3 secret": leaks.S3_SECRET, "hash key": leaks.HASH_KEY}
+    secrets |= {"token": token, "signature": token.rpartition(".")[2], "private key": DEV_KEY.splitlines()[1]}
+    secrets |= {"supreme token": supreme, "supreme signature": supreme.rpartition(".")[2], "fan's id": fan_id}
+    found = leaks.leaks([*files, *answers, *documents], leaks.FAN | secrets)
+    assert not found, "\n".join(found)
+    # The export belongs to somebody; nobody else has to know who.
+    found = leaks.leaks([*files, *answers], {"user id": leaks.USER_ID})
+    assert not found, "\n".join(found)
+
+    correlated = leaks.leaks(files, {"id": "find-me-everywhere"})
+    for place in ("API.log", "runs.db", "compute_logs", "Dagster.log"):
+        assert any(place in name for name in correlated), f"{place} was not looked at: {correlated}"

@@ -68,6 +68,21 @@ def test_the_same_run_may_claim_again(store: ExportStore) -> None:
     assert store.claim(pending.id, "run-1", attempt=1) == first
 
 
+def test_another_process_of_the_same_run_may_not(store: ExportStore, database: Documents) -> None:
+    """Dagster may start a run twice: only one process may write, and take away, the files of an attempt."""
+    claim, _ = store.claim(queued(store).id, "run-1")
+    twin = ExportStore(database)
+    before = snapshot(database)
+    with pytest.raises(QueueBusy, match="another process of this run"):
+        twin.claim(claim.export_id, "run-1", attempt=1)
+    assert snapshot(database) == before
+    store.fail(claim, ERROR)
+    again, _ = store.claim_again(claim.export_id, "run-2", 1)
+    with pytest.raises(QueueBusy, match="another process of this run"):
+        twin.claim_again(claim.export_id, "run-2", 1)
+    assert store.claim_again(claim.export_id, "run-2", 1)[0] == again
+
+
 def test_another_run_may_not(store: ExportStore, database: Documents) -> None:
     pending = queued(store)
     store.claim(pending.id, "run-1")

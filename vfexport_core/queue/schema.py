@@ -114,6 +114,7 @@ _PROPERTIES: Document = {
     "attempts": {"bsonType": "array", "items": _ATTEMPT},
     "queued": DATE,
     "runId": TEXT,
+    "claimId": TEXT,
     "leaseUntil": DATE,
     "cancelRequested": DATE,
     "cleanupDue": DATE,

@@ -7,7 +7,9 @@ why an update found nothing to do.
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
@@ -26,9 +28,12 @@ from vfexport_core.queue.figures import ExportFigures
 from vfexport_core.queue.models import ACTIVE, RETRYABLE, Claim, Export, ExportStatus
 from vfexport_core.queue.owned import EXPORTS
 from vfexport_core.queue.reading import PAYLOAD_LENGTH, object_id
+from vfexport_core.queue.transitions import Claimant, Transition
 from vfexport_core.queue.withdrawing import Withdrawing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vfexport_core.queue.models import Document, NewExport
 
 _REQUEST_TRIES = 50
@@ -70,25 +75,14 @@ class ExportStore(Withdrawing):
         )
 
     def claim(self, export_id: str, run_id: str, attempt: int | None = None) -> tuple[Claim, Export]:
-        """Take a PENDING export for `run_id`; asking again for the same run gives the same claim.
+        """Take a PENDING export for `run_id`; asking this store again for the same run gives the same claim.
 
         With `attempt`, only that attempt: a run that was queued for an earlier one does not take a later one's place.
-        Raises QueueBusy while another export is TRIGGERED (L2), ExportNotClaimable when it is not PENDING.
+        Raises QueueBusy while another export is TRIGGERED (L2), or this one is by another process of the same run, and
+        ExportNotClaimable when it is not PENDING.
         """
-        transition = transitions.claim(object_id(export_id), run_id, attempt, self.lease_millis)
-        try:
-            document = self._apply(transition)
-        except DuplicateKeyError:
-            running = self.running()
-            other = "another export" if running is None else f"export {running.id}"
-            raise QueueBusy(f"{other} is TRIGGERED", payload=None if running is None else running.id) from None
-        export = Export.from_document(document) if document else self.get(export_id)
-        held = export.status == ExportStatus.TRIGGERED and export.run_id == run_id
-        if not held or attempt not in {None, export.attempt}:
-            raise ExportNotClaimable(
-                f"export {export_id} is {export.status}, in attempt {export.attempt}", payload=export_id
-            )
-        return Claim(export.id, export.attempt, run_id), export
+        document = self._claim(transitions.claim(self._claimant(run_id), object_id(export_id), attempt))
+        return self._held(document, export_id, run_id, attempt)
 
     def claim_again(self, export_id: str, run_id: str, attempt: int) -> tuple[Claim, Export]:
         """Start the attempt after `attempt` of an export that has ended, FINISHED ones too, and claim it, in one step.
@@ -96,21 +90,9 @@ class ExportStore(Withdrawing):
         Raises QueueBusy while another export is TRIGGERED (nothing has changed then), and ExportNotClaimable when it is
         active, when another of the same campaign, type and date is (L3), or when it is no longer in `attempt`.
         """
-        transition = transitions.claim_again(object_id(export_id), run_id, attempt, self.lease_millis)
-        try:
-            document = self._apply(transition)
-        except DuplicateKeyError:
-            self._refuse_beside_equal(self.get(export_id))
-            running = self.running()
-            other = "another export" if running is None else f"export {running.id}"
-            raise QueueBusy(f"{other} is TRIGGERED", payload=None if running is None else running.id) from None
-        export = Export.from_document(document) if document else self.get(export_id)
-        held = export.status == ExportStatus.TRIGGERED and export.run_id == run_id
-        if not held or export.attempt != attempt + 1:
-            raise ExportNotClaimable(
-                f"export {export_id} is {export.status}, in attempt {export.attempt}", payload=export_id
-            )
-        return Claim(export.id, export.attempt, run_id), export
+        transition = transitions.claim_again(self._claimant(run_id), object_id(export_id), attempt)
+        document = self._claim(transition, refuse=lambda: self._refuse_beside_equal(self.get(export_id)))
+        return self._held(document, export_id, run_id, attempt + 1)
 
     def request_cancel(self, export_id: str, campaign_id: str | None = None) -> Export:
         """Cancel a PENDING export at once; have a TRIGGERED one ended by its run, at its next sign of life.
@@ -167,6 +149,38 @@ class ExportStore(Withdrawing):
         if now.attempt > seen.attempt:
             return now
         raise ExportNotRetryable(f"export {now.id} is {now.status}", payload=now.id)
+
+    @cached_property
+    def _claim_id(self) -> str:
+        return uuid4().hex
+
+    def _claimant(self, run_id: str) -> Claimant:
+        return Claimant(run_id, self._claim_id, self.lease_millis)
+
+    def _claim(self, transition: Transition, refuse: Callable[[], None] = lambda: None) -> Document | None:
+        """Try to claim; `refuse` may say that it is not another TRIGGERED export that is in the way."""
+        try:
+            return self._apply(transition)
+        except DuplicateKeyError:
+            refuse()
+            running = self.running()
+            other = "another export" if running is None else f"export {running.id}"
+            raise QueueBusy(f"{other} is TRIGGERED", payload=None if running is None else running.id) from None
+
+    def _held(self, claimed: Document | None, export_id: str, run_id: str, attempt: int | None) -> tuple[Claim, Export]:
+        """Give the claim, also one that was made before: MongoDB's answer to that may have been lost."""
+        export = Export.from_document(claimed) if claimed else self.get(export_id)
+        is_held = export.status is ExportStatus.TRIGGERED and export.run_id == run_id
+        if not is_held or attempt not in {None, export.attempt}:
+            raise ExportNotClaimable(
+                f"export {export_id} is {export.status}, in attempt {export.attempt}", payload=export_id
+            )
+        claim = Claim(export.id, export.attempt, run_id)
+        mine = transitions.fence(claim) | {"claimId": self._claim_id}
+        if claimed is None and self._persist(lambda: self._exports.find_one(mine, {"_id": 1})) is None:
+            # Dagster queues a run again when the code server dies while it starts it: it may then run twice.
+            raise QueueBusy(f"export {export.id} is TRIGGERED by another process of this run", payload=export.id)
+        return claim, export
 
     def _refuse_beside_equal(self, export: Export) -> None:
         """Raise ExportNotClaimable when another export of the same campaign, type and date key is active."""

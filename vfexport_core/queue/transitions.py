@@ -31,10 +31,19 @@ DATE_FIELDS = {
 }
 # What belongs to one attempt only; `attempts` keeps what is worth remembering.
 _OF_ONE_ATTEMPT = [
-    *("runId", "leaseUntil", "cancelRequested", "requests"),
+    *("runId", "claimId", "leaseUntil", "cancelRequested", "requests"),
     *("bucket", "key", "keys", "count", "progress", "bytes", "sha256", "meta", "error"),
 ]
 _ERROR_LIMITS = {"code": 64, "message": 2_000, "payload": 256}
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who claims: a run, and the process of it (`claim_id`), should Dagster start it twice."""
+
+    run_id: str
+    claim_id: str
+    lease_millis: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +54,18 @@ class Transition:
     pipeline: list[Document]
 
 
-def claim(export_id: ObjectId, run_id: str, attempt: int | None, lease_millis: int) -> Transition:
+def claim(claimant: Claimant, export_id: ObjectId, attempt: int | None) -> Transition:
     """PENDING -> TRIGGERED; the unique index on TRIGGERED refuses it while another export runs (L2)."""
     condition: Document = {"_id": export_id, "status": ExportStatus.PENDING.value}
     if attempt is not None:
         condition["attempt"] = attempt
-    return Transition(condition, [_claimed(run_id, lease_millis)])
+    return Transition(condition, [_claimed(claimant)])
 
 
-def claim_again(export_id: ObjectId, run_id: str, attempt: int, lease_millis: int) -> Transition:
+def claim_again(claimant: Claimant, export_id: ObjectId, attempt: int) -> Transition:
     """Start attempt `attempt` + 1 of an ended export and claim it, in one step: nobody else sees it PENDING (L8)."""
     condition = {"_id": export_id, "attempt": attempt, "status": {"$in": sorted(FINAL)}}
-    return Transition(condition, [*next_attempt(attempt), _claimed(run_id, lease_millis)])
+    return Transition(condition, [*next_attempt(attempt), _claimed(claimant)])
 
 
 def set_count(claim: Claim, count: int) -> Transition:
@@ -185,23 +194,19 @@ def clean_error(error: Document) -> Document:
     }
 
 
-def _claimed(run_id: str, lease_millis: int) -> Document:
+def _claimed(claimant: Claimant) -> Document:
+    run_id = _literal(claimant.run_id)
     status = ExportStatus.TRIGGERED.value
     queued = {"$ifNull": ["$queued", "$date.created"]}
-    entry = {
-        "attempt": "$attempt",
-        "runId": _literal(run_id),
-        "status": status,
-        "queued": queued,
-        "triggered": NOW,
-    }
+    entry = {"attempt": "$attempt", "runId": run_id, "status": status, "queued": queued, "triggered": NOW}
     change: Document = {
         "status": status,
-        "runId": _literal(run_id),
+        "runId": run_id,
+        "claimId": claimant.claim_id,
         DATE_FIELDS[ExportStatus.TRIGGERED]: NOW,
         "attempts": {"$concatArrays": ["$attempts", [entry]]},
     }
-    return {"$set": change | _progress(0, 0, 0) | _lease(lease_millis)}
+    return {"$set": change | _progress(0, 0, 0) | _lease(claimant.lease_millis)}
 
 
 def _lease(millis: int) -> Document:
