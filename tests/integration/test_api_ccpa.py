@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -48,6 +49,22 @@ def test_it_deletes_and_answers_how_much(api: Api, supreme: str, service: Servic
     record = service.record()
     assert (record["requestedBy"], record["correlationId"]) == ("boss-1", "mine-1")
     assert [export.export_type for export in service.store.list()] == ["scoring"]
+
+
+def test_equal_requests_at_the_same_time_do_the_work_once(api: Api, supreme: str, service: Service) -> None:
+    campaign = service.add_campaign(1)
+    exports = [service.exported(campaign, export_type) for export_type in ("entries", "codes", "fanlist")]
+    waiting = service.request(campaign, "waitlist")
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: delete(api, supreme), range(4)))
+    assert [answer.status_code for answer in answers] == [200] * 4
+    counts = [answer.json()["deletedCount"] for answer in answers]
+    assert sum(count["exports"] for count in counts) == len(exports)
+    assert {count["files"] for count in counts} <= set(range(len(exports) + 1))
+    assert sum(count["files"] for count in counts) >= len(exports)
+    assert service.store.list() == [waiting]
+    assert service.everything() == []
+    assert [service.record(number)["status"] for number in range(4)] == ["COMPLETE"] * 4
 
 
 def test_only_supreme_users_may(api: Api, service: Service) -> None:

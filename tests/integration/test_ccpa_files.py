@@ -60,6 +60,7 @@ def test_every_version_and_delete_marker_goes_a_thousand_a_call(
     record = proxied.delete()
     assert (record.deleted_exports, record.deleted_files) == (2, 2)
     assert len(proxy.seen("DeleteObjects")) == 2
+    assert len(proxy.seen("ListObjectVersions")) >= 3, "a thousand a page, of two files"
     assert {name for _, name in proxied.everything()} == {beside}, "only exact keys are touched"
 
 
@@ -70,6 +71,24 @@ def test_many_files_of_a_folder_are_found_by_few_calls(proxied: Service, proxy: 
     proxy.reset()
     assert proxied.delete().deleted_files == 5
     assert (len(proxy.seen("ListObjectVersions")), len(proxy.seen("DeleteObjects"))) == (1, 1)
+
+
+def test_files_of_one_campaign_are_listed_together_and_those_of_others_by_themselves(
+    proxied: Service, proxy: S3Proxy
+) -> None:
+    """More campaigns than are looked at together, and more exports than are read together."""
+    campaigns = [proxied.add_campaign(number) for number in range(100, 160)]
+    for campaign in campaigns:
+        for export_type in ("entries", "codes"):
+            proxied.store.request_cancel(proxied.request(campaign, export_type).id)
+    kinds = ("fanlist", "waitlist", "artistOptIn")
+    delivered = [proxied.exported(campaigns[0], kind) for kind in kinds] + [proxied.exported(campaigns[-1])]
+    proxy.reset()
+    record = proxied.delete()
+    assert (record.deleted_exports, record.deleted_files) == (2 * len(campaigns) + 4, len(delivered))
+    assert len(proxy.seen("ListObjectVersions")) == 2
+    assert proxied.store.list() == []
+    assert proxied.everything() == []
 
 
 def partly(key: str, code: str) -> Answer:

@@ -8,8 +8,10 @@ import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandListener
 
+from tests.builders import object_id
 from tests.ccpa import Service
 from vfexport_core.ccpa.hashing import UserHasher
+from vfexport_core.ccpa.records import ObjectName
 from vfexport_core.errors import DeleteFailed
 from vfexport_core.queue.depth import read_depth
 
@@ -109,3 +111,22 @@ def test_a_deletion_that_completes_between_two_looks_is_respected(
     assert completed == [True]
     assert heard.ledger.respected_by(campaign, export.date.created) == [(record.user_hash, hasher.key_check)]
     assert heard.ledger.respected_by("f" * 24, export.date.created) == []
+
+
+def test_what_two_workers_note_is_noted_once(service: Service) -> None:
+    """Also by one that does not know whether it has done it, and by one whose record is older than the counter."""
+    record = service.ledger.begin(service.open_record())
+    assert record is not None
+    first, second, third = (ObjectName("b", key) for key in ("one", "two", "three"))
+    export_id = str(object_id(1))
+    service.ledger.note(record, [first, second], [export_id])
+    mine = service.ledger.note(record, [second, third], [export_id])
+    mine = service.ledger.note(mine, [first, third], [export_id])
+    service.database[RECORDS].update_one({}, {"$unset": {"notes": ""}})
+    mine = service.ledger.note(service.ledger.get(mine.id), [first], [str(object_id(2))])
+    service.ledger.note(mine, [first, second, third], [])
+    stored = service.record()
+    assert [entry["key"] for entry in stored["keys"]] == ["one", "two", "three"]
+    assert stored["exports"] == [object_id(1), object_id(2)]
+    done = service.ledger.complete(mine)
+    assert (done.deleted_exports, done.deleted_files) == (2, 3)

@@ -70,6 +70,7 @@ class Ledger:
             "deletedCount": {"exports": 0, "files": 0},
             "exports": [],
             "keys": [],
+            "notes": 0,
             "errors": [],
             "tries": 0,
         }
@@ -122,18 +123,23 @@ class Ledger:
 
         Noting twice is noting once, so that what was deleted is counted right whatever is interrupted and repeated.
         """
-        room, new = max(0, MOST_KEYS - record.noted_keys), frozenset(exports)
-        change: Document = {
-            "$addToSet": {
-                "keys": {"$each": [name._asdict() for name in names[:room]]},
-                "exports": {"$each": [ObjectId(export_id) for export_id in new]},
-            }
+        files = [name for name in names if name not in record.noted_files]
+        new = frozenset(exports) - record.noted_exports
+        kept = files[: max(0, MOST_KEYS - len(record.noted_files))]
+        added: Document = {
+            "keys": {"$each": [name._asdict() for name in kept]},
+            "exports": {"$each": [ObjectId(export_id) for export_id in new]},
         }
-        if len(names) > room:
-            change["$inc"] = {"keysOmitted": len(names) - room}
-        self._update({"_id": ObjectId(record.id)}, change)
-        noted_keys = record.noted_keys + min(room, len(names))
-        return replace(record, noted_exports=record.noted_exports | new, noted_keys=noted_keys)
+        omitted = {"keysOmitted": len(files) - len(kept)} if len(files) > len(kept) else {}
+        unchanged = {"_id": ObjectId(record.id), "notes": record.notes}
+        change = {"$push": added, "$inc": {"notes": 1, **omitted}}
+        if not self._persist(lambda: self._records.update_one(unchanged, change)).matched_count:
+            # An earlier try has done it, and its answer was lost, or another worker has noted something. Comparing with
+            # all that is there is slow.
+            self._update({"_id": ObjectId(record.id)}, {"$addToSet": added, "$inc": {"notes": 1}})
+            return self.get(record.id)
+        noted = {"noted_exports": record.noted_exports | new, "noted_files": record.noted_files.union(kept)}
+        return replace(record, notes=(record.notes or 0) + 1, **noted)
 
     def forget_export(self, record: Deletion, export_id: str) -> Deletion:
         """Take back the note of a document that was not deleted after all."""

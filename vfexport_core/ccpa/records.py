@@ -72,7 +72,8 @@ class Deletion:
     deleted_exports: int
     deleted_files: int
     noted_exports: frozenset[str]
-    noted_keys: int
+    noted_files: frozenset[ObjectName]
+    notes: int | None
     lease_until: datetime | None
 
     @property
@@ -96,6 +97,7 @@ class Deletion:
             deleted_exports=document["deletedCount"]["exports"],
             deleted_files=document["deletedCount"]["files"],
             noted_exports=frozenset(map(str, document["exports"])),
-            noted_keys=len(document["keys"]),
+            noted_files=frozenset(ObjectName(name["bucket"], name["key"]) for name in document["keys"]),
+            notes=document.get("notes"),
             lease_until=document.get("leaseUntil"),
         )

@@ -43,6 +43,7 @@ _PROPERTIES: Document = {
     "exports": {"bsonType": "array", "items": {"bsonType": "objectId"}},
     "keys": {"bsonType": "array", "items": _OBJECT_KEY},
     "keysOmitted": INT,
+    "notes": INT,
     "errors": {"bsonType": "array", "items": _ERROR},
     "tries": INT,
     "leaseUntil": DATE,
