@@ -113,6 +113,11 @@ def run_processes(service: Service, campaigns: list[str]) -> None:
             process.start()
         wait_for(lambda: records.count_documents({}) >= ROUNDS // 2, END_SECONDS)
         exporting[0].kill()
+        exporting[0].join()
+        # What it held blocks the queue until its lease is over: no deletion takes back a type that is kept.
+        held = {"status": "TRIGGERED", "runId": {"$regex": f"^run-{exporting[0].pid}-"}}
+        exports.update_one(held, [{"$set": {"leaseUntil": {"$subtract": ["$$NOW", 1_000]}}}])
+        service.store.release(service.settings.timeout_millis)
         for process in deleting:
             process.join(END_SECONDS)
         stop.set()
