@@ -9,6 +9,7 @@ from bson import ObjectId
 
 from vfexport_core.queue import transitions
 from vfexport_core.queue.models import Claim, Delivered, ExportStatus
+from vfexport_core.queue.transitions import Claimant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +32,8 @@ FENCED = [
     transitions.close(CLAIM, ExportStatus.EXPIRED, None, settled=True),
 ]
 OTHERS = [
-    transitions.claim(ID, HOSTILE, None, 500),
-    transitions.claim_again(ID, HOSTILE, 1, 500),
+    transitions.claim(Claimant(HOSTILE, HOSTILE, 500), ID, None),
+    transitions.claim_again(Claimant(HOSTILE, HOSTILE, 500), ID, 1),
     transitions.withdraw(ID),
     transitions.request_cancel(ID),
     transitions.request_run(ID, 1, 0),

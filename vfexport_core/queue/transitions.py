@@ -202,7 +202,7 @@ def _claimed(claimant: Claimant) -> Document:
     change: Document = {
         "status": status,
         "runId": run_id,
-        "claimId": claimant.claim_id,
+        "claimId": _literal(claimant.claim_id),
         DATE_FIELDS[ExportStatus.TRIGGERED]: NOW,
         "attempts": {"$concatArrays": ["$attempts", [entry]]},
     }
