@@ -1,0 +1,113 @@
+"""Strict decoding of flat documents to Arrow arrays, and what it lets pass although it should not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from pymongoarrow.context import PyMongoArrowContext
+from pymongoarrow.errors import InvalidBSON
+from pymongoarrow.schema import Schema
+from pymongoarrow.types import ObjectIdType
+
+from vfexport_core.catalog.expressions import Kind
+from vfexport_core.sources.probes import booleans, nans, non_lists
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXACT_DOUBLE = 2.0**53
+
+_ARROW_TYPES: dict[Kind, Any] = {
+    Kind.TEXT: pa.string(),
+    Kind.DATE: pa.timestamp("ms"),
+    Kind.NUMBER: pa.float64(),
+    Kind.BOOLEAN: pa.bool_(),
+    Kind.TEXT_LIST: pa.list_(pa.string()),
+    Kind.OBJECT_ID: ObjectIdType(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The columns of the first documents of a batch, one value per document.
+
+    When decoding `stopped`, a document was not as the schema says: the one behind these, or the one behind that.
+    """
+
+    arrays: dict[str, pa.Array]
+    stopped: bool
+
+    @property
+    def rows(self) -> int:
+        return min(map(len, self.arrays.values()), default=0)
+
+
+class StrictSchema:
+    """The expected kinds of the fields of flat documents, by short name."""
+
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self.kinds = dict(kinds)
+        self._schema = Schema({name: _ARROW_TYPES[kind] for name, kind in kinds.items()})
+        self._numbers = [name for name, kind in kinds.items() if kind is Kind.NUMBER]
+        self._lists = [name for name, kind in kinds.items() if kind is Kind.TEXT_LIST]
+
+    def suspects(self, raw: bytes) -> list[int]:
+        """Give the places of the values in `raw` that `read` may pass wrong in silence."""
+        return sorted([*nans(raw, self.kinds), *booleans(raw, self._numbers), *non_lists(raw, self._lists)])
+
+    def read(self, raw: bytes) -> Decoded:
+        """Decode the concatenated documents of `raw`, up to the first one that is not as expected."""
+        context = PyMongoArrowContext(self._schema, allow_invalid=False)
+        stopped = False
+        try:
+            context.process_bson_stream(raw)
+        except (TypeError, ValueError, OverflowError, InvalidBSON):
+            stopped = True
+        builders = context.manager.finish()
+        arrays: dict[str, pa.Array] = {name: builders[name].finish() for name in self.kinds if name not in self._lists}
+        for name in self._lists:
+            arrays[name] = pa.ListArray.from_arrays(builders[name].finish(), builders[f"{name}[]"].finish())
+        decoded = Decoded(arrays, stopped)
+        return _before_the_stop(decoded, lists=bool(self._lists)) if stopped else decoded
+
+    def wrong_rows(self, arrays: Mapping[str, pa.Array]) -> set[int]:
+        """Give the rows that were decoded without an error but would be written wrong."""
+        rows: set[int] = set()
+        for name, kind in self.kinds.items():
+            if kind in (Kind.TEXT, Kind.TEXT_LIST):
+                rows.update(_invalid(arrays[name]))
+            elif kind is Kind.NUMBER:
+                rows.update(_inexact(arrays[name]))
+        return rows
+
+
+def _before_the_stop(decoded: Decoded, *, lists: bool) -> Decoded:
+    """Leave only what belongs to documents that were decoded whole.
+
+    Every column was filled up to the document that stopped it, and may have a value of that one as well; a column that
+    refused a value has none. But a list refuses a value of its own only after it was begun: then no column may be left
+    that shows where the others have to end, and one document less is taken.
+    """
+    rows = max(decoded.rows - lists, 0)
+    return Decoded({name: array.slice(0, rows) for name, array in decoded.arrays.items()}, stopped=True)
+
+
+def _invalid(array: pa.Array) -> list[int]:
+    """Give the rows whose bytes are not UTF-8, halving the column until they are found."""
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        middle = len(array) // 2
+        if not middle:
+            return [0]
+        return [*_invalid(array.slice(0, middle)), *(row + middle for row in _invalid(array.slice(middle)))]
+    return []
+
+
+def _inexact(array: pa.Array) -> list[int]:
+    """Give the rows whose doubles may be rounded integers."""
+    values = np.asarray(array.fill_null(0.0))
+    return np.flatnonzero((np.abs(values) >= EXACT_DOUBLE) & np.isfinite(values)).tolist()
