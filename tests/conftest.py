@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from pymongo import MongoClient
 
 from vfexport_core.embedded import MongoServer, S3Server, embedded_environment, embedded_mongo, embedded_s3
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 _numbers = itertools.count(1)
+
+# How long an example takes says more about the machine than about the code.
+hypothesis_settings.register_profile("vfexport", deadline=None)
+hypothesis_settings.load_profile("vfexport")
 
 
 @pytest.fixture(scope="session", autouse=True)
