@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vfexport_core.rows.cells import text_bytes
+from vfexport_core.rows.texts import rewrite, rows_holding, text_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from vfexport_core.rows.render import TextColumn
 
-_NEEDS_QUOTES = r'[",\r\n]'
-_SPECIAL_BYTES = (b",", b'"', b"\n", b"\r")
+_NEED_QUOTES = b',"\n\r'
 
 
 def header_line(names: Iterable[str]) -> bytes:
@@ -27,10 +26,11 @@ def header_line(names: Iterable[str]) -> bytes:
 def csv_lines(columns: Sequence[TextColumn], rows: int) -> pa.Array:
     """Write `rows` rows: one string per row, each with its line end."""
     encoded = [_encoded(column) for column in columns]
+    # Here the line end lengthens one column; at the end of a line it would mean to write all lines once more.
+    encoded[-1] = _joined(encoded[-1], "\n", "")
     if all(isinstance(column, pa.Scalar) for column in encoded):
         encoded[0] = pa.repeat(encoded[0], rows)
-    lines = pc.binary_join_element_wise(*encoded, ",", null_handling="replace", null_replacement="")
-    return pc.binary_join_element_wise(lines, "\n", "")
+    return _joined(*encoded, ",")
 
 
 def lines_bytes(lines: pa.Array) -> bytes:
@@ -40,12 +40,16 @@ def lines_bytes(lines: pa.Array) -> bytes:
 
 def quoted(text: pa.Array) -> pa.Array:
     """Quote the strings that RFC 4180 wants quoted."""
-    data = text_bytes(text)
-    if not any(byte in data for byte in _SPECIAL_BYTES):
-        return text
-    needed = pc.match_substring_regex(text, _NEEDS_QUOTES)
-    doubled = pc.replace_substring(text, '"', '""') if b'"' in data else text
-    return pc.if_else(needed, pc.binary_join_element_wise('"', doubled, '"', ""), text)
+    return rewrite(text, rows_holding(text, _NEED_QUOTES), _in_quotes)
+
+
+def _in_quotes(text: pa.Array) -> pa.Array:
+    return _joined('"', pc.replace_substring(text, '"', '""'), '"', "")
+
+
+def _joined(*parts: pa.Array | pa.Scalar | str) -> pa.Array | pa.Scalar:
+    """Join by element, the last part in between; what is missing is empty."""
+    return pc.binary_join_element_wise(*parts, null_handling="replace", null_replacement="")
 
 
 def _encoded(column: TextColumn) -> pa.Array | pa.Scalar:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vfexport_core.rows.texts import contains_byte
 from vfexport_core.rows.typed import render_array
 from vfexport_core.rows.values import GUARDED, PRESENT, REPAIRED, render
 
@@ -119,20 +120,6 @@ def _without_nul(text: pa.Array) -> Cells:
     emptied = pc.and_(pc.equal(stripped, ""), pc.not_equal(text, ""))
     flags = np.where(np.asarray(pc.fill_null(emptied, fill_value=False)), GUARDED | PRESENT, GUARDED)
     return Cells(stripped, flags.astype(np.uint8))
-
-
-def contains_byte(text: pa.Array, byte: bytes) -> bool:
-    """Tell whether any of the strings holds this byte; one pass over the bytes of all."""
-    return byte in text_bytes(text)
-
-
-def text_bytes(text: pa.Array) -> bytes:
-    """Give the bytes of all strings of an Arrow string array, one behind the other."""
-    _, offsets, data = text.buffers()
-    if data is None or not len(text):
-        return b""
-    bounds = np.frombuffer(offsets, dtype=np.int32, count=len(text) + 1, offset=text.offset * 4)
-    return data[int(bounds[0]) : int(bounds[-1])].to_pybytes()
 
 
 def concat(parts: list[Cells]) -> Cells:

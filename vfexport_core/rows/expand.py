@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vfexport_core.rows.cells import contains_byte
 from vfexport_core.rows.keys import id_keys, index_by_key, unmatched
+from vfexport_core.rows.texts import contains_byte
 from vfexport_core.rows.values import text_of
 
 if TYPE_CHECKING:

@@ -8,33 +8,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from vfexport_core.rows.cells import Cells
+from vfexport_core.rows.texts import rewrite, rows_beginning_with
 from vfexport_core.rows.values import GUARDED
 
 if TYPE_CHECKING:
-    from vfexport_core.rows.cells import Flags
+    import pyarrow as pa
 
-_FORMULA_START = r"^[=+\-@\t\r]"
+_FORMULA_START = b"=+-@\t\r"
 _PLAIN_NUMBER = r"^[+-]?[0-9][0-9 ().-]*\z"
 _PREFIX = "'"
 
 
 def guarded(cells: Cells) -> Cells:
     """Put an apostrophe before every cell that a spreadsheet would take for a formula."""
-    if isinstance(cells.flags, int) and not cells.flags & GUARDED:
+    flags = cells.flags
+    if isinstance(flags, int) and not flags & GUARDED:
         return cells
-    suspect = pc.match_substring_regex(cells.text, _FORMULA_START)
-    if not pc.any(suspect).as_py():
-        return cells
-    dangerous = pc.and_not(suspect, pc.match_substring_regex(cells.text, _PLAIN_NUMBER))
-    if not isinstance(cells.flags, int):
-        dangerous = pc.and_(dangerous, _guardable(cells.flags))
-    prefixed = pc.binary_join_element_wise(_PREFIX, cells.text, "")
-    return Cells(pc.if_else(pc.fill_null(dangerous, fill_value=False), prefixed, cells.text), cells.flags)
+    suspects = rows_beginning_with(cells.text, _FORMULA_START)
+    if not isinstance(flags, int):
+        suspects = suspects[(flags[suspects] & GUARDED) != 0]
+    return Cells(rewrite(cells.text, suspects, _prefixed), flags)
 
 
-def _guardable(flags: Flags) -> pa.Array:
-    return pa.array((flags & GUARDED) != 0)
+def _prefixed(suspects: pa.Array) -> pa.Array:
+    plain = pc.match_substring_regex(suspects, _PLAIN_NUMBER)
+    return pc.if_else(plain, suspects, pc.binary_join_element_wise(_PREFIX, suspects, ""))

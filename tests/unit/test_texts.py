@@ -1,0 +1,118 @@
+"""Guarding and quoting touch only the cells that need it; a plain loop says which these are."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from vfexport_core.files.csv import csv_lines, header_line, lines_bytes, quoted
+from vfexport_core.rows.cells import Cells
+from vfexport_core.rows.guard import guarded
+from vfexport_core.rows.texts import contains_byte, rows_beginning_with, rows_holding, text_bytes
+from vfexport_core.rows.values import GUARDED, PRESENT
+
+SPECIAL = '=+-@\t\r\n",;\0 0123456789().é🎸ab'
+texts = st.none() | st.text(st.sampled_from(SPECIAL), max_size=6) | st.text(max_size=4)
+columns = st.lists(texts, max_size=12)
+characters = st.sets(st.sampled_from('=+-@\t\r\n",\0 a'), min_size=1).map(lambda chosen: "".join(sorted(chosen)))
+
+
+def sliced(column: list[str | None], data: st.DataObject) -> tuple[pa.Array, list[str | None]]:
+    """Give the column as an Arrow array that may have an offset, and what stands in it."""
+    before, behind = data.draw(st.lists(texts, max_size=2)), data.draw(st.lists(texts, max_size=2))
+    array = pa.array([*before, *column, *behind], pa.string()).slice(len(before), len(column))
+    assert array.to_pylist() == column
+    return array, column
+
+
+def safe(text: str) -> str:
+    """Guard one string, by the words of the rule."""
+    if text[:1] not in tuple("=+-@\t\r") or re.fullmatch(r"[+-]?[0-9][0-9 ().-]*", text):
+        return text
+    return "'" + text
+
+
+def in_csv(text: str | None) -> str:
+    text = text or ""
+    return '"' + text.replace('"', '""') + '"' if re.search('[,"\n\r]', text) else text
+
+
+@given(columns, characters, st.data())
+def test_rows_are_found_as_a_loop_finds_them(column, chosen, data):
+    array, column = sliced(column, data)
+    beginning = [row for row, text in enumerate(column) if text and text[0] in chosen]
+    holding = [row for row, text in enumerate(column) if text and any(letter in text for letter in chosen)]
+    assert rows_beginning_with(array, chosen.encode()).tolist() == beginning
+    assert rows_holding(array, chosen.encode()).tolist() == holding
+    assert text_bytes(array) == "".join(text or "" for text in column).encode()
+    assert contains_byte(array, chosen[0].encode()) == any(chosen[0] in (text or "") for text in column)
+
+
+def test_the_bytes_below_a_null_mean_nothing():
+    whole = pa.array(["=1", ",", "=2,"], pa.string())
+    masked = pa.Array.from_buffers(pa.string(), 3, [pa.py_buffer(b"\x04"), *whole.buffers()[1:]])
+    assert masked.to_pylist() == [None, None, "=2,"]
+    assert rows_beginning_with(masked, b"=").tolist() == [2]
+    assert rows_holding(masked, b",").tolist() == [2]
+    assert quoted(masked).to_pylist() == [None, None, '"=2,"']
+    assert guarded(Cells(masked, GUARDED)).text.to_pylist() == [None, None, "'=2,"]
+
+
+@given(columns, st.data())
+@example(["+1 (555) 010-2030", "-5", "+", "=1", "--1", "1+1", "+1\n", "-1,5", "\t", "@a", "", None], st.data())
+def test_formulas_are_guarded_by_the_words_of_the_rule(column, data):
+    if not isinstance(data, st.DataObject):
+        array = pa.array(column, pa.string())
+    else:
+        array, column = sliced(column, data)
+    wanted = [None if text is None else safe(text) for text in column]
+    assert guarded(Cells(array, GUARDED)).text.to_pylist() == wanted
+    assert guarded(Cells(array, GUARDED | PRESENT)).text.to_pylist() == wanted
+    assert guarded(Cells(array, PRESENT)).text.to_pylist() == column
+
+
+@given(st.lists(st.tuples(texts, st.sampled_from([0, GUARDED, PRESENT, GUARDED | PRESENT])), max_size=12))
+def test_only_what_was_text_is_guarded(cells):
+    column = [text for text, _ in cells]
+    flags = np.array([flag for _, flag in cells], dtype=np.uint8)
+    found = guarded(Cells(pa.array(column, pa.string()), flags))
+    assert found.text.to_pylist() == [safe(text) if text and flag & GUARDED else text for text, flag in cells]
+    assert found.flags is flags
+
+
+@given(columns, st.data())
+def test_what_needs_quotes_is_quoted_and_nothing_else(column, data):
+    array, column = sliced(column, data)
+    assert quoted(array).to_pylist() == [None if text is None else in_csv(text) for text in column]
+
+
+@given(st.integers(0, 5).flatmap(lambda rows: st.lists(st.lists(texts, min_size=rows, max_size=rows), min_size=1)))
+def test_lines_are_their_cells(table):
+    rows = len(table[0])
+    lines = csv_lines([pa.array(column, pa.string()) for column in table], rows)
+    wanted = [",".join(in_csv(cell) for cell in row) + "\n" for row in zip(*table, strict=True)]
+    assert lines.to_pylist() == wanted
+    assert lines_bytes(lines) == "".join(wanted).encode()
+
+
+@given(texts, texts, st.integers(0, 4), st.data())
+def test_one_text_for_all_rows_and_one_per_market_are_written_on_every_row(text, other, rows, data):
+    scalar = pa.scalar(text, pa.string())
+    indices = data.draw(st.lists(st.none() | st.integers(0, 1), min_size=rows, max_size=rows))
+    markets = pa.DictionaryArray.from_arrays(pa.array(indices, pa.int64()), pa.array([text, other], pa.string()))
+    one = in_csv(text)
+    many = ["" if index is None else in_csv((text, other)[index]) for index in indices]
+    assert csv_lines([scalar, scalar], rows).to_pylist() == [f"{one},{one}\n"] * rows
+    assert csv_lines([scalar], rows).to_pylist() == [f"{one}\n"] * rows
+    assert csv_lines([markets, scalar], rows).to_pylist() == [f"{cell},{one}\n" for cell in many]
+    assert csv_lines([scalar, markets], rows).to_pylist() == [f"{one},{cell}\n" for cell in many]
+
+
+@pytest.mark.parametrize("names", [["id"], ["a,b", 'c"d', "", "#text.x\ny"]])
+def test_the_header_is_quoted_like_the_cells(names):
+    assert header_line(names) == (",".join(map(in_csv, names)) + "\n").encode()

@@ -1,0 +1,76 @@
+"""The bytes below a column of strings, seen by numpy: which few of many strings deserve a closer look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_BYTES = 256
+
+
+def text_bytes(text: pa.Array) -> bytes:
+    """Give the bytes of all strings of an Arrow string array, one behind the other."""
+    bounds, data = _bounds_and_data(text)
+    return b"" if data is None else data[int(bounds[0]) : int(bounds[-1])].to_pybytes()
+
+
+def contains_byte(text: pa.Array, byte: bytes) -> bool:
+    """Tell whether any of the strings holds this byte; one pass over the bytes of all."""
+    return byte in text_bytes(text)
+
+
+def rows_beginning_with(text: pa.Array, characters: bytes) -> npt.NDArray[np.int64]:
+    """Give the rows of the strings that begin with one of these ASCII characters, in their order."""
+    bounds, data = _bounds_and_data(text)
+    if data is None:
+        return np.empty(0, dtype=np.int64)
+    rows = np.flatnonzero(np.diff(bounds))
+    first = np.frombuffer(data, dtype=np.uint8)[bounds[:-1][rows]]
+    return _valid(text, rows[_table(characters)[first]])
+
+
+def rows_holding(text: pa.Array, characters: bytes) -> npt.NDArray[np.int64]:
+    """Give the rows of the strings that hold one of these ASCII characters anywhere, in their order."""
+    data = text_bytes(text)
+    # Most columns hold none, which a plain search tells at once.
+    if not any(character in data for character in characters):
+        return np.empty(0, dtype=np.int64)
+    bounds, _ = _bounds_and_data(text)
+    places = np.flatnonzero(_table(characters)[np.frombuffer(data, dtype=np.uint8)])
+    rows = np.searchsorted(bounds - bounds[0], places, side="right") - 1
+    return _valid(text, np.unique(rows))
+
+
+def rewrite(text: pa.Array, rows: npt.NDArray[np.int64], change: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Write the strings of these rows (ascending) as `change` gives them, and leave all others as they are."""
+    if not len(rows):
+        return text
+    mask = np.zeros(len(text), dtype=np.bool_)
+    mask[rows] = True
+    return pc.replace_with_mask(text, pa.array(mask), change(text.take(pa.array(rows))))
+
+
+def _bounds_and_data(text: pa.Array) -> tuple[npt.NDArray[np.int32], pa.Buffer | None]:
+    """Give where the strings begin, and the last one ends, in the buffer of their bytes; None when there are none."""
+    _, offsets, data = text.buffers()
+    if data is None or not len(text):
+        return np.zeros(1, dtype=np.int32), None
+    return np.frombuffer(offsets, dtype=np.int32, count=len(text) + 1, offset=text.offset * 4), data
+
+
+def _table(characters: bytes) -> npt.NDArray[np.bool_]:
+    table = np.zeros(_BYTES, dtype=np.bool_)
+    table[np.frombuffer(characters, dtype=np.uint8)] = True
+    return table
+
+
+def _valid(text: pa.Array, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Leave out nulls: what bytes stand below them means nothing."""
+    return rows[np.asarray(text.is_valid())[rows]] if text.null_count else rows
