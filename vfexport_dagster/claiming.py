@@ -86,8 +86,7 @@ class Claiming:
         Raises Skipped, ExportNotFound, ExportNotClaimable (an equal one runs already, or it is of another type),
         CampaignNotFound, MissingDateKey, InvalidDateKey.
         """
-        earlier = self._earlier_export_id() if self.is_reexecution else None
-        export_id = config.export_id or earlier
+        export_id = config.export_id or (self._earlier_export_id() if self.is_reexecution else self._own_export_id())
         export = self._request(config, database) if export_id is None else self._find(export_id)
         if export.export_type != config.export_type:
             raise ExportNotClaimable(
@@ -160,6 +159,21 @@ class Claiming:
 
         end_attempt(self.store, claim, error)
 
+    def _own_export_id(self) -> str | None:
+        """Give the export that another process of this run has had, should Dagster have started it twice."""
+        run = self.instance.get_run_by_id(self.run.run_id) or self.run
+        export_id = run.tags.get(tags.EXPORT_ID)
+        # Tags are copied from run to run, in the launchpad: they alone say nothing.
+        return export_id if export_id is not None and self._has_had(export_id) else None
+
+    def _has_had(self, export_id: str) -> bool:
+        """Whether an attempt of the export was, or is, this run's: then another process of it has claimed it."""
+        try:
+            export = self.store.get(export_id)
+        except ExportNotFound:
+            return False
+        return any(attempt.run_id == self.run.run_id for attempt in export.attempts)
+
     def _earlier_export_id(self) -> str | None:
         """Give the export of the run that this one re-executes; None when that one never had any."""
         if tags.EXPORT_ID in self.run.tags:
@@ -185,13 +199,16 @@ class Claiming:
 
     def _claim_in_turn(self, export: Export, began: float) -> Owned:
         told = False
+        last = export.attempts[-1] if export.attempts else None
+        # Where another process of this run has started the next attempt, it is not for this one to start one more.
+        before = export.attempt - 1 if last is not None and last.run_id == self.run.run_id else export.attempt
         while True:
             try:
                 if self.is_reexecution:
-                    return Owned(*self.store.claim_again(export.id, self.run.run_id, export.attempt))
+                    return Owned(*self.store.claim_again(export.id, self.run.run_id, before))
                 return Owned(*self.store.claim(export.id, self.run.run_id, self.attempt))
             except (ExportNotClaimable, ExportNotFound) as error:
-                if self.attempt is None:
+                if self.attempt is None and not self._has_had(export.id):
                     raise
                 raise Skipped(error.message) from None
             except QueueBusy as error:

@@ -6,21 +6,25 @@ import dataclasses
 import itertools
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
 
+from tests.api_client import insert_campaign
 from tests.integration.queue_helpers import DELIVERED, new_export
 from vfexport_core.errors import ExportNotClaimable, LeaseLost, QueueBusy
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
 from vfexport_dagster import tags
 from vfexport_dagster.claiming import Claiming, Patience, Skipped
+from vfexport_dagster.config import ClaimConfig
 from vfexport_dagster.runlog import ProgressReport, RunLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pymongo.database import Database
 
     from vfexport_core.queue.models import Export
 
@@ -94,6 +98,45 @@ def test_of_two_processes_of_one_run_the_second_waits_until_there_is_nothing_to_
     second = dataclasses.replace(first, store=twin, patience=dataclasses.replace(first.patience, sleep=finish))
     with pytest.raises(Skipped, match="is FINISHED"):
         second.claim(export)
+
+
+def test_a_second_process_of_a_run_starts_no_attempt_and_no_export_of_its_own(
+    store: ExportStore, instance: dg.DagsterInstance, database: Database[dict[str, Any]]
+) -> None:
+    """Dagster may start a run twice, also one that a person asked for: the second one finds the work done."""
+    campaign = insert_campaign(database)
+    config = ClaimConfig(export_type="entries", campaign_id=campaign)
+    first, _ = claiming(instance, store)
+    owned = first.claim(first.find_or_request(config, database))
+    twin = dataclasses.replace(first, store=ExportStore(database))
+    store.finish(owned.claim, DELIVERED)
+    with pytest.raises(Skipped, match="is FINISHED"):
+        twin.claim(twin.find_or_request(config, database))
+    assert [export.attempt for export in store.list()] == [1]
+
+
+@pytest.mark.parametrize("when", ["while it runs", "after its end"])
+def test_a_second_process_of_a_reexecution_starts_no_attempt_of_its_own(
+    store: ExportStore, instance: dg.DagsterInstance, export: Export, when: str
+) -> None:
+    store.finish(store.claim(export.id, "run-1")[0], DELIVERED)
+    copied = {tags.EXPORT_ID: export.id, "dagster/parent_run_id": "p", "dagster/root_run_id": "p"}
+    run = instance.create_run_for_job(
+        dg.GraphDefinition("any").to_job(), tags=copied, parent_run_id="p", root_run_id="p"
+    )
+    first = dataclasses.replace(claiming(instance, store)[0], run=run)
+    owned = first.claim(store.get(export.id))
+    assert owned.claim.attempt == 2
+
+    def finish(_: float) -> None:
+        store.finish(owned.claim, DELIVERED)
+
+    if when == "after its end":
+        finish(0)
+    patience = dataclasses.replace(first.patience, sleep=finish)
+    twin = dataclasses.replace(first, store=ExportStore(store._exports.database), patience=patience)
+    with pytest.raises(Skipped, match="is FINISHED, in attempt 2"):
+        twin.claim(store.get(export.id))
 
 
 def test_the_wait_is_bounded_and_leaves_the_export_queued(

@@ -11,7 +11,6 @@ from pydantic import SecretStr
 from tests.builders import make_code, object_id
 from tests.ccpa import KEPT_TYPES, PERSON, USER_ID, names_person
 from vfexport_core.catalog import all_specs
-from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.queue.models import ExportStatus
 
@@ -25,8 +24,7 @@ def open_record(service: Service, user_id: str = USER_ID, campaigns: list[str] |
     """Record a deletion that gets no further; without `campaigns` they are not found yet."""
     record_id = service.open_record(user_id)
     if campaigns is not None:
-        hasher = UserHasher.from_settings(service.settings)
-        service.ledger.set_campaigns(hasher.hash(user_id), campaigns)
+        service.ledger.set_campaigns(service.ledger.get(record_id), campaigns)
     return record_id
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from bson import ObjectId
 from pymongo import MongoClient
 
 from tests.ccpa import USER_ID, Service
@@ -74,3 +75,13 @@ def test_asking_again_makes_the_search_needless(service: Service) -> None:
     assert service.delete(USER_ID).deleted_exports == 1
     assert [service.record(number)["campaigns"] for number in (0, 1)] == [[campaign]] * 2
     assert service.ledger.open_ones() == []
+
+
+def test_a_search_says_nothing_for_what_was_asked_later(service: Service) -> None:
+    """The user may have registered, since, where an earlier search had already been."""
+    earlier, later = service.open_record(), service.open_record()
+    an_hour = {"$dateAdd": {"startDate": "$$NOW", "unit": "hour", "amount": 1}}
+    service.database["ccpaDeletions"].update_one({"_id": ObjectId(later)}, [{"$set": {"date.requested": an_hour}}])
+    service.ledger.set_campaigns(service.ledger.get(earlier), ["0" * 24])
+    assert service.ledger.get(earlier).campaigns == ("0" * 24,)
+    assert service.ledger.get(later).campaigns is None

@@ -89,7 +89,7 @@ def test_every_query_is_answered_by_an_index(service: Service, heard: Service, l
     assert {tuple(query) for query in others} >= {
         ("status",),
         ("status", "userHash"),
-        ("userHash", "status", "campaigns"),
+        ("userHash", "status", "campaigns", "date.requested"),
         ("campaigns", "date.completed"),
     }
     for query in others:
@@ -104,7 +104,7 @@ def test_a_deletion_that_completes_between_two_looks_is_respected(
     hasher = UserHasher.from_settings(service.settings)
     record = service.ledger.begin(service.open_record())
     assert record is not None
-    service.ledger.set_campaigns(record.user_hash, [campaign])
+    service.ledger.set_campaigns(record, [campaign])
     completed: list[bool] = []
     listener.then = lambda: completed.append(service.ledger.complete(record).is_complete)
     assert heard.ledger.respected_by(campaign, export.date.created) == [(record.user_hash, hasher.key_check)]

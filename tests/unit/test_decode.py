@@ -5,7 +5,7 @@ import struct
 import bson
 import pytest
 from bson import DatetimeMS, Decimal128, Int64, ObjectId
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from vfexport_core.catalog.expressions import Field, Kind, Root
@@ -14,6 +14,7 @@ from vfexport_core.rows.expand import elements, flat_keys
 from vfexport_core.rows.values import id_key, render
 from vfexport_core.sources.client import SOUND_CODEC
 from vfexport_core.sources.decode import Decoder
+from vfexport_core.sources.strict import StrictSchema
 
 SCALAR_KINDS = [kind for kind in Kind if kind is not Kind.TEXT_LIST]
 FIELDS = tuple(Field(Root.ENTRY, (kind.value,), kind) for kind in Kind)
@@ -170,6 +171,16 @@ def test_after_learning_the_usual_type_is_still_exact():
     name = decoder.names[field]
     decoder.decode(bson.encode({name: 7}) * 1000)
     agree(decoder, [{name: "x"}, {name: 7}, {name: None}, {}, {name: True}, {name: float("nan")}])
+
+
+@given(st.binary(min_size=1, max_size=4), st.integers(0, 11))
+def test_bytes_that_are_not_utf8_in_a_list_make_one_document_odd(junk, place):
+    assume(junk.decode("utf-8", "replace") != junk.decode("utf-8", "ignore"))
+    name, filler = "c0", b"\x01" * len(junk)
+    raw = [bson.encode({name: ["a", f"{number}"]}) for number in range(12)]
+    raw[place] = bson.encode({name: ["b", filler.decode()]}).replace(filler, junk)
+    strict = StrictSchema({name: Kind.TEXT_LIST})
+    assert strict.wrong_rows(strict.read(b"".join(raw)).arrays) == {place}
 
 
 @given(st.binary(min_size=1, max_size=4))

@@ -107,9 +107,17 @@ class Ledger:
         """Keep others from taking the record up for another while."""
         self._update({"_id": ObjectId(record.id), "status": DeletionStatus.OPEN.value}, [{"$set": _lease()}])
 
-    def set_campaigns(self, user_hash: str, campaigns: Sequence[str]) -> None:
-        """Note where the user was found, on all open records of the user that do not know it yet."""
-        condition = {"userHash": user_hash, "status": DeletionStatus.OPEN.value, "campaigns": {"$exists": False}}
+    def set_campaigns(self, record: Deletion, campaigns: Sequence[str]) -> None:
+        """Note where the user was found, also on those open records of the user that were requested before.
+
+        Not on later ones: a search takes long, and the user may have registered where it had already been.
+        """
+        condition: Document = {
+            "userHash": record.user_hash,
+            "status": DeletionStatus.OPEN.value,
+            "campaigns": {"$exists": False},
+        }
+        condition["date.requested"] = {"$lte": record.requested}
         change: Document = {"$set": {"campaigns": list(campaigns)}, "$unset": {"search": ""}}
         self._persist(lambda: self._records.update_many(condition, change))
 

@@ -66,7 +66,7 @@ class Try:
         means = self._means
         if self.record.campaigns is None:
             campaigns = find(self.record, Sources(means.database, means.settings.lookup_batch, self._alive))
-            means.ledger.set_campaigns(self.record.user_hash, campaigns)
+            means.ledger.set_campaigns(self.record, campaigns)
             self.record = replace(self.record, campaigns=tuple(campaigns))
         eraser = Eraser(
             self.record,

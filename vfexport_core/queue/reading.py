@@ -80,7 +80,7 @@ class ExportReader:
     def is_taken(self, export: Export, keys: Collection[str]) -> bool:
         """Whether another export of the same campaign and type has noted one of these keys for its files.
 
-        Of the two only one can be active (L3), and who is not can note nothing more: the answer stays right.
+        Asked by the export that is TRIGGERED, of which there is one (L2); no other can note keys meanwhile (L6).
         """
         query: Document = {"campaignId": export.campaign_id, "exportType": export.export_type}
         query |= {"_id": {"$ne": ObjectId(export.id)}, "attempts.keys": {"$in": [*keys]}}

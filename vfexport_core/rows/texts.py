@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _BYTES = 256
+# So that a column of nothing but such characters takes little more memory than its text.
+_AT_ONCE = 2**20
 
 
 def text_bytes(text: pa.Array) -> bytes:
@@ -43,9 +45,12 @@ def rows_holding(text: pa.Array, characters: bytes) -> npt.NDArray[np.int64]:
     if not any(character in data for character in characters):
         return np.empty(0, dtype=np.int64)
     bounds, _ = _bounds_and_data(text)
-    places = np.flatnonzero(_table(characters)[np.frombuffer(data, dtype=np.uint8)])
-    rows = np.searchsorted(bounds - bounds[0], places, side="right") - 1
-    return _valid(text, np.unique(rows))
+    found = np.zeros(len(text), dtype=np.bool_)
+    for start in range(0, len(data), _AT_ONCE):
+        piece = np.frombuffer(data, dtype=np.uint8)[start : start + _AT_ONCE]
+        places = np.flatnonzero(_table(characters)[piece]) + start
+        found[np.searchsorted(bounds - bounds[0], places, side="right") - 1] = True
+    return _valid(text, np.flatnonzero(found))
 
 
 def rewrite(text: pa.Array, rows: npt.NDArray[np.int64], change: Callable[[pa.Array], pa.Array]) -> pa.Array:

@@ -62,7 +62,7 @@ def conforms(value: Any, kind: Kind) -> bool:
 
 def _is_text(value: Any) -> bool:
     """Tell whether a value is a string whose bytes were UTF-8: what was not has become lone surrogates."""
-    if not isinstance(value, str):
+    if type(value) is not str:  # not a Code either, which bson gives as one
         return False
     try:
         value.encode()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pymongoarrow.context import PyMongoArrowContext
 from pymongoarrow.errors import InvalidBSON
 from pymongoarrow.schema import Schema
@@ -16,7 +17,7 @@ from vfexport_core.catalog.expressions import Kind
 from vfexport_core.sources.probes import booleans, nans, non_lists
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 EXACT_DOUBLE = 2.0**53
 
@@ -95,15 +96,25 @@ def _before_the_stop(decoded: Decoded, *, lists: bool) -> Decoded:
     return Decoded({name: array.slice(0, rows) for name, array in decoded.arrays.items()}, stopped=True)
 
 
-def _invalid(array: pa.Array) -> list[int]:
-    """Give the rows whose bytes are not UTF-8, halving the column until they are found."""
+def _invalid(array: pa.Array) -> Iterable[int]:
+    """Give the rows whose bytes are not UTF-8."""
+    if not isinstance(array, pa.ListArray):
+        return _invalid_texts(array)
+    # A slice of lists is validated with all the strings of the whole.
+    parents = pc.list_parent_indices(array)
+    return {parents[place].as_py() for place in _invalid_texts(array.flatten())}
+
+
+def _invalid_texts(array: pa.Array) -> list[int]:
+    """Halve a column of strings until those that are not UTF-8 are found."""
     try:
         array.validate(full=True)
     except pa.ArrowInvalid:
         middle = len(array) // 2
         if not middle:
             return [0]
-        return [*_invalid(array.slice(0, middle)), *(row + middle for row in _invalid(array.slice(middle)))]
+        behind = _invalid_texts(array.slice(middle))
+        return [*_invalid_texts(array.slice(0, middle)), *(row + middle for row in behind)]
     return []
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextvars
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -19,10 +20,28 @@ _AT_ONCE = 8
 def at_once(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Call `function` for every item, several at a time, and give the results in the order of the items.
 
-    Raises what the first of them (in that order) raised, after all have ended.
+    Once one has failed no other is begun; raises what it raised, after those under way have ended.
     """
     if len(items) <= 1:
         return [function(item) for item in items]
+    over = threading.Event()
+
+    def call(item: Item) -> Result:
+        if over.is_set():
+            raise CancelledError
+        try:
+            return function(item)
+        except BaseException:
+            over.set()
+            raise
+
     with ThreadPoolExecutor(min(_AT_ONCE, len(items))) as pool:
-        calls = [pool.submit(contextvars.copy_context().run, function, item) for item in items]
-    return [call.result() for call in calls]
+        calls = [pool.submit(contextvars.copy_context().run, call, item) for item in items]
+        try:
+            wait(calls)
+        finally:
+            over.set()  # whoever waits may be interrupted
+    for error in (one.exception() for one in calls):
+        if error is not None and not isinstance(error, CancelledError):
+            raise error
+    return [one.result() for one in calls]
