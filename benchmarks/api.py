@@ -235,7 +235,7 @@ def main() -> int:
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="vfexport-bench-", ignore_cleanup_errors=True) as folder,
-        embedded_mongo(Path(folder) / "mongo", durable=False, stop_seconds=0) as mongo,
+        embedded_mongo(Path(folder) / "mongo", durable=False, stop_seconds=0, cache_size="4G") as mongo,
         embedded_s3(Path(folder) / "s3", stop_seconds=0) as s3,
         MongoClient[Any](mongo.uri, tz_aware=True) as client,
     ):

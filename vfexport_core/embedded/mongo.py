@@ -50,16 +50,24 @@ class MongoServer:
 
 @contextlib.contextmanager
 def embedded_mongo(
-    folder: Path, *, port: int = 0, test_commands: bool = False, durable: bool = True, stop_seconds: float = 10.0
+    folder: Path,
+    *,
+    port: int = 0,
+    test_commands: bool = False,
+    durable: bool = True,
+    stop_seconds: float = 10.0,
+    cache_size: str = CACHE_SIZE,
 ) -> Generator[MongoServer]:
     """Run a MongoDB server on `port` (0: a free one) with its data in `folder`; on leaving, stop it.
 
     Data is kept: a later server in the same folder has it, with `durable` also what was acknowledged just before a
     crash. On leaving it gets `stop_seconds` to stop by itself. `test_commands` allows `configureFailPoint`.
+    What does not fit into `cache_size` (`256M`) is read from disk again and again, slowly.
     Raises `EmbeddedServerFailed` with the end of its log when it does not come up.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    flags = [*(["--enable-test-commands"] if test_commands else []), *(["--sync-on-commit"] if durable else [])]
+    flags = ["--cache-size", cache_size]
+    flags += [*(["--enable-test-commands"] if test_commands else []), *(["--sync-on-commit"] if durable else [])]
     process, used_port = _start(folder, port, flags, stop_seconds)
     with process:
         yield MongoServer(f"mongodb://{HOST}:{used_port}/?directConnection=true", used_port, process.pid)
@@ -96,7 +104,7 @@ def _command(folder: Path, port: int) -> list[str]:
     return [
         *(sys.executable, "-m", "secantus", "--config", str(empty)),
         *("--host", HOST, "--port", str(port), "--storage-path", str(folder / "data")),
-        *("--cache-size", CACHE_SIZE, "--log-level", "WARNING"),
+        *("--log-level", "WARNING"),
     ]
 
 
