@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 APP_FACTORY = "vfexport_core.api.server:app_factory"
 
 _GRACE_SECONDS = 10
+# Longer than load balancers keep idle connections (60 s mostly): whoever closes first must not be the one that is asked.
+_KEEP_ALIVE_SECONDS = 75
+# A worker process that has not answered its supervisor for so long is replaced, and with it what it was asked. On a
+# crowded machine seconds go by.
+_HUNG_SECONDS = 30
 
 
 def app_factory() -> FastAPI:
@@ -44,6 +49,8 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
         "access_log": False,  # the app's own says more, and nothing private
         "server_header": False,
         "timeout_graceful_shutdown": _GRACE_SECONDS,
+        "timeout_keep_alive": _KEEP_ALIVE_SECONDS,
+        "timeout_worker_healthcheck": _HUNG_SECONDS,
     }
     if workers == 1:
         uvicorn.run(create_app(settings, warm_up=True), **options)
