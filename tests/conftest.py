@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ _numbers = itertools.count(1)
 # How long an example takes says more about the machine than about the code.
 hypothesis_settings.register_profile("vfexport", deadline=None)
 hypothesis_settings.load_profile("vfexport")
+
+# A shell without job control has what it starts in the background ignore Ctrl-C, and all that this starts in turn.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
