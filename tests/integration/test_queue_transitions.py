@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bson import ObjectId
+from pymongo import MongoClient
 
+from tests.commands import Commands
 from tests.integration.queue_helpers import DELIVERED, ERROR, SHA, in_processes, new_export, queued, triggered
 from vfexport_core.errors import ExportNotClaimable, ExportNotFound, ExportNotRetryable, LeaseLost, QueueBusy
 from vfexport_core.queue import transitions
@@ -81,6 +83,33 @@ def test_another_process_of_the_same_run_may_not(store: ExportStore, database: D
     with pytest.raises(QueueBusy, match="another process of this run"):
         twin.claim_again(claim.export_id, "run-2", 1)
     assert store.claim_again(claim.export_id, "run-2", 1)[0] == again
+
+
+class Then(Commands):
+    """Does something once, right after the answer to the first `find`."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        super().__init__()
+        self.action: Callable[[], object] | None = action
+
+    def succeeded(self, event: Any) -> None:
+        if event.command_name == "find" and self.action is not None:
+            action, self.action = self.action, None
+            action()
+
+
+def test_why_a_claim_is_refused_is_told_from_one_look(
+    store: ExportStore, database: Documents, mongo_server: MongoServer
+) -> None:
+    """An export that ends in that moment is not held by "another process"."""
+    ending: list[Claim] = []
+    listener = Then(lambda: store.finish(ending[0], DELIVERED))
+    with MongoClient[dict[str, Any]](mongo_server.uri, event_listeners=[listener]) as client:
+        heard = ExportStore(client[database.name])
+        ending.append(heard.claim(queued(store).id, "run-1")[0])
+        with pytest.raises(ExportNotClaimable, match="TRIGGERED, in attempt 1"):
+            heard.claim(ending[0].export_id, "run-1", attempt=0)
+    assert store.get(ending[0].export_id).status is ExportStatus.FINISHED
 
 
 def test_another_run_may_not(store: ExportStore, database: Documents) -> None:

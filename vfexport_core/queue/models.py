@@ -173,6 +173,7 @@ class Export:
     date_key: str | None = None
     include_all_markets: bool = False
     run_id: str | None = None
+    claim_id: str | None = None
     lease_until: datetime | None = None
     """Until when the run need not be heard of; by MongoDB's clock, like every date here."""
     cancel_requested: datetime | None = None
@@ -197,7 +198,6 @@ class Export:
         """Read a stored document; raises KeyError or ValueError for one that the validator would not let in."""
         keys = tuple(document["keys"]) if "keys" in document else tuple(filter(None, [document.get("key")]))
         digests: str | list[str] = document.get("sha256", [])
-        progress = document.get("progress")
         return cls(
             id=str(document["_id"]),
             campaign_id=document["campaignId"],
@@ -213,13 +213,14 @@ class Export:
             date_key=document.get("dateKey"),
             include_all_markets=document.get("includeAllMarkets", False),
             run_id=document.get("runId"),
+            claim_id=document.get("claimId"),
             lease_until=_utc(document.get("leaseUntil")),
             cancel_requested=_utc(document.get("cancelRequested")),
             requests=document.get("requests", 0),
             bucket=document.get("bucket"),
             keys=keys,
             count=document.get("count"),
-            progress=_progress(progress) if progress else None,
+            progress=_progress(progress) if (progress := document.get("progress")) else None,
             bytes=document.get("bytes"),
             sha256=dict(zip(keys, [digests] if isinstance(digests, str) else digests, strict=True)),
             meta=document.get("meta"),

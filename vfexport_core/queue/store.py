@@ -170,17 +170,15 @@ class ExportStore(Withdrawing):
     def _held(self, claimed: Document | None, export_id: str, run_id: str, attempt: int | None) -> tuple[Claim, Export]:
         """Give the claim, also one that was made before: MongoDB's answer to that may have been lost."""
         export = Export.from_document(claimed) if claimed else self.get(export_id)
-        claim = Claim(export.id, export.attempt, run_id)
         is_of_run = export.status is ExportStatus.TRIGGERED and export.run_id == run_id
-        mine = transitions.fence(claim) | {"claimId": self._claim_id}
-        if is_of_run and not claimed and self._persist(lambda: self._exports.find_one(mine, {"_id": 1})) is None:
+        if is_of_run and export.claim_id != self._claim_id:
             # Dagster queues a run again when the code server dies while it starts it: it may then run twice.
             raise QueueBusy(f"export {export.id} is TRIGGERED by another process of this run", payload=export.id)
         if not is_of_run or attempt not in {None, export.attempt}:
             raise ExportNotClaimable(
                 f"export {export_id} is {export.status}, in attempt {export.attempt}", payload=export_id
             )
-        return claim, export
+        return Claim(export.id, export.attempt, run_id), export
 
     def _refuse_beside_equal(self, export: Export) -> None:
         """Raise ExportNotClaimable when another export of the same campaign, type and date key is active."""
