@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -67,12 +68,21 @@ def mongo_client(mongo_server: MongoServer) -> Iterator[MongoClient[dict[str, An
         yield client
 
 
+@contextmanager
+def new_database(client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
+    """Give an empty database that nobody else sees, and drop it afterwards."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    try:
+        yield client[name]
+    finally:
+        client.drop_database(name)
+
+
 @pytest.fixture
 def database(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
     """Give an empty database that no other test sees; dropped afterwards."""
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    yield mongo_client[name]
-    mongo_client.drop_database(name)
+    with new_database(mongo_client) as database:
+        yield database
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.api_tokens import EC_KEY, private_pem
+from tests.conftest import new_database
 from tests.dagster.conftest import Buckets
 from tests.e2e import leaks
 from tests.e2e.stack import Stack, running
@@ -33,10 +34,9 @@ DEV_KEY = private_pem(EC_KEY)
 
 @pytest.fixture(scope="module")
 def data(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
-    name = f"test_e2e_{os.getpid()}"
-    ExportStore(mongo_client[name]).initialise()
-    yield mongo_client[name]
-    mongo_client.drop_database(name)
+    with new_database(mongo_client) as database:
+        ExportStore(database).initialise()
+        yield database
 
 
 @pytest.fixture(scope="module")

@@ -24,13 +24,32 @@ COMMANDS += ["distinct", "insert", "count"]
 
 
 @dataclass
-class Saboteur(CommandListener):
+class FailPoint(CommandListener):
+    """Hears of the commands of clients that are called `APP`, and has the server fail some of these."""
+
+    admin: MongoClient[Any]
+
+    def set(self, mode: Any, commands: list[str], fault: dict[str, Any]) -> None:
+        data = {"failCommands": commands, "appName": APP, **fault}
+        self.admin.admin.command({"configureFailPoint": "failCommand", "mode": mode, "data": data})
+
+    def heal(self) -> None:
+        self.admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+
+    def succeeded(self, event: Any) -> None:
+        pass
+
+    def failed(self, event: Any) -> None:
+        pass
+
+
+@dataclass
+class Saboteur(FailPoint):
     """Has a command of the clients that it listens to fail, by its number: once, or it and all that follow.
 
     `seen` are the commands since then, `failures` those of them that failed.
     """
 
-    admin: MongoClient[Any]
     fault: dict[str, Any] = field(default_factory=dict)
     number: int = 0
     for_good: bool = False
@@ -48,13 +67,9 @@ class Saboteur(CommandListener):
         self.failures.clear()
         self.fault, self.number, self.for_good = fault, number, for_good
 
-    def set(self, mode: Any, commands: list[str], fault: dict[str, Any]) -> None:
-        data = {"failCommands": commands, "appName": APP, **fault}
-        self.admin.admin.command({"configureFailPoint": "failCommand", "mode": mode, "data": data})
-
     def heal(self) -> None:
         self.number = 0
-        self.admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+        super().heal()
 
     def started(self, event: Any) -> None:
         if event.command_name in {"endSessions", "killCursors"}:
@@ -67,9 +82,6 @@ class Saboteur(CommandListener):
             self.set("alwaysOn", COMMANDS, self.fault)
         elif is_it:
             self.set({"times": 1}, [event.command_name], self.fault)
-
-    def succeeded(self, event: Any) -> None:
-        pass
 
     def failed(self, event: Any) -> None:
         self.failures.append(event.command_name)

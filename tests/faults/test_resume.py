@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bson import ObjectId
 from pymongo import MongoClient
-from pymongo.monitoring import CommandListener
 
 from tests.delivered import Run, load, make_export
+from tests.faults.failing import APP, FailPoint
 from tests.golden.campaign import BUNDLE
 from tests.pipeline import Exported, run_pipeline
 from vfexport_core.catalog import all_specs, find_spec
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from vfexport_core.embedded import MongoServer
     from vfexport_core.settings import Settings
 
-APP = "resume-tests"
 ENTRIES = 300
 BATCH = 60
 MOST = 3  # occurrences of a command that fail one after the other
@@ -58,13 +57,12 @@ Command = tuple[str, str]
 
 
 @dataclass
-class Saboteur(CommandListener):
+class Saboteur(FailPoint):
     """Notes the reads, and tells the server to fail a chosen one right before it is sent.
 
     With `every` each such occurrence of a command fails: 2 is every other one.
     """
 
-    admin: MongoClient[Any]
     fault: dict[str, Any] = field(default_factory=dict)
     command: Command = ("", "")
     occurrence: int = 0
@@ -85,23 +83,14 @@ class Saboteur(CommandListener):
         if self.seen[-1] == self.command:
             number = self.seen.count(self.command)
             if number == self.occurrence or (self.every and number % self.every == 0):
-                self.fail(event.command_name, {"times": 1}, self.fault)
-
-    def fail(self, command: str, mode: Any, fault: dict[str, Any]) -> None:
-        data = {"failCommands": [command], "appName": APP, **fault}
-        self.admin.admin.command({"configureFailPoint": "failCommand", "mode": mode, "data": data})
-
-    def succeeded(self, event: Any) -> None:
-        pass
-
-    def failed(self, event: Any) -> None:
-        pass
+                self.set({"times": 1}, [event.command_name], self.fault)
 
 
 @pytest.fixture
 def saboteur(mongo_client: MongoClient[Any]) -> Iterator[Saboteur]:
-    yield Saboteur(mongo_client)
-    mongo_client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+    saboteur = Saboteur(mongo_client)
+    yield saboteur
+    saboteur.heal()
 
 
 @pytest.fixture

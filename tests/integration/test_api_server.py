@@ -13,6 +13,7 @@ import pytest
 
 from tests.api_client import insert_campaign, wait_for
 from tests.api_server import make_token, running_server
+from tests.conftest import new_database
 from vfexport_core.embedded import embedded_environment
 from vfexport_core.queue.store import ExportStore
 
@@ -28,10 +29,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def stored(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
-    name = f"test_api_server_{os.getpid()}"
-    ExportStore(mongo_client[name]).initialise()
-    yield mongo_client[name]
-    mongo_client.drop_database(name)
+    with new_database(mongo_client) as database:
+        ExportStore(database).initialise()
+        yield database
 
 
 @pytest.fixture(scope="module")

@@ -116,8 +116,8 @@ class Ledger:
             "userHash": record.user_hash,
             "status": DeletionStatus.OPEN.value,
             "campaigns": {"$exists": False},
+            "date.requested": {"$lte": record.requested},
         }
-        condition["date.requested"] = {"$lte": record.requested}
         change: Document = {"$set": {"campaigns": list(campaigns)}, "$unset": {"search": ""}}
         self._persist(lambda: self._records.update_many(condition, change))
 

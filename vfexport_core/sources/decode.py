@@ -88,8 +88,4 @@ class Decoder:
 
 def last_document(raw: bytes) -> RawBSONDocument:
     """Give the last of the concatenated documents of `raw` (at least one), its values byte for byte as they came."""
-    position = start = 0
-    while position < len(raw):
-        start = position
-        position += int.from_bytes(raw[position : position + 4], "little")
-    return RawBSONDocument(raw[start:], _RAW_CODEC)
+    return RawBSONDocument(raw[document_bounds(raw)[-2] :], _RAW_CODEC)
