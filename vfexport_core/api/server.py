@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 APP_FACTORY = "vfexport_core.api.server:app_factory"
 
 _GRACE_SECONDS = 10
-# Longer than load balancers keep idle connections (60 s mostly): who closes first must not be the one that is asked.
+# Longer than load balancers keep idle connections (60 s mostly): who closes first must not be the one that is asked. A
+# request that comes in the moment of closing is lost. With uvicorn's 5 s a burst on a crowded machine lost one.
 _KEEP_ALIVE_SECONDS = 75
 # A worker process that has not answered its supervisor for so long is replaced, and with it what it was asked. On a
 # crowded machine seconds go by.
