@@ -12,6 +12,7 @@ from tests.conftest import new_database
 from tests.dagster.conftest import Buckets
 from tests.e2e import leaks
 from tests.e2e.stack import Stack, running
+from tests.otlp_collector import Collector, collecting
 from tests.s3_faults import Reset
 from tests.s3_proxy import S3Proxy
 from vfexport_core.embedded import embedded_environment
@@ -52,6 +53,13 @@ def s3_proxy(s3_server: S3Server) -> Iterator[S3Proxy]:
 
 
 @pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    """Every process sends its traces there."""
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
 def variables(
     mongo_server: MongoServer,
     mongo_client: MongoClient[dict[str, Any]],
@@ -75,8 +83,11 @@ def variables(
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str], campaign: str) -> Iterator[Stack]:
-    with running(tmp_path_factory.mktemp("stack"), variables) as stack:
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str], campaign: str, collector: Collector
+) -> Iterator[Stack]:
+    traced = variables | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+    with running(tmp_path_factory.mktemp("stack"), traced) as stack:
         yield stack
 
 

@@ -16,12 +16,14 @@ from tests.e2e import leaks
 from tests.e2e.conftest import DEV_KEY, ENTRIES
 from tests.e2e.stack import MATERIALIZATIONS, WORKSPACE, Stack, poll
 from tests.s3_faults import ACCESS_DENIED
+from vfexport_core.telemetry.spans import trace_id_of
 
 if TYPE_CHECKING:
     import threading
 
     from pymongo.database import Database
 
+    from tests.otlp_collector import Collector
     from tests.s3_proxy import S3Proxy
 
 pytestmark = pytest.mark.timeout(900)
@@ -50,7 +52,7 @@ def test_the_web_server_shows_runs_files_and_sensors(stack: Stack, campaign: str
     tags = {tag["key"]: tag["value"] for tag in run["tags"]}
     assert run["jobName"] == "entries_export"
     assert tags["vfexport/campaign_id"] == campaign
-    assert tags["dagster/max_runtime"] == "1800"
+    assert int(tags["dagster/max_runtime"]) >= 1_800, "and what it spent on waiting for its claim"
     assert any(line.endswith(f"[{tags['vfexport/correlation_id']}]") for line in stack.logs(run["runId"]))
     asset = stack.graphql(MATERIALIZATIONS, key={"path": ["exports", "entries"]})["assetOrError"]
     figures = {entry["label"]: entry.get("intValue") for entry in asset["assetMaterializations"][0]["metadataEntries"]}
@@ -63,6 +65,17 @@ def test_the_web_server_shows_runs_files_and_sensors(stack: Stack, campaign: str
         "run_outcome": "RUNNING",
         "ccpa_deletions": "RUNNING",
     }
+
+
+def test_the_request_and_its_run_are_one_trace(stack: Stack, campaign: str, collector: Collector) -> None:
+    export = stack.request(campaign, exportType="entries")
+    stack.wait_for_status(export, "FINISHED")
+    poll(lambda: stack.runs_of(export)[0]["status"] == "SUCCESS")
+    (run,) = stack.runs_of(export)
+    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    trace = f"{trace_id_of(tags['vfexport/correlation_id']):032x}"
+    wanted = {"POST /campaigns/{campaignId}/exports", "claim", "count", "deliver", "scan", "publish", "finish"}
+    poll(lambda: wanted <= {span.name for span in collector.spans if span.trace == trace})
 
 
 def test_a_run_that_is_terminated_in_the_ui_cancels_its_export_and_leaves_nothing(
@@ -149,11 +162,12 @@ def test_a_failed_run_is_reexecuted_in_the_ui(
 
 
 def test_nothing_sensitive_is_written_down_anywhere(
-    stack: Stack, data: Database[dict[str, Any]], s3_proxy: S3Proxy, stored: Buckets
+    stack: Stack, data: Database[dict[str, Any]], s3_proxy: S3Proxy, stored: Buckets, collector: Collector
 ) -> None:
     """After an export that finishes, one that fails, a deletion, and all that the tests before have done.
 
-    Logs, Dagster's storage (events, runs, ticks, raw output), error answers, documents of exports, figures, deletions.
+    Logs, Dagster's storage (events, runs, ticks, raw output), error answers, traces, documents of exports, figures,
+    deletions.
     """
     campaign, fan_id = leaks.insert_marked_campaign(data)
     body = {"userId": leaks.USER_ID, "permissions": {"*": ["REPORT"]}}
@@ -183,6 +197,8 @@ def test_nothing_sensitive_is_written_down_anywhere(
     answers += [leaks.Written("deletion", deleted.content)]
     answers += [leaks.Written("/metrics", stack.api.get("/metrics").content)]
     documents += leaks.documents_of(data, "ccpaDeletions")
+    poll(lambda: any("/ccpa/users" in span.name for span in collector.spans))
+    answers += [leaks.Written("traces", body) for body in list(collector.bodies)]
     files = list(leaks.files_of(stack.folder))
 
     secrets = {"password": leaks.MONGO_PASSWORD, "S3 secret": leaks.S3_SECRET, "hash key": leaks.HASH_KEY}
@@ -194,6 +210,6 @@ def test_nothing_sensitive_is_written_down_anywhere(
     found = leaks.leaks([*files, *answers], {"user id": leaks.USER_ID})
     assert not found, "\n".join(found)
 
-    correlated = leaks.leaks(files, {"id": "find-me-everywhere"})
-    for place in ("API.log", "runs.db", "compute_logs", "Dagster.log"):
+    correlated = leaks.leaks([*files, *answers], {"id": "find-me-everywhere"})
+    for place in ("API.log", "runs.db", "compute_logs", "Dagster.log", "traces"):
         assert any(place in name for name in correlated), f"{place} was not looked at: {correlated}"
