@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.http_server import serving
+from vfexport_core.telemetry.spans import trace_id_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
+REQUEST_AND_RUN = {"POST /campaigns/{campaignId}/exports", "claim", "count", "deliver", "scan", "publish", "finish"}
+"""The spans of an export, from the request for it to its end."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,11 @@ class Collector(ThreadingHTTPServer):
             for scope in resource.scope_spans
             for span in scope.spans
         ]
+
+    def trace_of(self, correlation_id: str) -> dict[str, Sent]:
+        """Give the spans of all that has this correlation id, by name."""
+        trace = f"{trace_id_of(correlation_id):032x}"
+        return {span.name: span for span in self.spans if span.trace == trace}
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -20,10 +20,14 @@ import vfexport_core.queue.store
 import vfexport_core.sources.client
 import vfexport_core.worker
 import vfexport_dagster.s3
+from vfexport_core.telemetry import tracing
 from vfexport_dagster.definitions import defs
 
 with contextlib.suppress(ImportError):  # the storage of a deployment
     import dagster_postgres
+
+if tracing.is_on():
+    import vfexport_core.telemetry.spans
 
 defs.get_repository_def()
 # What is there now lives as long as the process: a collection in a run would only copy the memory that they share.

@@ -40,7 +40,9 @@ print(process.exitcode)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux does")
-def test_what_is_imported_beforehand_starts_no_thread() -> None:
+@pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:1"], ids=["untraced", "traced"])
+def test_what_is_imported_beforehand_starts_no_thread(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
     command = [sys.executable, "-c", REPORT_THREADS, warm.PRELOADED]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["1"], "a process with threads must not be forked"

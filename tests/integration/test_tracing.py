@@ -12,7 +12,7 @@ import pytest
 
 from tests.api_client import wait_for
 from tests.cli_helpers import Cli, load
-from tests.otlp_collector import Collector, Sent, collecting
+from tests.otlp_collector import REQUEST_AND_RUN, Collector, collecting
 from vfexport_core.embedded.demo.children import answers
 from vfexport_core.embedded.process import free_port
 from vfexport_core.queue.store import ExportStore
@@ -83,11 +83,8 @@ def test_request_and_run_are_one_trace(cli: Cli, collector: Collector, database:
     with cli.process("export", campaign, "entries", "--json") as run:
         assert run.end() == 0
     assert json.loads(run.stdout)["exportId"] == export["id"]
-    trace = f"{trace_id_of(CORRELATION):032x}"
-    found: dict[str, Sent] = {span.name: span for span in collector.spans if span.trace == trace}
-    assert found.keys() == {
-        *("POST /campaigns/{campaignId}/exports", "claim", "count", "deliver", "scan", "publish", "finish")
-    }
+    found = collector.trace_of(CORRELATION)
+    assert found.keys() == REQUEST_AND_RUN
     request = found["POST /campaigns/{campaignId}/exports"]
     assert request.attributes["http.response.status_code"] == 202
     assert request.links == (CALLER.split("-")[1],)
@@ -98,7 +95,7 @@ def test_request_and_run_are_one_trace(cli: Cli, collector: Collector, database:
         export["id"]
     }
     assert {(span.service, span.has_failed) for span in found.values()} == {("vfexport", False)}
-    others = {span.trace for span in collector.spans} - {trace}
+    others = {span.trace for span in collector.spans} - {span.trace for span in found.values()}
     assert others, "other requests are traces of their own"
 
 
