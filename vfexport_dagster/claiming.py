@@ -107,15 +107,15 @@ class Claiming:
 
         Raises Skipped, QueueBusy when the wait was in vain, ExportNotClaimable when the export is no longer PENDING.
         """
-        began = self.patience.clock()
         if self.is_reexecution:
             self._check_again(export)
         if tags.EXPORT_ID not in self.run.tags:
             # Before the claim, so that whatever becomes of this run is recorded on the export.
             self.instance.add_run_tags(self.run.run_id, {tags.EXPORT_ID: export.id})
         with tracing.span("claim", vfexport__export_id=export.id, vfexport__export_type=export.export_type):
+            began = self.patience.clock()  # what comes before is not waiting, tracing's start least of all
             owned = self._claim_in_turn(export, began)
-        waited = self.patience.clock() - began
+            waited = self.patience.clock() - began
         if self.attempt is None or waited >= self.patience.interval_seconds:
             with recorded(lambda error: self._end(owned.claim, error), self.log):
                 # The export has its whole time from now on, whatever its run spent on waiting.
