@@ -3,6 +3,8 @@
 #   make demo [ONCE=1] [ENTRIES=20000]   the whole service on embedded servers; ONCE=1 ends after the exports
 #   make test [ARGS="-k queue"]          all tests
 #   make test-faults                     those of crashes, hangs and lost connections alone
+#   make test-conformance                queue, sources, delivery and deletions against the MongoDB and the S3 that
+#                                        VFEXPORT_TEST_MONGO_URI and VFEXPORT_TEST_S3_ENDPOINT name (else embedded ones)
 #   make check                           format, lint, types, layers, tests: what has to pass before a change goes in
 #   make venv                            the environment alone; PYTHON=python3.12 chooses the interpreter
 
@@ -19,10 +21,10 @@ ARGS =
 # Two processes: each has embedded servers of its own, and more than two would need more than two cores.
 WORKERS = 2
 
-.PHONY: help venv demo test test-faults check format-check lint types layers hooks clean
+.PHONY: help venv demo test test-faults test-conformance check format-check lint types layers hooks clean
 
 help:
-	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
+	@sed -n 's/^#   //p' Makefile
 
 venv: $(READY)
 
@@ -50,6 +52,14 @@ endif
 # By files: those of Dagster share one running service.
 test-faults: $(READY)
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests/faults $(ARGS)
+
+# What leans on the servers themselves; tests that need a server's test commands say so and are skipped.
+CONFORMANCE = tests/integration/delivery $(addprefix tests/integration/, \
+	$(addprefix test_, ccpa_*.py cli_queue.py golden.py pipeline_reference.py queue_*.py raw_batches.py readers.py \
+	source_indexes.py split_files.py worker.py documented_calls.py))
+
+test-conformance: $(READY)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) $(CONFORMANCE) $(ARGS)
 
 check: format-check lint types layers test
 

@@ -5,19 +5,18 @@ Under pytest-xdist each worker is a process and so has its own servers; nothing 
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 from pymongo import MongoClient
 
-from vfexport_core.embedded import MongoServer, S3Server, embedded_environment, embedded_mongo, embedded_s3
+from tests.servers import PREFIX as SERVERS
+from tests.servers import mongo_to_test, s3_to_test, unique
+from vfexport_core.embedded import embedded_environment
 from vfexport_core.settings import PREFIX, BucketsSettings, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-_numbers = itertools.count(1)
+    from vfexport_core.embedded import MongoServer, S3Server
 
 # How long an example takes says more about the machine than about the code.
 hypothesis_settings.register_profile("vfexport", deadline=None)
@@ -38,27 +37,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> None:
     """Keep what the developer's shell says about this service out of the tests (subprocesses too)."""
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+    for name in [name for name in os.environ if name.startswith(PREFIX) and not name.startswith(SERVERS)]:
         del os.environ[name]
 
 
 @pytest.fixture(scope="session")
 def mongo_server() -> Iterator[MongoServer]:
-    """Give a MongoDB server with `configureFailPoint` enabled; killed in the end, for its data is not wanted."""
-    # Not pytest's own folder, which is kept for three runs: this one grows by hundreds of megabytes.
-    with (
-        TemporaryDirectory(prefix="vfexport-mongo-", ignore_cleanup_errors=True) as folder,
-        embedded_mongo(Path(folder), test_commands=True, durable=False, stop_seconds=0) as server,
-    ):
+    with mongo_to_test() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    with (
-        TemporaryDirectory(prefix="vfexport-s3-", ignore_cleanup_errors=True) as folder,
-        embedded_s3(Path(folder), stop_seconds=0) as server,
-    ):
+    with s3_to_test() as server:
         yield server
 
 
@@ -71,7 +62,7 @@ def mongo_client(mongo_server: MongoServer) -> Iterator[MongoClient[dict[str, An
 @contextmanager
 def new_database(client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
     """Give an empty database that nobody else sees, and drop it afterwards."""
-    name = f"test_{os.getpid()}_{next(_numbers)}"
+    name = unique("test")
     try:
         yield client[name]
     finally:
@@ -104,7 +95,7 @@ def settings_environment(
     mongo_server: MongoServer, s3_server: S3Server, database: Database[dict[str, Any]]
 ) -> dict[str, str]:
     """Give the same as environment variables, for processes that a test starts."""
-    environment = embedded_environment(mongo_server, s3_server, bucket_suffix=f"-{os.getpid()}-{next(_numbers)}")
+    environment = embedded_environment(mongo_server, s3_server, bucket_suffix=unique(""))
     return environment | {f"{PREFIX}MONGO_DATABASE": database.name}
 
 

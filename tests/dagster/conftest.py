@@ -98,12 +98,13 @@ class Buckets:
         self.settings = settings.buckets
         exports = settings.buckets.exports
         assert exports is not None
+        assert exports.secret_access_key is not None
         self.client: Any = boto3.client(
             "s3",
             endpoint_url=exports.endpoint_url,
             region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            aws_access_key_id=exports.access_key_id,
+            aws_secret_access_key=exports.secret_access_key.get_secret_value(),
             config=Config(s3={"addressing_style": "path"}),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +14,7 @@ from tests.e2e.stack import Stack, running
 from tests.otlp_collector import Collector, collecting
 from tests.s3_faults import Reset
 from tests.s3_proxy import S3Proxy
+from tests.servers import unique
 from vfexport_core.embedded import embedded_environment
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.queue.store import ExportStore
@@ -68,7 +68,7 @@ def variables(
     data: Database[dict[str, Any]],
 ) -> dict[str, str]:
     """The environment of all processes; what is secret in it is marked."""
-    environment = embedded_environment(mongo_server, s3_server, bucket_suffix=f"-e2e-{os.getpid()}")
+    environment = embedded_environment(mongo_server, s3_server, bucket_suffix=unique("-e2e"))
     secrets = {name: leaks.S3_SECRET for name in environment if name.endswith("__SECRET_ACCESS_KEY")}
     secrets |= {"VFEXPORT_CCPA_HASH_KEY": leaks.HASH_KEY, "VFEXPORT_DEV_PRIVATE_KEY": DEV_KEY}
     secrets |= {"VFEXPORT_MONGO_URI": leaks.marked_user(mongo_client, mongo_server.uri)}

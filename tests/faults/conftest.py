@@ -76,7 +76,7 @@ def scene(  # noqa: PLR0917
     settings = settings.model_copy(update={"sample_rows": SAMPLE_ROWS})
     checker = Checker(database, settings, history, load(database, small_campaign()))
     checker.store.initialise()
-    with Proxy(("127.0.0.1", mongo_server.port)) as mongo, S3Proxy(s3_server.endpoint_url) as s3:
+    with Proxy((mongo_server.host, mongo_server.port)) as mongo, S3Proxy(s3_server.endpoint_url) as s3:
         environment = {
             name: s3.url if value == s3_server.endpoint_url else value for name, value in settings_environment.items()
         }

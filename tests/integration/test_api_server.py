@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import pytest
 from tests.api_client import insert_campaign, wait_for
 from tests.api_server import make_token, running_server
 from tests.conftest import new_database
+from tests.servers import unique
 from vfexport_core.embedded import embedded_environment
 from vfexport_core.queue.store import ExportStore
 
@@ -41,7 +41,7 @@ def server(
     stored: Database[dict[str, Any]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
-    environment = embedded_environment(mongo_server, s3_server, bucket_suffix=f"-api-{os.getpid()}")
+    environment = embedded_environment(mongo_server, s3_server, bucket_suffix=unique("-api"))
     environment["VFEXPORT_MONGO_DATABASE"] = stored.name
     with running_server(environment, tmp_path_factory.mktemp("api") / "log") as server:
         yield server

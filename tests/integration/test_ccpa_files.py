@@ -50,7 +50,9 @@ def test_every_version_and_delete_marker_goes_a_thousand_a_call(
         campaign = proxied.add_campaign(1)
         exports = [proxied.exported(campaign) for _ in range(2)]
         key = exports[0].keys[0]
-        for _ in range(1_000):
+        # Each deletion after a version of its own: a store may take a second one in a row for done.
+        for _ in range(500):
+            target.client.put_object(Bucket=target.name, Key=key, Body=b"x")
             target.client.delete_object(Bucket=target.name, Key=key)
         beside = f"{key}.other"
         for _ in range(2):

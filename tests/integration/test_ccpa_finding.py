@@ -10,6 +10,7 @@ from pymongo import MongoClient
 
 from tests.ccpa import USER_ID, Service
 from tests.proxy import Proxy
+from tests.servers import through
 from vfexport_core.queue.models import ExportStatus
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def test_a_search_that_is_cut_off_goes_on_from_where_it_was(
     record_id = service.open_record()
     looks = Looks(campaigns)
     with (
-        Proxy(("127.0.0.1", mongo_server.port), on_block=looks) as proxy,
-        MongoClient[dict[str, Any]](proxy.host, proxy.port, directConnection=True, tz_aware=True) as client,
+        Proxy((mongo_server.host, mongo_server.port), on_block=looks) as proxy,
+        MongoClient[dict[str, Any]](through(mongo_server, proxy), tz_aware=True) as client,
     ):
         slow = Service(service.settings, client[service.database.name], service.buckets)
         service.let_time_go_by()

@@ -7,13 +7,14 @@ import hashlib
 import json
 import os
 import subprocess
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 
 from tests.cli_helpers import COMMAND, Cli, error_of, load
 from vfexport_core.catalog import all_specs
+from vfexport_core.embedded.environment import s3_client
 from vfexport_core.embedded.process import free_port
 
 if TYPE_CHECKING:
@@ -144,10 +145,5 @@ def test_a_missing_setting_is_named(mongo_only: Cli) -> None:
 
 
 def _read(s3_server: S3Server, bucket: str, key: str) -> bytes:
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
-    client = session.client("s3", endpoint_url=s3_server.endpoint_url)
-    try:
-        with client.get_object(Bucket=bucket, Key=key)["Body"] as body:
-            return body.read()
-    finally:
-        client.close()
+    with closing(s3_client(s3_server)) as client, client.get_object(Bucket=bucket, Key=key)["Body"] as body:
+        return body.read()

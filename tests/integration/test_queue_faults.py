@@ -11,6 +11,7 @@ from pymongo import MongoClient
 from pymongo.monitoring import CommandListener
 
 from tests.integration.queue_helpers import DELIVERED, ERROR, new_export, queued, triggered
+from tests.servers import require_fail_points
 from vfexport_core.embedded.process import free_port
 from vfexport_core.errors import SourceUnavailable, VfexportError
 from vfexport_core.queue.models import RETRYABLE, Claim, ExportStatus
@@ -71,6 +72,8 @@ def client(
 
 @pytest.fixture
 def fault(mongo_client: MongoClient[dict[str, Any]]) -> Fault:
+    require_fail_points(mongo_client)
+
     @contextlib.contextmanager
     def fault(mode: object, data: dict[str, Any]) -> Iterator[None]:
         point = {"configureFailPoint": "failCommand", "mode": mode, "data": {"appName": APP, **data}}

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.proxy import Proxy
+from tests.servers import through
 from vfexport_core.cli.app import vfexport
 from vfexport_core.embedded.synthetic import SOURCE_INDEXES, SyntheticCampaign, create_source_indexes, seed_campaign
 from vfexport_core.errors import CampaignExists, SourceUnavailable
@@ -89,11 +90,10 @@ def test_a_mongodb_that_goes_away_is_an_error_that_names_the_collection(database
         if b"insert" in block and b"scoring" in block:
             proxy.refuse()
 
-    with Proxy(("127.0.0.1", mongo_server.port), on_block=watch) as proxy:
-        uri = f"mongodb://{proxy.host}:{proxy.port}/?directConnection=true"
-        settings = load_settings(env_file=None, mongo_uri=uri, mongo_database=database.name)
-        with opened(settings) as through, pytest.raises(SourceUnavailable) as raised:
-            seed_campaign(through, entries=100)
+    with Proxy((mongo_server.host, mongo_server.port), on_block=watch) as proxy:
+        settings = load_settings(env_file=None, mongo_uri=through(mongo_server, proxy), mongo_database=database.name)
+        with opened(settings) as shaky, pytest.raises(SourceUnavailable) as raised:
+            seed_campaign(shaky, entries=100)
     assert raised.value.payload == "scoring"
     assert database.campaigns.count_documents({}) == 0
 

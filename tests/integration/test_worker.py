@@ -13,6 +13,7 @@ from tests.cli_helpers import Cli, load
 from tests.integration.queue_helpers import queued, triggered
 from tests.proxy import Proxy
 from tests.s3_proxy import S3Proxy
+from tests.servers import through
 from vfexport_core.catalog import Bucket
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import ExportExpired, LeaseLost
@@ -142,8 +143,8 @@ def test_a_worker_whose_read_hangs_is_ended_by_its_own_deadline(
         if from_client and b"aggregate" in block and b"entries" in block:
             mongo.blackhole()
 
-    with Proxy(("127.0.0.1", mongo_server.port), on_block=hang_at_the_scan) as mongo:
-        address = {"VFEXPORT_MONGO_URI": f"mongodb://127.0.0.1:{mongo.port}/?directConnection=true"}
+    with Proxy((mongo_server.host, mongo_server.port), on_block=hang_at_the_scan) as mongo:
+        address = {"VFEXPORT_MONGO_URI": through(mongo_server, mongo)}
         with cli.process("export", campaign, "entries", VFEXPORT_TIMEOUT_MILLIS="2000", **address) as command:
             assert command.end() == STUCK
             assert mongo.mode == "blackhole"

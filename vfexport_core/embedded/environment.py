@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from vfexport_core.embedded.mongo import MongoServer
     from vfexport_core.embedded.s3 import S3Server
 
-REGION = "us-east-1"
-# Known to everybody, for servers that only listen on 127.0.0.1 and check nothing.
-DUMMY_KEY = "embedded"
 DEVELOPMENT_HASH_KEY = "embedded-development-only"
 # SecantusDB's $in is quadratic in the number of ids: 100 take 15 ms, 4,000 take 11 s.
 LOOKUP_BATCH = 100
@@ -45,28 +43,30 @@ def embedded_environment(mongo: MongoServer, s3: S3Server, *, bucket_suffix: str
         environment |= {
             f"BUCKETS__{key}__NAME": name,
             f"BUCKETS__{key}__ENDPOINT_URL": s3.endpoint_url,
-            f"BUCKETS__{key}__REGION": REGION,
-            f"BUCKETS__{key}__ACCESS_KEY_ID": DUMMY_KEY,
-            f"BUCKETS__{key}__SECRET_ACCESS_KEY": DUMMY_KEY,
+            f"BUCKETS__{key}__REGION": s3.region,
+            f"BUCKETS__{key}__ACCESS_KEY_ID": s3.access_key_id,
+            f"BUCKETS__{key}__SECRET_ACCESS_KEY": s3.secret_access_key,
         }
     return {PREFIX + key: value for key, value in environment.items()}
 
 
 def create_buckets(s3: S3Server, names: list[str]) -> None:
     """Create these buckets; one that exists is kept."""
-    client: Any = boto3.client(
-        "s3",
-        endpoint_url=s3.endpoint_url,
-        region_name=REGION,
-        aws_access_key_id=DUMMY_KEY,
-        aws_secret_access_key=DUMMY_KEY,
-        config=Config(s3={"addressing_style": "path"}),
-    )
-    try:
+    with closing(s3_client(s3)) as client:
         for name in names:
             _create_bucket(client, name)
-    finally:
-        client.close()
+
+
+def s3_client(s3: S3Server) -> Any:
+    """Return a client of the server, as boto3 makes it; the caller closes it."""
+    return boto3.client(
+        "s3",
+        endpoint_url=s3.endpoint_url,
+        region_name=s3.region,
+        aws_access_key_id=s3.access_key_id,
+        aws_secret_access_key=s3.secret_access_key,
+        config=Config(s3={"addressing_style": "path"}),
+    )
 
 
 def _create_bucket(client: Any, name: str) -> None:

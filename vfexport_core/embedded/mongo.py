@@ -41,11 +41,12 @@ START_ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class MongoServer:
-    """A running server: its URI, its port on 127.0.0.1 and its process id."""
+    """A running server: its URI, its address and its process id."""
 
     uri: str
     port: int
     pid: int
+    host: str = HOST
 
 
 @contextlib.contextmanager

@@ -19,17 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+REGION = "us-east-1"
+# Known to everybody, for a server that only listens on 127.0.0.1 and checks nothing.
+DUMMY_KEY = "embedded"
 # Looked up once, these would make moto ask the (absent) cloud or write outside the folder.
 QUIET = {"AWS_EC2_METADATA_DISABLED": "true", "MOTO_S3_CUSTOM_ENDPOINTS": ""}
 
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running server: its endpoint URL, its port on 127.0.0.1 and its process id."""
+    """A running server: its endpoint URL, its process id, and what clients need to reach it."""
 
     endpoint_url: str
-    port: int
     pid: int
+    access_key_id: str = DUMMY_KEY
+    secret_access_key: str = DUMMY_KEY
+    region: str = REGION
 
 
 @contextlib.contextmanager
@@ -52,7 +57,7 @@ def embedded_s3(folder: Path, *, port: int = 0, stop_seconds: float = 2.0) -> Ge
         process.wait_until(port_file.exists)
         used_port = int(port_file.read_text())
         process.wait_until(lambda: _answers(used_port))
-        yield S3Server(f"http://{HOST}:{used_port}", used_port, process.pid)
+        yield S3Server(f"http://{HOST}:{used_port}", process.pid)
 
 
 def _answers(port: int) -> bool:

@@ -17,6 +17,7 @@ from tests.faults.dagster.service import ScanGate, Service, kill_all_of
 from tests.faults.history import History
 from tests.proxy import Proxy
 from tests.s3_proxy import S3Proxy
+from tests.servers import unique
 from vfexport_core.embedded import embedded_environment
 from vfexport_core.embedded.demo.children import Children
 from vfexport_core.embedded.demo.dagster import prepare_home
@@ -45,11 +46,11 @@ def running_scene(
     with (
         TemporaryDirectory(prefix="vfexport-dagster-", ignore_cleanup_errors=True) as folder,
         isolated(Path(folder)),
-        Proxy(("127.0.0.1", mongo_server.port), on_block=gate.on_block) as mongo,
+        Proxy((mongo_server.host, mongo_server.port), on_block=gate.on_block) as mongo,
         S3Proxy(s3_server.endpoint_url) as s3,
         ExitStack() as exits,
     ):
-        os.environ.update(embedded_environment(mongo_server, s3_server, bucket_suffix=f"-faults-{os.getpid()}"))
+        os.environ.update(embedded_environment(mongo_server, s3_server, bucket_suffix=unique("-faults")))
         os.environ["VFEXPORT_MONGO_DATABASE"] = name
         os.environ["VFEXPORT_LEASE_SECONDS"] = str(LEASE_SECONDS)
         os.environ["VFEXPORT_POLLING_INTERVAL_MILLIS"] = "200"
