@@ -22,7 +22,7 @@ from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.embedded.synthetic import create_source_indexes
 from vfexport_core.queue.store import ExportStore
-from vfexport_core.worker import Tools, run_claimed
+from vfexport_core.services.run_attempt import Tools, run_claimed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

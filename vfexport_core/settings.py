@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     ccpa_hash_key: SecretStr | None = None
+    forked_runs: bool = True
+    """Whether Dagster's code location forks runs (``vfexport_dagster.startup``), which reads it by itself."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """How log lines look; ``auto``: JSON unless stderr is a terminal."""
     dev_mode: bool = False

@@ -1,64 +1,34 @@
-"""How a run comes to own its export: one that is queued, or one that it queues itself (L2, L3, L9)."""
+"""Which export a run is for, and how the run comes to own it (L2, L3, L8, L9)."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import UTC
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.catalog import find_spec
-from vfexport_core.errors import ExportNotClaimable, ExportNotFound, QueueBusy
+from vfexport_core.errors import ExportNotClaimable, ExportNotFound
 from vfexport_core.queue.models import ACTIVE, Claim, Export, ExportStatus
+from vfexport_core.services.claim import claim_in_turn
 from vfexport_core.telemetry import tracing
 from vfexport_dagster import tags
-from vfexport_dagster.runlog import recorded
+from vfexport_dagster.reporting import Skipped, recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import dagster as dg
     from pymongo.database import Database
 
     from vfexport_core.queue.store import ExportStore
-    from vfexport_core.settings import Settings
+    from vfexport_core.services.claim import WaitPolicy
     from vfexport_dagster.config import ClaimConfig
-    from vfexport_dagster.runlog import RunLog
+    from vfexport_dagster.reporting import RunLog
 
 REQUESTER = "dagster"
 
 
-class Skipped(Exception):
-    """A run that a sensor asked for has nothing to do any more; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Owned:
-    """An export and the claim by which a run owns it; `expected` is the preliminary number of documents to read."""
-
-    claim: Claim
-    export: Export
-    expected: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How often to look whether the queue is free, and for how long at most; then, as long, the export may run."""
-
-    interval_seconds: float
-    seconds: float
-    timeout_millis: int = 1_800_000
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Patience:
-        return cls(settings.polling_interval_millis / 1000, settings.timeout_millis / 1000, settings.timeout_millis)
-
-
 @dataclass(frozen=True)
-class Claiming:
+class RunClaim:
     """One run's way to its export.
 
     A run that a sensor asked for may find its export cancelled, ended, deleted or taken by another run: it came too
@@ -67,21 +37,21 @@ class Claiming:
 
     run: dg.DagsterRun
     instance: dg.DagsterInstance
-    store: ExportStore
-    patience: Patience
+    queue: ExportStore
+    policy: WaitPolicy
     log: RunLog
 
     @cached_property
     def attempt(self) -> int | None:
         """The attempt that a sensor asked for; None for what a person started."""
-        return tags.requested_attempt(self.run.tags, is_reexecution=self.is_reexecution)
+        return tags.requested_attempt(self.run)
 
     @property
     def is_reexecution(self) -> bool:
         return self.run.parent_run_id is not None
 
     def find_or_request(self, config: ClaimConfig, database: Database[dict[str, Any]]) -> Export:
-        """Give the export that the run is for: the one of its configuration, or one that is queued for the campaign.
+        """Return the export that the run is for: the one of its configuration, or one that is queued for the campaign.
 
         Raises Skipped, ExportNotFound, ExportNotClaimable (an equal one runs already, or it is of another type),
         CampaignNotFound, MissingDateKey, InvalidDateKey.
@@ -96,13 +66,13 @@ class Claiming:
         return export
 
     def find_again(self) -> Export:
-        """Give the export of the run that this one re-executes; raises ExportNotFound."""
+        """Return the export of the run that this one re-executes; raises ExportNotFound."""
         export_id = self._earlier_export_id()
         if export_id is None:
             raise ExportNotFound("the run that is re-executed had no export yet: re-execute all of its steps")
-        return self.store.get(export_id)
+        return self.queue.get(export_id)
 
-    def claim(self, export: Export) -> Owned:
+    def take(self, export: Export) -> tuple[Claim, Export]:
         """Claim `export`, waiting while another one is TRIGGERED (L2), and tag the run with it.
 
         Raises Skipped, QueueBusy when the wait was in vain, ExportNotClaimable when the export is no longer PENDING.
@@ -113,27 +83,27 @@ class Claiming:
             # Before the claim, so that whatever becomes of this run is recorded on the export.
             self.instance.add_run_tags(self.run.run_id, {tags.EXPORT_ID: export.id})
         with tracing.span("claim", vfexport__export_id=export.id, vfexport__export_type=export.export_type):
-            began = self.patience.clock()  # what comes before is not waiting, tracing's start least of all
-            owned = self._claim_in_turn(export, began)
-            waited = self.patience.clock() - began
-        if self.attempt is None or waited >= self.patience.interval_seconds:
-            with recorded(lambda error: self._end(owned.claim, error), self.log):
+            began = self.policy.clock()  # what comes before is not waiting, tracing's start least of all
+            claim, claimed = self._claim_in_turn(export)
+            waited = self.policy.clock() - began
+        if self.attempt is None or waited >= self.policy.interval_seconds:
+            with recorded(lambda error: self._end(claim, error), self.log):
                 # The export has its whole time from now on, whatever its run spent on waiting.
-                all_tags = tags.export_tags(owned.export, waited + self.patience.seconds)
+                all_tags = tags.export_tags(claimed, waited + self.policy.timeout_millis / 1_000)
                 self.instance.add_run_tags(self.run.run_id, all_tags)
-        self.log.say(f"claimed export {export.id}, attempt {owned.claim.attempt}, of campaign {export.campaign_id}")
-        return owned
+        self.log.say(f"claimed export {claimed.id}, attempt {claim.attempt}, of campaign {claimed.campaign_id}")
+        return claim, claimed
 
     def _find(self, export_id: str) -> Export:
         try:
-            return self.store.get(export_id)
+            return self.queue.get(export_id)
         except ExportNotFound as error:
             if self.attempt is None:
                 raise
             raise Skipped(f"export {export_id}: {error.message}") from None
 
     def _request(self, config: ClaimConfig, database: Database[dict[str, Any]]) -> Export:
-        from vfexport_core.queue.requesting import new_export  # noqa: PLC0415 only a run by hand needs it
+        from vfexport_core.services.request_export import new_export  # noqa: PLC0415 only a run by hand needs it
 
         request = new_export(
             database,
@@ -145,7 +115,7 @@ class Claiming:
             correlation_id=self.run.run_id,
             source="dagster",
         )
-        export, created = self.store.request(request)
+        export, created = self.queue.request(request)
         if export.status is ExportStatus.TRIGGERED and export.run_id != self.run.run_id:
             raise ExportNotClaimable(
                 f"export {export.id} of the same campaign, type and date key is TRIGGERED by run {export.run_id}",
@@ -157,25 +127,25 @@ class Claiming:
     def _end(self, claim: Claim, error: Exception) -> None:
         from vfexport_core.queue.ending import end_attempt  # noqa: PLC0415 the code server needs no driver
 
-        end_attempt(self.store, claim, error)
+        end_attempt(self.queue, claim, error)
 
     def _own_export_id(self) -> str | None:
-        """Give the export that another process of this run has had, should Dagster have started it twice."""
+        """Return the export that another process of this run has had, should Dagster have started it twice."""
         run = self.instance.get_run_by_id(self.run.run_id) or self.run
         export_id = run.tags.get(tags.EXPORT_ID)
         # Tags are copied from run to run, in the launchpad: they alone say nothing.
         return export_id if export_id is not None and self._has_had(export_id) else None
 
     def _has_had(self, export_id: str) -> bool:
-        """Whether an attempt of the export was, or is, this run's: then another process of it has claimed it."""
+        """Return whether an attempt of the export was, or is, this run's: then another process of it has claimed it."""
         try:
-            export = self.store.get(export_id)
+            export = self.queue.get(export_id)
         except ExportNotFound:
             return False
         return any(attempt.run_id == self.run.run_id for attempt in export.attempts)
 
     def _earlier_export_id(self) -> str | None:
-        """Give the export of the run that this one re-executes; None when that one never had any."""
+        """Return the export of the run that this one re-executes; None when that one never had any."""
         if tags.EXPORT_ID in self.run.tags:
             return self.run.tags[tags.EXPORT_ID]
         parent = self.instance.get_run_by_id(self.run.parent_run_id or "")
@@ -197,27 +167,22 @@ class Claiming:
                 payload=export.id,
             )
 
-    def _claim_in_turn(self, export: Export, began: float) -> Owned:
-        told = False
+    def _claim_in_turn(self, export: Export) -> tuple[Claim, Export]:
+        """Claim it; the order is Dagster's own here, by the priority of runs: an older export would wait for this run.
+
+        Where another process of this run has started the next attempt, it is not for this one to start one more.
+        """
         last = export.attempts[-1] if export.attempts else None
-        # Where another process of this run has started the next attempt, it is not for this one to start one more.
         before = export.attempt - 1 if last is not None and last.run_id == self.run.run_id else export.attempt
-        while True:
-            try:
-                if self.is_reexecution:
-                    return Owned(*self.store.claim_again(export.id, self.run.run_id, before))
-                return Owned(*self.store.claim(export.id, self.run.run_id, self.attempt))
-            except (ExportNotClaimable, ExportNotFound) as error:
-                if self.attempt is None and not self._has_had(export.id):
-                    raise
-                raise Skipped(error.message) from None
-            except QueueBusy as error:
-                # What is waited for may be dead.
-                if self.store.release(self.patience.timeout_millis) is not None:
-                    continue
-                if self.patience.clock() - began >= self.patience.seconds:
-                    raise
-                if not told:
-                    self.log.say(f"waiting: {error.message}")
-                    told = True
-            self.patience.sleep(self.patience.interval_seconds)
+
+        def take() -> tuple[Claim, Export]:
+            if self.is_reexecution:
+                return self.queue.claim_again(export.id, self.run.run_id, before)
+            return self.queue.claim(export.id, self.run.run_id, self.attempt)
+
+        try:
+            return claim_in_turn(self.queue, take, self.policy, lambda busy: self.log.say(f"waiting: {busy}"))
+        except (ExportNotClaimable, ExportNotFound) as error:
+            if self.attempt is None and not self._has_had(export.id):
+                raise
+            raise Skipped(error.message) from None

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vfexport_core.catalog.spec import ExportSpec
 from vfexport_core.errors import InvalidRequest
-from vfexport_dagster.lines import LOGGER
+from vfexport_dagster.run_logging import LOGGER
 
 
 class LaunchConfig(dg.Config):

@@ -6,14 +6,14 @@ import dagster as dg
 
 from vfexport_core.catalog import all_specs
 from vfexport_dagster.assets import export_assets
-from vfexport_dagster.deleting import build_deletion_job
+from vfexport_dagster.deletion import build_deletion_job
 from vfexport_dagster.jobs import build_export_job
-from vfexport_dagster.resources import RESOURCES
-from vfexport_dagster.sensors.deleting import build_deletion_sensor
+from vfexport_dagster.sensors.deletions import build_deletion_sensor
 from vfexport_dagster.sensors.outcome import build_outcome_sensor
 from vfexport_dagster.sensors.pending import build_pending_sensor
-from vfexport_dagster.sensors.watchdog import build_watchdog_sensor
-from vfexport_dagster.warm import is_code_server, keep_runs_warm
+from vfexport_dagster.sensors.reaper import build_reaper_sensor
+from vfexport_dagster.session import RESOURCES
+from vfexport_dagster.startup.forking import fork_runs_if_wanted
 
 
 def build_definitions() -> dg.Definitions:
@@ -27,7 +27,7 @@ def build_definitions() -> dg.Definitions:
         sensors=[
             build_pending_sensor(jobs),
             build_outcome_sensor(),
-            build_watchdog_sensor(),
+            build_reaper_sensor(),
             build_deletion_sensor(deletion),
         ],
         resources=RESOURCES,
@@ -35,5 +35,4 @@ def build_definitions() -> dg.Definitions:
 
 
 defs = build_definitions()
-if is_code_server():
-    keep_runs_warm()
+fork_runs_if_wanted()

@@ -8,9 +8,9 @@ import dagster as dg
 
 from vfexport_dagster import tags
 from vfexport_dagster.config import launch_mapping
-from vfexport_dagster.lines import LOGGER, run_lines
 from vfexport_dagster.ops import claim, count, deliver, finish
-from vfexport_dagster.resources import RESOURCES
+from vfexport_dagster.run_logging import LOGGER, run_lines
+from vfexport_dagster.session import RESOURCES
 
 if TYPE_CHECKING:
     from vfexport_core.catalog.spec import ExportSpec
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 @dg.graph
 def export() -> None:
     """Claim the export, count, deliver the file, record it."""
-    owned, delivered = deliver(count(claim()))
-    finish(owned, delivered)
+    finish(deliver(count(claim())))
 
 
 def build_export_job(spec: ExportSpec) -> dg.JobDefinition:

@@ -1,11 +1,14 @@
-"""What runs and sensors work with: MongoDB and the buckets, opened for one run (or tick) and closed after it.
+"""What runs and sensors work with: MongoDB and the buckets.
 
-The settings are read from the environment when a run begins, never at import, so that the definitions load anywhere.
-A wrong variable fails the run with ConfigurationError, which names it.
+A run opens its own and closes them when it ends; sensors share one MongoDB client per process, which stays open. The
+settings are read from the environment when a run begins or a sensor ticks, never at import, so that the definitions
+load anywhere. A wrong variable fails the run with ConfigurationError, which names it.
 """
 
 from __future__ import annotations
 
+import atexit
+import threading
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -15,18 +18,14 @@ from vfexport_core.settings import load_settings
 from vfexport_core.telemetry import context as telemetry
 from vfexport_core.telemetry import tracing
 from vfexport_dagster import tags
-from vfexport_dagster.memory import run_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from pymongo import MongoClient
     from pymongo.database import Database
 
     from vfexport_core.delivery.buckets import BucketClients
-    from vfexport_core.queue.models import Claim, Export
     from vfexport_core.queue.store import ExportStore
     from vfexport_core.settings import Settings
-    from vfexport_core.worker import Worker
 
 
 class _SettingsResource(dg.ConfigurableResource[Any]):
@@ -40,26 +39,25 @@ class MongoResource(_SettingsResource):
 
     _settings: Any = PrivateAttr(default=None)
     _client: Any = PrivateAttr(default=None)
-    _worker: Any = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Read the settings and make a client; raises ConfigurationError."""
-        from vfexport_core.sources.client import connect  # noqa: PLC0415 the web server needs no driver
-
-        if context.run is not None:  # a run has its process to itself, a tick of a sensor has not
-            correlation_id = context.run.tags.get(tags.CORRELATION_ID, context.run.run_id)
-            telemetry.hold(correlationId=correlation_id, runId=context.run.run_id)
         self._settings = load_settings(self.env_file)
-        self._client = connect(self._settings)
+        if context.run is None:
+            self._client = _shared_client(self._settings)
+            return
+        # A run has its process to itself.
+        correlation_id = context.run.tags.get(tags.CORRELATION_ID, context.run.run_id)
+        telemetry.hold(correlationId=correlation_id, runId=context.run.run_id)
+        self._client = _connect(self._settings)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        if self._worker is not None:
-            self._worker.stop()
+        if context.run is None:
+            return
         if self._client is not None:
             self._client.close()
-        if context.run is not None:
-            telemetry.release("correlationId", "runId")
-            tracing.flush()
+        telemetry.release("correlationId", "runId")
+        tracing.flush()
 
     @property
     def settings(self) -> Settings:
@@ -72,21 +70,13 @@ class MongoResource(_SettingsResource):
         assert self._client is not None, "the resource is only usable in a run"
         return self._client[self.settings.mongo_database]
 
-    def store(self, *, patience_seconds: float = 10.0) -> ExportStore:
-        """Give the queue; its methods raise SourceUnavailable after `patience_seconds` of trying."""
-        from vfexport_core.queue.store import ExportStore  # noqa: PLC0415 see above
+    def store(self, *, patience_seconds: float | None = None) -> ExportStore:
+        """Return the queue; its methods raise SourceUnavailable after `patience_seconds` of trying."""
+        from vfexport_core.queue.store import ExportStore  # noqa: PLC0415 see `_connect`
 
         lease = self.settings.lease_seconds
-        return ExportStore(self.database, patience_seconds=patience_seconds, lease_seconds=lease)
-
-    def worker(self, claim: Claim, export: Export) -> Worker:
-        """Give the run's worker, which keeps its claim alive from the first call to the end of the run."""
-        from vfexport_core.worker import Worker  # noqa: PLC0415 see above
-
-        if self._worker is None or self._worker.claim != claim:
-            worker = Worker(claim, export, settings=self.settings, database=self.database, store=self.store())
-            self._worker = worker.start()
-        return self._worker
+        patience = {} if patience_seconds is None else {"patience_seconds": patience_seconds}
+        return ExportStore(self.database, lease_seconds=lease, **patience)
 
 
 class BucketsResource(_SettingsResource):
@@ -112,5 +102,21 @@ class BucketsResource(_SettingsResource):
             self._clients.close()
 
 
-RESOURCES: Mapping[str, Any] = {"mongo": MongoResource(), "buckets": BucketsResource(), "io_manager": run_memory}
-"""What jobs and sensors ask for, by name."""
+def _connect(settings: Settings) -> MongoClient[dict[str, Any]]:
+    from vfexport_core.sources.client import connect  # noqa: PLC0415 the web server needs no driver
+
+    return connect(settings)
+
+
+def _shared_client(settings: Settings) -> MongoClient[dict[str, Any]]:
+    """Return the client that all sensors of this process share: a new one per tick would connect anew each time."""
+    uri = settings.mongo_uri.get_secret_value()
+    with _lock:
+        if uri not in _clients:
+            _clients[uri] = _connect(settings)
+            atexit.register(_clients[uri].close)
+        return _clients[uri]
+
+
+_lock = threading.Lock()
+_clients: dict[str, MongoClient[dict[str, Any]]] = {}

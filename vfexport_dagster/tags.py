@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import dagster as dg
 
     from vfexport_core.queue.models import Export
 
@@ -15,6 +15,8 @@ CAMPAIGN_ID = "vfexport/campaign_id"
 EXPORT_TYPE = "vfexport/export_type"
 ATTEMPT = "vfexport/attempt"
 CORRELATION_ID = "vfexport/correlation_id"
+LOST = "vfexport/lost"
+"""Of a run that was reported as failed because its process is gone."""
 
 # Dagster's own.
 MAX_RUNTIME = "dagster/max_runtime"
@@ -25,16 +27,16 @@ LAST = str(-(10**15))
 """The priority of a run that has no export yet: whatever it will queue is younger than all that wait."""
 
 
-def run_key(export: Export) -> str:
-    """Give the key by which Dagster knows a run request again, for ever: one per export and attempt.
+def run_key(export: Export, ended_runs: int = 0) -> str:
+    """Return the key by which Dagster knows a run request again, for ever: one per export and attempt.
 
-    And a new one for each run that was lost before it claimed the export.
+    And a new one after each of its runs that ended before it claimed the export.
     """
-    return f"{export.id}:{export.attempt}" + (f":{export.requests}" if export.requests else "")
+    return f"{export.id}:{export.attempt}" + (f":{ended_runs}" if ended_runs else "")
 
 
 def export_tags(export: Export, max_runtime_seconds: float) -> dict[str, str]:
-    """Give the tags of a run that works on this export.
+    """Return the tags of a run that works on this export.
 
     The older the export, the higher its priority: a later attempt gets its old place in Dagster's queue again (L2).
     """
@@ -49,7 +51,16 @@ def export_tags(export: Export, max_runtime_seconds: float) -> dict[str, str]:
     }
 
 
-def requested_attempt(tags: Mapping[str, str], *, is_reexecution: bool) -> int | None:
-    """Give the attempt that a run was requested for; None for one that a person started."""
-    value = tags.get(ATTEMPT, "")
-    return int(value) if value.isdecimal() and not is_reexecution else None
+def requested_attempt(run: dg.DagsterRun) -> int | None:
+    """Return the attempt that a run was requested for; None for one that a person started."""
+    return _number(run, ATTEMPT) if run.parent_run_id is None else None
+
+
+def max_runtime(run: dg.DagsterRun) -> int | None:
+    """Return how long a run may take, in seconds; None if its tag does not say."""
+    return _number(run, MAX_RUNTIME)
+
+
+def _number(run: dg.DagsterRun, tag: str) -> int | None:
+    value = run.tags.get(tag, "")
+    return int(value) if value.isdecimal() else None

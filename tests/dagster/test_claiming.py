@@ -13,13 +13,14 @@ import pytest
 
 from tests.api_client import insert_campaign
 from tests.integration.queue_helpers import DELIVERED, new_export
-from vfexport_core.errors import ExportNotClaimable, LeaseLost, QueueBusy
+from vfexport_core.errors import ExportNotClaimable, QueueBusy
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
+from vfexport_core.services.claim import WaitPolicy
 from vfexport_dagster import tags
-from vfexport_dagster.claiming import Claiming, Patience, Skipped
+from vfexport_dagster.claiming import RunClaim
 from vfexport_dagster.config import ClaimConfig
-from vfexport_dagster.runlog import ProgressReport, RunLog
+from vfexport_dagster.reporting import ProgressReport, RunLog, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,12 +59,12 @@ def claiming(
     seconds: float = 60,
     sleep: Callable[[float], None] = lambda _: None,
     run_tags: dict[str, str] | None = None,
-) -> tuple[Claiming, list[str]]:
-    """A run's claiming; its clock goes on by a second each time that somebody looks at it."""
+) -> tuple[RunClaim, list[str]]:
+    """A run's claim; its clock goes on by a second each time that somebody looks at it."""
     run = instance.create_run_for_job(dg.GraphDefinition("any").to_job(), tags=run_tags or {})
     ticks, (log, lines) = itertools.count(), run_log()
-    patience = Patience(1, seconds, clock=lambda: next(ticks), sleep=sleep)
-    return Claiming(run, instance, store, patience, log), lines
+    policy = WaitPolicy(1, 60_000, seconds, clock=lambda: next(ticks), sleep=sleep)
+    return RunClaim(run, instance, store, policy, log), lines
 
 
 def test_a_run_waits_while_another_export_runs_and_then_has_its_whole_time(
@@ -77,8 +78,8 @@ def test_a_run_waits_while_another_export_runs_and_then_has_its_whole_time(
             store.finish(other, DELIVERED)
 
     claim, lines = claiming(instance, store, sleep=finish_at_the_third_look)
-    owned = claim.claim(export)
-    assert store.get(export.id).run_id == claim.run.run_id == owned.claim.run_id
+    held, _ = claim.take(export)
+    assert store.get(export.id).run_id == claim.run.run_id == held.run_id
     assert [line for line in lines if "waiting" in line] == [f"waiting: export {other.export_id} is TRIGGERED [corr-1]"]
     run = instance.get_run_by_id(claim.run.run_id)
     assert run is not None
@@ -89,15 +90,15 @@ def test_of_two_processes_of_one_run_the_second_waits_until_there_is_nothing_to_
     store: ExportStore, instance: dg.DagsterInstance, export: Export
 ) -> None:
     first, _ = claiming(instance, store, run_tags=tags.export_tags(export, 60))
-    owned = first.claim(export)
+    held, _ = first.take(export)
     twin = ExportStore(store._exports.database)
 
     def finish(_: float) -> None:
-        store.finish(owned.claim, DELIVERED)
+        store.finish(held, DELIVERED)
 
-    second = dataclasses.replace(first, store=twin, patience=dataclasses.replace(first.patience, sleep=finish))
+    second = dataclasses.replace(first, queue=twin, policy=dataclasses.replace(first.policy, sleep=finish))
     with pytest.raises(Skipped, match="is FINISHED"):
-        second.claim(export)
+        second.take(export)
 
 
 def test_a_second_process_of_a_run_starts_no_attempt_and_no_export_of_its_own(
@@ -107,11 +108,11 @@ def test_a_second_process_of_a_run_starts_no_attempt_and_no_export_of_its_own(
     campaign = insert_campaign(database)
     config = ClaimConfig(export_type="entries", campaign_id=campaign)
     first, _ = claiming(instance, store)
-    owned = first.claim(first.find_or_request(config, database))
-    twin = dataclasses.replace(first, store=ExportStore(database))
-    store.finish(owned.claim, DELIVERED)
+    held, _ = first.take(first.find_or_request(config, database))
+    twin = dataclasses.replace(first, queue=ExportStore(database))
+    store.finish(held, DELIVERED)
     with pytest.raises(Skipped, match="is FINISHED"):
-        twin.claim(twin.find_or_request(config, database))
+        twin.take(twin.find_or_request(config, database))
     assert [export.attempt for export in store.list()] == [1]
 
 
@@ -125,18 +126,18 @@ def test_a_second_process_of_a_reexecution_starts_no_attempt_of_its_own(
         dg.GraphDefinition("any").to_job(), tags=copied, parent_run_id="p", root_run_id="p"
     )
     first = dataclasses.replace(claiming(instance, store)[0], run=run)
-    owned = first.claim(store.get(export.id))
-    assert owned.claim.attempt == 2
+    held, _ = first.take(store.get(export.id))
+    assert held.attempt == 2
 
     def finish(_: float) -> None:
-        store.finish(owned.claim, DELIVERED)
+        store.finish(held, DELIVERED)
 
     if when == "after its end":
         finish(0)
-    patience = dataclasses.replace(first.patience, sleep=finish)
-    twin = dataclasses.replace(first, store=ExportStore(store._exports.database), patience=patience)
+    policy = dataclasses.replace(first.policy, sleep=finish)
+    twin = dataclasses.replace(first, queue=ExportStore(store._exports.database), policy=policy)
     with pytest.raises(Skipped, match="is FINISHED, in attempt 2"):
-        twin.claim(store.get(export.id))
+        twin.take(store.get(export.id))
 
 
 def test_the_wait_is_bounded_and_leaves_the_export_queued(
@@ -145,7 +146,7 @@ def test_the_wait_is_bounded_and_leaves_the_export_queued(
     store.claim(store.request(new_export())[0].id, "cli-1")
     claim, _ = claiming(instance, store, seconds=5)
     with pytest.raises(QueueBusy):
-        claim.claim(export)
+        claim.take(export)
     assert store.get(export.id).status is ExportStatus.PENDING
 
 
@@ -160,10 +161,10 @@ def test_an_export_that_is_cancelled_during_the_wait(
 
     by_sensor, _ = claiming(instance, store, sleep=cancel, run_tags=tags.export_tags(export, 60))
     with pytest.raises(Skipped, match="is CANCELED"):
-        by_sensor.claim(export)
+        by_sensor.take(export)
     by_hand, _ = claiming(instance, store)
     with pytest.raises(ExportNotClaimable, match="is CANCELED"):
-        by_hand.claim(export)
+        by_hand.take(export)
 
 
 def test_a_run_for_an_earlier_attempt_does_not_take_a_later_one(
@@ -173,7 +174,7 @@ def test_a_run_for_an_earlier_attempt_does_not_take_a_later_one(
     store.retry(export.id)
     claim, _ = claiming(instance, store, run_tags=tags.export_tags(export, 60))
     with pytest.raises(Skipped, match="attempt 2"):
-        claim.claim(export)
+        claim.take(export)
 
 
 def test_a_reexecuted_run_is_one_that_a_person_started(
@@ -185,9 +186,9 @@ def test_a_reexecuted_run_is_one_that_a_person_started(
         dg.GraphDefinition("any").to_job(), tags=copied, parent_run_id="p", root_run_id="p"
     )
     claim, _ = claiming(instance, store)
-    again = Claiming(run, instance, store, claim.patience, claim.log)
+    again = RunClaim(run, instance, store, claim.policy, claim.log)
     with pytest.raises(ExportNotClaimable):
-        again.claim(export)
+        again.take(export)
 
 
 def test_the_run_knows_its_export_before_it_claims_it(
@@ -197,7 +198,7 @@ def test_the_run_knows_its_export_before_it_claims_it(
     store.claim(store.request(new_export())[0].id, "cli-1")
     claim, _ = claiming(instance, store, seconds=1)
     with pytest.raises(QueueBusy):
-        claim.claim(export)
+        claim.take(export)
     run = instance.get_run_by_id(claim.run.run_id)
     assert run is not None
     assert run.tags[tags.EXPORT_ID] == export.id
@@ -212,15 +213,9 @@ class Told:
     lines: list[str]
 
 
-@pytest.fixture
-def report(store: ExportStore, export: Export) -> Callable[..., Told]:
-    claim = store.claim(export.id, "run-1")[0]
-
-    def make(expected: int | None, clock: Callable[[], float]) -> Told:
-        log, lines = run_log()
-        return Told(ProgressReport(store, claim, log, expected, clock), lines)
-
-    return make
+def report(expected: int | None, clock: Callable[[], float]) -> Told:
+    log, lines = run_log()
+    return Told(ProgressReport(log, expected, clock), lines)
 
 
 def clock(step: float) -> Callable[[], float]:
@@ -228,30 +223,16 @@ def clock(step: float) -> Callable[[], float]:
     return lambda: next(moments) * step
 
 
-def test_progress_is_told_about_once_a_second(report: Callable[..., Told]) -> None:
+def test_progress_is_told_about_once_a_second() -> None:
     told = report(None, clock(0.1))
     for step in range(100):
         told.progress(step, step, step)
     assert 8 <= len(told.lines) <= 10
 
 
-def test_progress_is_told_every_twentieth_of_the_way_but_not_all_the_time(
-    report: Callable[..., Told], store: ExportStore, export: Export
-) -> None:
+def test_progress_is_told_every_twentieth_of_the_way_but_not_all_the_time() -> None:
     told = report(100, clock(0.01))
     for step in range(101):
         told.progress(step, step * 2, step * 10)
     assert 3 <= len(told.lines) <= 5
     assert told.lines[-1].startswith("100%, 200 rows")
-    stored = store.get(export.id).progress
-    assert stored is not None
-    assert (stored.read, stored.rows, stored.bytes) == (100, 200, 1_000)
-
-
-def test_progress_ends_a_run_that_lost_its_export(
-    report: Callable[..., Told], store: ExportStore, export: Export
-) -> None:
-    told = report(1, clock(0.01))
-    store.close_run(export.id, "run-1", ExportStatus.CANCELED, None)
-    with pytest.raises(LeaseLost):
-        told.progress(1, 1, 1)

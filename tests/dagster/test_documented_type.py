@@ -73,7 +73,7 @@ def test_a_type_that_is_only_declared_is_requested_over_the_api_and_run_by_its_j
         requested = api.post(path, token=token, json={"exportType": "phoneConfirmed"})
         assert requested.status_code == 202
 
-        (request,) = plan_requests(store.pending(1), {spec.type: job.name}, 60)
+        (request,) = plan_requests([(export, 0) for export in store.pending(1)], {spec.type: job.name}, 60)
         assert request.job_name == "phone_confirmed_export"
         result = job.execute_in_process(request.run_config, tags=request.tags, instance=instance)
         assert result.success

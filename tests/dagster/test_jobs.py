@@ -13,7 +13,7 @@ from tests.integration.queue_helpers import new_export
 from tests.s3_faults import ACCESS_DENIED, Run
 from vfexport_core import exporting
 from vfexport_core.queue.models import Export, ExportStatus
-from vfexport_dagster import runlog, tags
+from vfexport_dagster import reporting, tags
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -216,13 +216,13 @@ def _events(runner: Runner, result: Any) -> list[Any]:
 def test_a_run_that_lost_its_export_publishes_nothing_and_leaves_the_document_alone(
     runner: Runner, store: ExportStore, export: Export, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tell = runlog.ProgressReport.__call__
+    tell = reporting.ProgressReport.__call__
 
-    def cancel_and_tell(report: runlog.ProgressReport, *figures: int) -> None:
-        store.close_run(export.id, report.claim.run_id, ExportStatus.CANCELED, None)
+    def cancel_and_tell(report: reporting.ProgressReport, *figures: int) -> None:
+        store.close_run(export.id, store.get(export.id).run_id or "", ExportStatus.CANCELED, None)
         tell(report, *figures)
 
-    monkeypatch.setattr(runlog.ProgressReport, "__call__", cancel_and_tell)
+    monkeypatch.setattr(reporting.ProgressReport, "__call__", cancel_and_tell)
     result = runner.run_requested(export)
     assert not result.success
     assert "LeaseLost" in runner.failure(result)

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
+from dagster._core.events import JobFailureData, RunFailureReason
 
 from tests.integration.queue_helpers import DELIVERED, new_export
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.services.record_run_end import RunEnd, outcome_of
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import MongoResource
-from vfexport_dagster.sensors.outcome import RunEnd, build_outcome_sensor, decide
+from vfexport_dagster.sensors.outcome import build_outcome_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +30,8 @@ STEP_ERROR = {"code": "SourceUnavailable", "message": "MongoDB failed", "payload
 def run_end(**fields: Any) -> RunEnd:
     defaults = {
         "run_id": "run-1",
-        "is_canceled": False,
+        "export_id": "export-1",
         "message": "it ended",
-        "tags": {},
         "started": 0.0,
         "ended": 50.0,
     }
@@ -42,21 +43,18 @@ def run_end(**fields: Any) -> RunEnd:
     [
         ({"is_canceled": True}, ExportStatus.CANCELED, None),
         ({"is_canceled": True, "started": None}, ExportStatus.CANCELED, None),
-        ({"is_canceled": True, "tags": {tags.MAX_RUNTIME: "51"}}, ExportStatus.CANCELED, None),
-        ({"is_canceled": True, "tags": {tags.MAX_RUNTIME: "50"}}, ExportStatus.EXPIRED, "ExportExpired"),
-        ({"tags": {tags.MAX_RUNTIME: "50"}}, ExportStatus.EXPIRED, "ExportExpired"),
-        ({"tags": {tags.MAX_RUNTIME: "50"}, "started": None}, ExportStatus.FAILED, "WorkerLost"),
-        ({"tags": {tags.MAX_RUNTIME: "nonsense"}}, ExportStatus.FAILED, "WorkerLost"),
-        ({"reason": "STEP_FAILURE", "step_error": STEP_ERROR}, ExportStatus.FAILED, "SourceUnavailable"),
-        ({"reason": "STEP_FAILURE"}, ExportStatus.FAILED, "RunFailed"),
-        ({"reason": "RUN_EXCEPTION"}, ExportStatus.FAILED, "RunFailed"),
-        ({"reason": "UNEXPECTED_TERMINATION"}, ExportStatus.FAILED, "WorkerLost"),
-        ({"reason": "START_TIMEOUT", "started": None}, ExportStatus.FAILED, "WorkerLost"),
-        ({"reason": None}, ExportStatus.FAILED, "WorkerLost"),
+        ({"is_canceled": True, "max_seconds": 51}, ExportStatus.CANCELED, None),
+        ({"is_canceled": True, "max_seconds": 50}, ExportStatus.EXPIRED, "ExportExpired"),
+        ({"max_seconds": 50}, ExportStatus.EXPIRED, "ExportExpired"),
+        ({"max_seconds": 50, "started": None}, ExportStatus.FAILED, "WorkerLost"),
+        ({"failed_by_itself": True, "error": STEP_ERROR}, ExportStatus.FAILED, "SourceUnavailable"),
+        ({"failed_by_itself": True}, ExportStatus.FAILED, "RunFailed"),
+        ({"started": None}, ExportStatus.FAILED, "WorkerLost"),
+        ({}, ExportStatus.FAILED, "WorkerLost"),
     ],
 )
 def test_the_decision(fields: dict[str, Any], status: ExportStatus, code: str | None) -> None:
-    decided, error = decide(run_end(**fields))
+    decided, error = outcome_of(run_end(**fields))
     assert decided is status
     assert (error["code"] if error else None) == code
 
@@ -136,6 +134,33 @@ def test_a_run_that_took_too_long_makes_its_export_expired(
     assert (expired.error["code"], expired.error["payload"]) == ("ExportExpired", run.run_id)
 
 
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("STEP_FAILURE", "RunFailed"),
+        ("RUN_EXCEPTION", "RunFailed"),
+        ("UNEXPECTED_TERMINATION", "WorkerLost"),
+        ("START_TIMEOUT", "WorkerLost"),
+        (None, "WorkerLost"),
+    ],
+)
+def test_a_run_that_failed_by_itself_is_told_from_one_that_somebody_missed(
+    reason: str | None, code: str, store: ExportStore, instance: dg.DagsterInstance, *, sensor: Sensor, export: Export
+) -> None:
+    run = start(instance, export, **{tags.MAX_RUNTIME: "nonsense"})
+    begin(instance, run)
+    store.claim(export.id, run.run_id)
+    failure = dg.DagsterEvent(
+        dg.DagsterEventType.RUN_FAILURE.value,
+        run.job_name,
+        event_specific_data=JobFailureData(None, failure_reason=reason and RunFailureReason(reason)),
+    )
+    instance.report_dagster_event(failure, run.run_id)
+    sensor.tick()
+    failed = store.get(export.id)
+    assert (failed.status, failed.error and failed.error["code"]) == (ExportStatus.FAILED, code)
+
+
 def test_a_lost_run_makes_its_export_failed(
     store: ExportStore, instance: dg.DagsterInstance, sensor: Sensor, export: Export
 ) -> None:
@@ -155,7 +180,7 @@ def test_a_lost_run_makes_its_export_failed(
 def test_a_run_that_never_claimed_is_cancelled_with_its_export_or_replaced_if_it_was_lost(
     end: str, status: ExportStatus, store: ExportStore, instance: dg.DagsterInstance, *, sensor: Sensor, export: Export
 ) -> None:
-    """The watchdog asks for another run in place of a lost one."""
+    """The pending sensor asks for another run in place of a lost one."""
     getattr(instance, end)(start(instance, export))
     sensor.tick()
     assert store.get(export.id).status is status

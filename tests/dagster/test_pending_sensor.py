@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -13,8 +14,10 @@ from tests.integration.queue_helpers import DELIVERED, new_export
 from vfexport_core.queue.models import ExportStatus
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
-from vfexport_dagster.resources import RESOURCES, MongoResource
-from vfexport_dagster.sensors.pending import AHEAD, Requested, build_pending_sensor, plan_requests
+from vfexport_dagster.resources import MongoResource
+from vfexport_dagster.runs import DagsterRuns
+from vfexport_dagster.sensors.pending import AHEAD, Unserved, build_pending_sensor, plan_requests
+from vfexport_dagster.session import RESOURCES
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -94,13 +97,57 @@ def test_older_exports_have_a_higher_priority_and_unknown_ones_the_lowest(store:
 
 
 @pytest.mark.parametrize("end", ["report_run_failed", "report_run_canceled"])
-def test_a_run_key_is_never_requested_again_whatever_became_of_its_run(
+def test_a_run_that_has_just_ended_is_not_replaced_before_its_end_may_have_been_recorded(
     end: str, store: ExportStore, tick: Any, instance: dg.DagsterInstance
 ) -> None:
     queue(store, 1)
     ((request,), _) = tick()
     getattr(instance, end)(start(instance, request))
     assert tick()[0] == []
+
+
+def unserved(instance: dg.DagsterInstance, store: ExportStore, *, after: float = 0) -> list[tuple[str, int]]:
+    """Return which PENDING exports need a run, so many seconds from now, and how many of their runs have ended."""
+    due = Unserved(DagsterRuns(instance), clock=lambda: time.time() + after).among(store.pending(AHEAD))
+    return [(export.id, runs) for export, runs in due]
+
+
+def test_an_export_whose_run_ended_without_claiming_it_gets_another_by_another_key(
+    store: ExportStore, tick: Any, instance: dg.DagsterInstance
+) -> None:
+    (export,) = queue(store, 1)
+    ((request,), _) = tick()
+    keys = [request.run_key]
+    for ended in (1, 2):
+        run = start(instance, request)
+        assert unserved(instance, store, after=3_600) == [], "it has a run that lives"
+        instance.report_run_failed(run)
+        assert unserved(instance, store, after=3_600) == [(export.id, ended)]
+        (request,) = plan_requests([(export, ended)], {"entries": "entries_export"}, 60)
+        keys.append(request.run_key)
+    assert keys == [f"{export.id}:1", f"{export.id}:1:1", f"{export.id}:1:2"]
+    instance.report_run_failed(start(instance, request))
+    assert unserved(instance, store, after=3_600) == [], "there is something wrong with its runs"
+
+
+def test_a_run_that_was_lost_is_replaced_at_once(store: ExportStore, tick: Any, instance: dg.DagsterInstance) -> None:
+    (export,) = queue(store, 1)
+    run = start(instance, tick()[0][0])
+    runs = DagsterRuns(instance)
+    (seen,) = runs.live_runs()
+    runs.report_lost(seen, "its process is gone")
+    assert [request.run_key for request in tick()[0]] == [f"{export.id}:1:1"]
+    assert instance.get_run_by_id(run.run_id).tags[tags.LOST] == "true"
+
+
+def test_a_run_by_hand_does_not_stand_in_for_a_requested_one(
+    store: ExportStore, tick: Any, instance: dg.DagsterInstance
+) -> None:
+    """It may end without claiming; and the request makes sure of the export's place in Dagster's queue."""
+    (export,) = queue(store, 1)
+    job = defs.resolve_job_def("entries_export")
+    instance.create_run_for_job(job, run_config={"export_id": export.id}, tags={tags.EXPORT_ID: export.id})
+    assert [request.run_key for request in tick()[0]] == [f"{export.id}:1"]
 
 
 def test_a_retried_export_is_requested_by_a_new_key(
@@ -151,13 +198,13 @@ def test_a_tick_watches_the_queue_and_returns_as_soon_as_there_is_work(
 ) -> None:
     monkeypatch.setenv("VFEXPORT_POLLING_INTERVAL_MILLIS", "10")
     looked, queued = threading.Event(), []
-    look = Requested.without
+    look = Unserved.among
 
-    def look_and_tell(requested: Requested, exports: Any) -> Any:
+    def look_and_tell(unserved: Unserved, exports: Any) -> Any:
         looked.set()
-        return look(requested, exports)
+        return look(unserved, exports)
 
-    monkeypatch.setattr(Requested, "without", look_and_tell)
+    monkeypatch.setattr(Unserved, "among", look_and_tell)
 
     def queue_after_the_first_look() -> None:
         looked.wait(60)
@@ -185,7 +232,8 @@ def test_without_mongodb_a_tick_says_so_and_the_next_one_works(
 def test_the_plan_is_made_of_nothing_but_its_arguments(store: ExportStore) -> None:
     exports = queue(store, 2)
     assert plan_requests([], {"entries": "entries_export"}, 60) == []
-    assert plan_requests(exports, {}, 60) == []
-    plan = plan_requests(exports, {"entries": "other_job"}, 0.2)
+    assert plan_requests([(export, 0) for export in exports], {}, 60) == []
+    unserved = [(export, 0) for export in exports]
+    plan = plan_requests(unserved, {"entries": "other_job"}, 0.2)
     assert [request.job_name for request in plan] == ["other_job"] * 2
     assert {request.tags[tags.MAX_RUNTIME] for request in plan} == {"1"}

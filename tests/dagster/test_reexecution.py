@@ -12,7 +12,7 @@ from tests.s3_faults import ACCESS_DENIED
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import Export, ExportStatus
 from vfexport_core.queue.store import ExportStore
-from vfexport_core.worker import Worker
+from vfexport_core.services.run_attempt import Worker
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 

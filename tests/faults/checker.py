@@ -31,9 +31,9 @@ from vfexport_core.catalog.spec import Shape
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.queue.models import FINAL, ExportStatus
 from vfexport_core.queue.store import ExportStore
+from vfexport_core.services.reap import reap
+from vfexport_core.services.run_attempt import Tools, run_claimed
 from vfexport_core.settings import PREFIX
-from vfexport_core.watching import watch
-from vfexport_core.worker import Tools, run_claimed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -105,7 +105,7 @@ class Checker:
     def _is_clean(self, buckets: BucketClients) -> bool:
         ended = {"$dateSubtract": {"startDate": "$$NOW", "unit": "hour", "amount": 1}}
         self.database.exports.update_many({"cleanupDue": {"$exists": True}}, [{"$set": {"cleanupDue": ended}}])
-        seen = watch(self.store, lambda: buckets, self.settings.timeout_millis, settle_seconds=0)
+        seen = reap(self.store, lambda: buckets, self.settings.timeout_millis, settle_seconds=0)
         assert seen.problems == ()
         attempts = [attempt for export in self.store.list(limit=1_000) for attempt in export.attempts]
         return all(attempt.cleaned for attempt in attempts if attempt.is_lost and attempt.keys)

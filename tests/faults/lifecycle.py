@@ -14,7 +14,7 @@ from vfexport_core.catalog import Bucket
 from vfexport_core.errors import VfexportError
 from vfexport_core.queue.models import ACTIVE, FINAL, RETRYABLE, Claim, Delivered, ExportStatus
 from vfexport_core.queue.watchdog import SETTLE_SECONDS
-from vfexport_core.watching import watch
+from vfexport_core.services.reap import reap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -453,9 +453,9 @@ class Look(Operation):
 
     def on_world(self, world: World) -> str:
         seconds = 0 if self.settled else 10 * SETTLE_SECONDS
-        seen = watch(world.store, lambda: world.buckets, TIMEOUT_MILLIS, settle_seconds=seconds)
+        seen = reap(world.store, lambda: world.buckets, TIMEOUT_MILLIS, settle_seconds=seconds)
         assert seen.problems == ()
-        return told(lambda: seen.released)
+        return told(lambda: seen.ended)
 
 
 def _take(model: Model, name: str, run: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tests.api_client import wait_for
 from tests.s3_faults import Run
 from vfexport_core.delivery.buckets import BucketClients
-from vfexport_core.watching import watch
+from vfexport_core.services.reap import reap
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.proxy import Proxy
     from tests.s3_proxy import S3Proxy
     from vfexport_core.queue.models import Export
-    from vfexport_core.watching import Watched
+    from vfexport_core.services.reap import Reaped
 
 LEASE_SECONDS = 1.0
 SAMPLE_ROWS = 1_000
@@ -132,13 +132,13 @@ class Scene:
         (export,) = self.checker.store.list()
         return export
 
-    def watch(self) -> Watched:
+    def watch(self) -> Reaped:
         with BucketClients(self.checker.settings) as buckets:
-            return watch(self.checker.store, lambda: buckets, self.checker.settings.timeout_millis)
+            return reap(self.checker.store, lambda: buckets, self.checker.settings.timeout_millis)
 
     def watch_until_released(self) -> Export:
         """Look as a watchdog does, again and again, until the running export was ended."""
-        return wait_for(lambda: self.watch().released, 30)
+        return wait_for(lambda: self.watch().ended, 30)
 
     def wait_until_unused(self) -> None:
         """Wait until everything that dead processes had sent has been done."""

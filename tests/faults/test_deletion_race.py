@@ -21,7 +21,7 @@ from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import DeleteFailed, VfexportError
 from vfexport_core.queue.models import Export, ExportStatus
-from vfexport_core.watching import watch
+from vfexport_core.services.reap import reap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,7 +152,7 @@ def test_deletions_and_exports_run_beside_each_other(service: Service) -> None:
         service.request(aside, "scoring"),
     ]
     run_processes(service, campaigns)
-    watch(service.store, lambda: service.buckets, service.settings.timeout_millis, settle_seconds=0)
+    reap(service.store, lambda: service.buckets, service.settings.timeout_millis, settle_seconds=0)
     service.settle_seconds = 0
     assert service.heal_now().left == ()
     for export in service.store.list(status=ExportStatus.PENDING, limit=200):

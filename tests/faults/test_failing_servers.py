@@ -28,7 +28,7 @@ from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import DeliveryFailed, SourceUnavailable
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
-from vfexport_core.worker import Tools, run_claimed
+from vfexport_core.services.run_attempt import Tools, run_claimed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -49,7 +49,7 @@ def test_killed_while_its_finish_is_on_the_way_it_has_finished(scene: Scene) -> 
 def test_killed_before_it_learns_that_it_finished_it_has_finished(scene: Scene) -> None:
     held = kill_at(scene, FINISHED_UNTOLD)
     held.gate.set()
-    assert scene.watch().released is None
+    assert scene.watch().ended is None
     scene.checker.assert_all_well([scene.export().id])
 
 

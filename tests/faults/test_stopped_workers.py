@@ -15,7 +15,7 @@ from tests.delivered import BUCKETS
 from tests.faults.scenes import POINTS, REACHED_SECONDS
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.worker import STUCK
+from vfexport_core.services.run_attempt import STUCK
 
 if TYPE_CHECKING:
     from tests.faults.scenes import Point, Scene

@@ -17,7 +17,7 @@ from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import ExportExpired
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
-from vfexport_core.worker import Tools, run_claimed
+from vfexport_core.services.run_attempt import Tools, run_claimed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,7 +30,7 @@ CORRELATION = "trace-me-7"
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 LOADED = """
 import json, sys
-import vfexport_core.cli.export, vfexport_core.worker
+import vfexport_core.cli.export, vfexport_core.services.run_attempt
 from vfexport_core.telemetry import tracing
 def loaded(name):
     with tracing.span("nothing") as span:

@@ -19,8 +19,8 @@ from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import ExportExpired, LeaseLost
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
-from vfexport_core.watching import Watched, watch
-from vfexport_core.worker import STUCK, Worker
+from vfexport_core.services.reap import Reaped, reap
+from vfexport_core.services.run_attempt import STUCK, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,9 +80,9 @@ def everything(buckets: BucketClients) -> list[str]:
     return found
 
 
-def released(store: ExportStore, buckets: BucketClients) -> Watched:
+def released(store: ExportStore, buckets: BucketClients) -> Reaped:
     """Watch until the running export was ended."""
-    return wait_for(lambda: (seen := watch(store, lambda: buckets, TIMEOUT)).released and seen, 30)
+    return wait_for(lambda: (seen := reap(store, lambda: buckets, TIMEOUT)).ended and seen, 30)
 
 
 def only_export(store: ExportStore) -> Any:
@@ -98,18 +98,18 @@ def test_a_killed_worker_loses_its_export_and_what_it_sent_too_late_is_deleted(
         proxy.wait_for("PutObject")
         command.child.kill()
         seen = released(store, buckets)
-    assert seen.released is not None
-    assert (seen.released.status, seen.released.error["code"]) == (ExportStatus.FAILED, "WorkerLost")
-    assert seen.cleaned == (seen.released.id,)
+    assert seen.ended is not None
+    assert (seen.ended.status, seen.ended.error["code"]) == (ExportStatus.FAILED, "WorkerLost")
+    assert seen.cleaned == (seen.ended.id,)
     gate.set()  # the request is on its way although its sender is dead
     wait_for(lambda: everything(buckets), 30)
-    watch(store, lambda: buckets, TIMEOUT, settle_seconds=0)
+    reap(store, lambda: buckets, TIMEOUT, settle_seconds=0)
     assert everything(buckets) != [], "not before it is due"
-    store._exports.update_one({}, {"$set": {"cleanupDue": seen.released.date.failed}})
-    watch(store, lambda: buckets, TIMEOUT, settle_seconds=0)
+    store._exports.update_one({}, {"$set": {"cleanupDue": seen.ended.date.failed}})
+    reap(store, lambda: buckets, TIMEOUT, settle_seconds=0)
     assert everything(buckets) == []
     assert only_export(store).attempts[0].cleaned
-    store.retry(seen.released.id)
+    store.retry(seen.ended.id)
     result = cli.run("export", campaign, "entries")
     assert result.exit_code == 0, "the next one runs"
     assert only_export(store).status is ExportStatus.FINISHED
@@ -125,7 +125,7 @@ def test_a_worker_that_was_stopped_past_its_lease_publishes_nothing_when_it_goes
     with cli.process("export", campaign, export_type) as command:
         proxy.wait_for("PutObject")
         command.child.send_signal(signal.SIGSTOP)
-        seen = released(store, buckets).released
+        seen = released(store, buckets).ended
         gate.set()
         command.child.send_signal(signal.SIGCONT)
         assert command.end() == 1
@@ -149,7 +149,7 @@ def test_a_worker_whose_read_hangs_is_ended_by_its_own_deadline(
             assert command.end() == STUCK
             assert mongo.mode == "blackhole"
     assert only_export(store).status is ExportStatus.TRIGGERED, "it could not say so itself"
-    ended = watch(store, lambda: buckets, 2_000).released
+    ended = reap(store, lambda: buckets, 2_000).ended
     assert ended is not None
     assert ended.status is ExportStatus.EXPIRED
     assert everything(buckets) == []
@@ -236,18 +236,18 @@ def test_several_watchdogs_at_once_do_no_harm(
     target.call("put_object", {"Key": "left", "Body": b"x"})
     brief.note_keys(claim, target.name, ["left"])
     waiting = queued(store)
-    seen: list[Watched] = []
+    seen: list[Reaped] = []
     threads = [
-        threading.Thread(target=lambda: seen.append(watch(store, lambda: buckets, TIMEOUT, settle_seconds=0)))
+        threading.Thread(target=lambda: seen.append(reap(store, lambda: buckets, TIMEOUT, settle_seconds=0)))
         for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    seen.append(watch(store, lambda: buckets, TIMEOUT, settle_seconds=0))
+    seen.append(reap(store, lambda: buckets, TIMEOUT, settle_seconds=0))
     assert [look.problems for look in seen] == [()] * 5
-    assert len([look for look in seen if look.released]) == 1
+    assert len([look for look in seen if look.ended]) == 1
     assert everything(buckets) == []
     assert store.get(claim.export_id).attempts[0].cleaned
     assert store.claim(waiting.id, "run-2")
@@ -258,6 +258,6 @@ def test_a_bucket_that_cannot_be_cleaned_up_is_tried_again(store: ExportStore, b
     store.note_keys(claim, "another-bucket", ["left"])
     store.expire(claim)
     for _ in range(2):
-        (problem,) = watch(store, lambda: buckets, TIMEOUT, settle_seconds=0).problems
+        (problem,) = reap(store, lambda: buckets, TIMEOUT, settle_seconds=0).problems
         assert "another-bucket" in problem
     assert not store.get(claim.export_id).attempts[0].cleaned

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vfexport_core.errors import InvalidRequest, RequestTooLarge
-from vfexport_core.queue.requesting import check_date_key, given_date_key
+from vfexport_core.services.request_export import check_date_key, given_date_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, Response
 from vfexport_core.api import bodies, correlation
 from vfexport_core.api.errors import ErrorAnswer
 from vfexport_core.errors import RouteNotFound
-from vfexport_core.queue.requesting import DATE_KEY_PATTERN
+from vfexport_core.services.request_export import DATE_KEY_PATTERN
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -22,12 +22,12 @@ from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import InvalidDateKey, MissingDateKey
 from vfexport_core.exporting import count_rows, open_rows, write_rows
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.requesting import DATE_KEY_PATTERN, new_export
 from vfexport_core.queue.store import ExportStore
+from vfexport_core.services.request_export import DATE_KEY_PATTERN, new_export
+from vfexport_core.services.run_attempt import Tools
 from vfexport_core.settings import Settings, load_settings
 from vfexport_core.sources.campaigns import find_campaign
 from vfexport_core.sources.client import opened
-from vfexport_core.worker import Tools
 
 if TYPE_CHECKING:
     from pymongo.database import Database

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vfexport_core.cli import signals
-from vfexport_core.errors import ExportNotClaimable, QueueBusy, VfexportError
+from vfexport_core.errors import ExportNotClaimable, VfexportError
 from vfexport_core.queue.models import FINAL, ExportStatus
+from vfexport_core.services.claim import WaitPolicy, check_is_next, claim_in_turn
+from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.telemetry import context, tracing
-from vfexport_core.worker import run_claimed
 
 if TYPE_CHECKING:
     from vfexport_core.cli.progress import Display
     from vfexport_core.queue.models import Claim, Export, NewExport
-    from vfexport_core.worker import Tools
-
-# Of those that wait before us as many are counted.
-_COUNTED = 1_000
-_MILLIS = 1_000
+    from vfexport_core.services.run_attempt import Tools
 
 
 def _new_run_id() -> str:
@@ -75,21 +71,19 @@ class QueuedExport:
         """
         if not self._created:
             self.display.note(f"export {export.id} was asked for before and is {export.status}")
-        while self.tools.store.get(export.id).status is ExportStatus.PENDING:
-            ahead = [waiting.id for waiting in self.tools.store.pending(_COUNTED)]
-            if ahead and ahead[0] == export.id:
-                try:
-                    claim, self.export = self.tools.store.claim(export.id, self.run_id)
-                except QueueBusy as busy:
-                    self.display.note(f"waiting: {busy.message}")
-                except ExportNotClaimable:
-                    return None
-                else:
-                    return claim
-            elif export.id in ahead:
-                self.display.note(f"waiting: {ahead.index(export.id)} exports were asked for before this one")
-            self._pause()
-        return None
+        store = self.tools.store
+
+        def take() -> tuple[Claim, Export]:
+            check_is_next(store, export.id)
+            return store.claim(export.id, self.run_id)
+
+        try:
+            claim, self.export = claim_in_turn(
+                store, take, self._policy, lambda busy: self.display.note(f"waiting: {busy}")
+            )
+        except ExportNotClaimable:
+            return None
+        return claim
 
     def _follow(self, export_id: str) -> Export:
         while True:
@@ -120,5 +114,9 @@ class QueuedExport:
 
     def _pause(self) -> None:
         # Whoever waits makes sure that what is waited for is not dead.
-        self.tools.store.release(self.tools.settings.timeout_millis)
-        time.sleep(self.tools.settings.polling_interval_millis / _MILLIS)
+        self.tools.store.release(self._policy.timeout_millis)
+        self._policy.sleep(self._policy.interval_seconds)
+
+    @property
+    def _policy(self) -> WaitPolicy:
+        return WaitPolicy.from_settings(self.tools.settings)

@@ -8,23 +8,18 @@ been dealt with, and take one run at a time; this sensor moves its cursor only b
 # No postponed annotations here: Dagster reads them when a sensor is declared.
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
-from vfexport_core.errors import ExportExpired, ExportNotFound, RunFailed, SourceUnavailable, WorkerLost
-from vfexport_core.queue.models import ExportStatus
+from vfexport_core.errors import SourceUnavailable
+from vfexport_core.services.record_run_end import Error, RunEnd, record_run_end
 from vfexport_dagster import tags
-from vfexport_dagster.lines import tell_of
 from vfexport_dagster.resources import MongoResource
-
-if TYPE_CHECKING:
-    from vfexport_core.queue.store import ExportStore
+from vfexport_dagster.run_logging import tell_of
 
 Cursor = dict[str, int]
-Error = dict[str, str | None]
 
 _AT_ONCE = 100
 _PATIENCE_SECONDS = 5.0
@@ -33,57 +28,8 @@ _ENDS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED)
 _OWN_FAILURES = frozenset({"STEP_FAILURE", "RUN_EXCEPTION", "JOB_INITIALIZATION_FAILURE"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEnd:
-    """How a run ended, as far as its export is concerned; times in seconds."""
-
-    run_id: str
-    is_canceled: bool
-    message: str
-    tags: Mapping[str, str]
-    is_reexecution: bool = False
-    started: float | None = None
-    ended: float
-    reason: str | None = None
-    step_error: Error | None = None
-
-    @property
-    def took_too_long(self) -> bool:
-        limit = self.tags.get(tags.MAX_RUNTIME, "")
-        return self.started is not None and limit.isdecimal() and self.ended - self.started >= int(limit)
-
-
-def decide(end: RunEnd) -> tuple[ExportStatus, Error | None]:
-    """Give the status that an export gets by the end of the run that held it, and the error for it."""
-    if end.took_too_long:
-        limit = end.tags[tags.MAX_RUNTIME]
-        return ExportStatus.EXPIRED, ExportExpired(f"the run took longer than {limit} s", payload=end.run_id).as_dict()
-    if end.is_canceled:
-        return ExportStatus.CANCELED, None
-    if end.step_error is not None:
-        return ExportStatus.FAILED, end.step_error
-    failure = RunFailed if end.reason in _OWN_FAILURES else WorkerLost
-    return ExportStatus.FAILED, failure(end.message, payload=end.run_id).as_dict()
-
-
-def record(store: "ExportStore", end: RunEnd) -> ExportStatus | None:
-    """Close the export of a run; None when there was nothing left to close. Doing it again is harmless.
-
-    A PENDING export, which the run should have claimed, ends with its run, unless the run was lost: then nothing is
-    wrong with the export, and the watchdog has another run asked for. Raises SourceUnavailable.
-    """
-    status, error = decide(end)
-    is_lost = error is not None and error["code"] == WorkerLost.code
-    attempt = None if is_lost else tags.requested_attempt(end.tags, is_reexecution=end.is_reexecution)
-    try:
-        closed = store.close_run(end.tags.get(tags.EXPORT_ID, ""), end.run_id, status, error, attempt)
-    except ExportNotFound:  # the run never came to know its export, or somebody typed the tag
-        return None
-    return status if closed else None
-
-
-def run_ends(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[tuple[str, int, RunEnd | None]]:
-    """Yield the ends of runs behind `cursor`, oldest first: the event's type, its number, and the end.
+def run_ends(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[tuple[str, int, RunEnd | None, str | None]]:
+    """Yield the ends of runs behind `cursor`, oldest first: the event's type, its number, the end, the correlation id.
 
     The end is None when the run has been deleted meanwhile.
     """
@@ -98,7 +44,10 @@ def run_ends(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[tuple[str
     ]
     for record_ in sorted(records, key=lambda record: record.storage_id):
         event = record_.event_log_entry.get_dagster_event()
-        yield event.event_type_value, record_.storage_id, _run_end(instance, record_.event_log_entry, event)
+        run_record = instance.get_run_record_by_id(record_.event_log_entry.run_id)
+        end = None if run_record is None else _run_end(run_record, record_.event_log_entry, event)
+        correlation_id = run_record and run_record.dagster_run.tags.get(tags.CORRELATION_ID)
+        yield event.event_type_value, record_.storage_id, end, correlation_id
 
 
 def build_outcome_sensor() -> dg.SensorDefinition:
@@ -115,16 +64,14 @@ def build_outcome_sensor() -> dg.SensorDefinition:
         store = mongo.store(patience_seconds=_PATIENCE_SECONDS)
         cursor: Cursor = json.loads(context.cursor) if context.cursor else {}
         closed: list[str] = []
-        for event_type, number, end in run_ends(context.instance, cursor):
+        for event_type, number, end, correlation_id in run_ends(context.instance, cursor):
             try:
-                status = record(store, end) if end is not None else None
+                status = record_run_end(store, end) if end is not None else None
             except SourceUnavailable as error:
                 return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
             if end is not None and status is not None:
-                export_id = end.tags[tags.EXPORT_ID]
-                closed.append(f"{export_id} {status}")
-                correlation_id = end.tags.get(tags.CORRELATION_ID)
-                tell_of("export closed", correlation_id, export_id, exportStatus=status.value, runId=end.run_id)
+                closed.append(f"{end.export_id} {status}")
+                tell_of("export closed", correlation_id, end.export_id, exportStatus=status.value, runId=end.run_id)
             cursor[event_type] = number
             context.update_cursor(json.dumps(cursor))
         return dg.SkipReason(", ".join(closed) or "no run ended that left its export open")
@@ -132,29 +79,27 @@ def build_outcome_sensor() -> dg.SensorDefinition:
     return run_outcome
 
 
-def _run_end(instance: dg.DagsterInstance, entry: dg.EventLogEntry, event: dg.DagsterEvent) -> RunEnd | None:
-    run_record = instance.get_run_record_by_id(entry.run_id)
-    if run_record is None:
-        return None
-    run = run_record.dagster_run
+def _run_end(record: dg.RunRecord, entry: dg.EventLogEntry, event: dg.DagsterEvent) -> RunEnd:
+    run = record.dagster_run
     is_canceled = event.event_type is dg.DagsterEventType.RUN_CANCELED
     data: Any = None if is_canceled else event.event_specific_data
     reason = getattr(data, "failure_reason", None)
     return RunEnd(
         run_id=run.run_id,
+        export_id=run.tags.get(tags.EXPORT_ID, ""),
+        requested_attempt=tags.requested_attempt(run),
         is_canceled=is_canceled,
         message=event.message or f"the run ended as {run.status.value}",
-        tags=run.tags,
-        is_reexecution=run.parent_run_id is not None,
-        started=run_record.start_time,
+        started=record.start_time,
         ended=entry.timestamp,
-        reason=None if reason is None else reason.value,
-        step_error=_step_error(getattr(data, "first_step_failure_event", None)),
+        max_seconds=tags.max_runtime(run),
+        failed_by_itself=reason is not None and reason.value in _OWN_FAILURES,
+        error=_step_error(getattr(data, "first_step_failure_event", None)),
     )
 
 
 def _step_error(event: dg.DagsterEvent | None) -> Error | None:
-    """Give the error that the failed op described, which MongoDB may not have taken from it."""
+    """Return the error that the failed op described, which MongoDB may not have taken from it."""
     user_data: Any = getattr(event and event.event_specific_data, "user_failure_data", None)
     values = {name: value.value for name, value in user_data.metadata.items()} if user_data else {}
     if "code" not in values:

@@ -1,4 +1,4 @@
-"""PENDING exports -> run requests: oldest first, one per export and attempt."""
+"""PENDING exports -> run requests, oldest first: for each that has no run that lives."""
 
 # No postponed annotations here: Dagster reads them when a sensor is declared.
 
@@ -10,13 +10,12 @@ import dagster as dg
 
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import Export
+from vfexport_core.services.reconcile import AHEAD, Orchestrator, Requests
 from vfexport_dagster import tags
 from vfexport_dagster.config import launch_config
-from vfexport_dagster.lines import tell
 from vfexport_dagster.resources import MongoResource
-
-AHEAD = 25
-"""So many exports wait in Dagster's own queue, where the next one begins without the sensor's help."""
+from vfexport_dagster.run_logging import tell
+from vfexport_dagster.runs import DagsterRuns
 
 # The daemon looks for sensors to evaluate every 5 s, whatever they say, so a tick that lasts almost a multiple of that
 # leaves the queue unwatched for the shortest time. It must end long before the 60 s that the daemon waits for it, and
@@ -26,38 +25,36 @@ _PATIENCE_SECONDS = 3.0
 
 
 @dataclass(slots=True)
-class Requested:
-    """Which run keys have a run: those seen before, and those that `lookup` finds."""
+class Unserved:
+    """Which PENDING exports need a run; what has one is looked at again in the next tick, not at every poll."""
 
-    lookup: Callable[[Sequence[str]], Iterable[str]]
-    _known: set[str] = field(default_factory=set[str])
+    orchestrator: Orchestrator
+    clock: Callable[[], float] = time.time
+    _served: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
 
-    def without(self, exports: Sequence[Export]) -> list[Export]:
-        """Give the exports that no run was requested for."""
-        unknown = [key for export in exports if (key := tags.run_key(export)) not in self._known]
-        if unknown:
-            self._known.update(self.lookup(unknown))
-        return [export for export in exports if tags.run_key(export) not in self._known]
+    def among(self, exports: Iterable[Export]) -> list[tuple[Export, int]]:
+        """Return those that need one, each with how many of its runs have ended before they claimed it."""
+        unknown = [export for export in exports if (export.id, export.attempt) not in self._served]
+        requests = Requests.of(self.orchestrator, unknown)
+        due = [export for export in unknown if requests.due(export, self.clock())]
+        self._served |= {(export.id, export.attempt) for export in unknown if export not in due}
+        return [(export, len(requests.of_export(export))) for export in due]
 
 
-def plan_requests(exports: Iterable[Export], job_names: Mapping[str, str], max_runtime: float) -> list[dg.RunRequest]:
-    """Give a run request for each export that has a job, in their order."""
+def plan_requests(
+    unserved: Iterable[tuple[Export, int]], job_names: Mapping[str, str], max_runtime: float
+) -> list[dg.RunRequest]:
+    """Return a run request for each export that has a job, in their order."""
     return [
         dg.RunRequest(
-            run_key=tags.run_key(export),
+            run_key=tags.run_key(export, runs),
             job_name=job_names[export.export_type],
             run_config=launch_config(export.id),
             tags=tags.export_tags(export, max_runtime),
         )
-        for export in exports
+        for export, runs in unserved
         if export.export_type in job_names
     ]
-
-
-def requested_keys(instance: dg.DagsterInstance, keys: Sequence[str]) -> list[str]:
-    """Give those of the run keys that a run exists for, whatever became of it."""
-    runs = instance.get_runs(dg.RunsFilter(tags={tags.RUN_KEY: list(keys)}))
-    return [run.tags[tags.RUN_KEY] for run in runs]
 
 
 def build_pending_sensor(
@@ -77,29 +74,24 @@ def build_pending_sensor(
         """Watch the queue until there is something to ask for, or the tick has lasted long enough."""
         store = mongo.store(patience_seconds=_PATIENCE_SECONDS)
         interval = mongo.settings.polling_interval_millis / 1000
-        requested = Requested(lambda keys: requested_keys(context.instance, keys))
+        unserved = Unserved(DagsterRuns(context.instance))
         deadline = time.monotonic() + tick_seconds
         while True:
             try:
-                new = requested.without(store.pending(AHEAD))
+                new = unserved.among(store.pending(AHEAD))
             except SourceUnavailable as error:
                 return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
             requests = plan_requests(new, job_names, mongo.settings.timeout_millis / 1000)
             if requests:
-                _tell(new, requests)
+                for export, runs in new:
+                    if export.export_type in job_names:
+                        tell("run requested", export, runKey=tags.run_key(export, runs))
                 return dg.SensorResult(run_requests=requests)
             if time.monotonic() + interval >= deadline:
-                return dg.SkipReason(_nothing(new))
+                return dg.SkipReason(_nothing([export for export, _ in new]))
             time.sleep(interval)
 
     return pending_exports
-
-
-def _tell(exports: Sequence[Export], requests: Sequence[dg.RunRequest]) -> None:
-    keys = {request.run_key for request in requests}
-    for export in exports:
-        if (key := tags.run_key(export)) in keys:
-            tell("run requested", export, runKey=key)
 
 
 def _nothing(unknown: Sequence[Export]) -> str:

@@ -15,7 +15,7 @@ import psutil
 from tests.api_client import wait_for
 from vfexport_core.embedded.demo.dagster import make_workspace, start_code_location, start_daemon, start_web_server
 from vfexport_core.embedded.process import free_port
-from vfexport_dagster.healing import LIVE
+from vfexport_dagster.runs import LIVE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -34,7 +34,7 @@ from vfexport_core.api.queries import ListQuery
 from vfexport_core.api.services import services_of
 from vfexport_core.api.wire import ExportWire, entity_tag, export_wire, tag_matches
 from vfexport_core.errors import ExportNotFound
-from vfexport_core.queue.requesting import new_export
+from vfexport_core.services.request_export import new_export
 from vfexport_core.sources.campaigns import find_campaign
 from vfexport_core.telemetry import context
 from vfexport_core.telemetry.logs import FIELDS_KEY

@@ -11,7 +11,7 @@ import pytest
 
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.telemetry import context
-from vfexport_dagster import lines
+from vfexport_dagster import run_logging
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.sensors.pending import build_pending_sensor
@@ -33,11 +33,11 @@ def fresh_sensor_log() -> Iterator[None]:
     """Have the sensors' logger made anew, as in a new process."""
     logger = logging.getLogger("vfexport_dagster.sensors")
     logger.handlers.clear()
-    lines.sensor_log.cache_clear()
+    run_logging.sensor_log.cache_clear()
     yield
     logger.handlers.clear()
     logger.propagate = True
-    lines.sensor_log.cache_clear()
+    run_logging.sensor_log.cache_clear()
 
 
 def test_every_line_of_a_run_has_its_ids(runner: Runner, export: Export, capfd: pytest.CaptureFixture[str]) -> None:

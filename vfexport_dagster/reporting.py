@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from vfexport_core.errors import SourceUnavailable, VfexportError, error_document
+from vfexport_core.errors import VfexportError, error_document
 from vfexport_dagster import tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-
-    from vfexport_core.queue.models import Claim
-    from vfexport_core.queue.store import ExportStore
 
 _CORE = "vfexport_core"
 _FRAMES = 8
@@ -27,6 +24,10 @@ _LINE_SHARE = 0.05
 # A small export would otherwise spend its time on telling how far it is.
 _SHORTEST_SECONDS = 0.25
 _MEGABYTE = 1_000_000
+
+
+class Skipped(Exception):
+    """A run that a sensor asked for has nothing to do any more; the message says why."""
 
 
 class RunLog:
@@ -38,7 +39,7 @@ class RunLog:
 
     @classmethod
     def of_run(cls, context: dg.OpExecutionContext) -> RunLog:
-        """Give the log of a run that does not know its export yet; one started by hand is its own correlation id."""
+        """Return the log of a run that does not know its export yet; one started by hand is its own correlation id."""
         return cls(context.log, context.run.tags.get(tags.CORRELATION_ID, context.run_id))
 
     def say(self, text: str) -> None:
@@ -70,13 +71,11 @@ class _Forward(logging.Handler):
 
 @dataclass(slots=True)
 class ProgressReport:
-    """Tells the log and the queue how far a run is, about every second or every twentieth of the way.
+    """Tells the log how far a run is, about every second or every twentieth of the way.
 
-    Calling it raises LeaseLost when the run no longer owns its export.
+    The queue is told by the worker's heartbeat.
     """
 
-    store: ExportStore
-    claim: Claim
     log: RunLog
     expected: int | None
     clock: Callable[[], float] = time.monotonic
@@ -89,15 +88,9 @@ class ProgressReport:
         now = self.clock()
         if self._start is None:
             self._start = self._told = now
-        if not self._is_due(now - self._told, read):
-            return
-        self._told, self._told_read = now, read
-        self.log.say(self._line(read, rows, size, now - self._start))
-        try:
-            self.store.progress(self.claim, read, rows, size)
-        except SourceUnavailable as error:
-            # Whether the export fails is decided by its scan and by its fence, not by a figure for the curious.
-            self.log.alert(f"progress was not noted: {error.message}")
+        if self._is_due(now - self._told, read):
+            self._told, self._told_read = now, read
+            self.log.say(self._line(read, rows, size, now - self._start))
 
     def _is_due(self, seconds: float, read: int) -> bool:
         if seconds >= _LINE_SECONDS or self.expected is None:
@@ -127,11 +120,11 @@ def as_failure(error: Exception) -> dg.Failure:
 
 @contextlib.contextmanager
 def failing(log: RunLog) -> Generator[None]:
-    """Turn whatever is raised inside into a Failure; an interrupt stays one."""
+    """Turn whatever is raised inside into a Failure; an interrupt stays one, and so does `Skipped`."""
     try:
         with log.with_core():
             yield
-    except dg.Failure:
+    except (dg.Failure, Skipped):
         raise
     except Exception as error:  # noqa: BLE001 whatever it is, the run ends with it
         # "from None": the chain would print messages of the driver and of Python, and those may quote data.

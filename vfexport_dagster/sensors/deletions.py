@@ -7,9 +7,9 @@ import time
 import dagster as dg
 
 from vfexport_core.errors import SourceUnavailable
-from vfexport_dagster.deleting import JOB_NAME
-from vfexport_dagster.healing import LIVE
+from vfexport_dagster.deletion import JOB_NAME
 from vfexport_dagster.resources import MongoResource
+from vfexport_dagster.runs import LIVE
 
 DEAD_SECONDS = 120.0
 """A run that has begun and holds no deletion for so long has lost its process; its place in the queue is needed."""

@@ -11,9 +11,9 @@ import pytest
 from tests.ccpa import USER_ID, Service
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_dagster.definitions import defs
-from vfexport_dagster.deleting import JOB_NAME, build_deletion_job
+from vfexport_dagster.deletion import JOB_NAME, build_deletion_job
 from vfexport_dagster.resources import MongoResource
-from vfexport_dagster.sensors.deleting import DEAD_SECONDS, build_deletion_sensor
+from vfexport_dagster.sensors.deletions import DEAD_SECONDS, build_deletion_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +100,7 @@ def test_one_run_is_asked_for_at_a_time_and_a_dead_one_makes_room(
         runner.instance.report_dagster_event(dg.DagsterEvent(event.value, JOB_NAME), run.run_id)
     assert tick(runner.instance).run_requests == [], "it has just begun"
     now = time.time()
-    monkeypatch.setattr("vfexport_dagster.sensors.deleting.time.time", lambda: now + DEAD_SECONDS + 60)
+    monkeypatch.setattr("vfexport_dagster.sensors.deletions.time.time", lambda: now + DEAD_SECONDS + 60)
     other = open_record(service)
     assert service.ledger.begin(other) is not None
     assert tick(runner.instance).run_requests == [], "somebody is at work"
@@ -115,6 +115,6 @@ def test_one_run_is_asked_for_at_a_time_and_a_dead_one_makes_room(
 def test_a_mongodb_that_does_not_answer_is_told(
     instance: dg.DagsterInstance, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vfexport_dagster.sensors.deleting._PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("vfexport_dagster.sensors.deletions._PATIENCE_SECONDS", 0.2)
     monkeypatch.setenv("VFEXPORT_MONGO_URI", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100")
     assert "SourceUnavailable" in tick(instance).skip_message

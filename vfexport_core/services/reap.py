@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class Reaped:
     """What a look came to: the export that was ended, those that were cleaned up, what could not be done and why."""
 
-    released: Export | None
+    ended: Export | None
     cleaned: tuple[str, ...]
     problems: tuple[str, ...]
 
 
-def watch(
+def reap(
     store: ExportStore,
     buckets: Callable[[], BucketClients],
     timeout_millis: int,
     *,
     settle_seconds: float = SETTLE_SECONDS,
-) -> Watched:
+) -> Reaped:
     """Look once. `buckets` is called only if something has to be cleaned up. Raises SourceUnavailable."""
     released = store.release(timeout_millis)
     cleaned: list[str] = []
@@ -51,7 +51,7 @@ def watch(
             continue
         store.cleaned(unclean, settle_seconds)
         cleaned.append(export.id)
-    return Watched(released, tuple(cleaned), tuple(problems))
+    return Reaped(released, tuple(cleaned), tuple(problems))
 
 
 def clean_up(export: Export, attempt: Attempt, buckets: BucketClients) -> None:

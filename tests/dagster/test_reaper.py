@@ -1,4 +1,4 @@
-"""The watchdog sensor: exports and runs that disagree, on the real queue and instances with real runs."""
+"""The reaper: exports and runs that disagree, on the real queue and instances with real runs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from bson import ObjectId
 from tests.integration.queue_helpers import DELIVERED, ERROR, new_export, queued
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
-from vfexport_dagster import healing, tags
+from vfexport_core.services import reconcile
+from vfexport_core.services.reconcile import AHEAD, Reconciler
+from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import BucketsResource, MongoResource
-from vfexport_dagster.sensors.pending import requested_keys
-from vfexport_dagster.sensors.watchdog import Healer, build_watchdog_sensor
+from vfexport_dagster.runs import DagsterRuns
+from vfexport_dagster.sensors.pending import Unserved
+from vfexport_dagster.sensors.reaper import build_reaper_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +39,7 @@ def export(store: ExportStore) -> Export:
     return queued(store)
 
 
-class Watchdog:
+class Reaper:
     """Looks again and again, as the daemon has it, with a clock of ours."""
 
     def __init__(self, instance: dg.DagsterInstance, store: ExportStore) -> None:
@@ -46,15 +49,15 @@ class Watchdog:
 
     def look(self, seconds: float = 0) -> list[str]:
         self.now += seconds
-        healer = Healer(self.instance, self.store, self.since, clock=lambda: self.now)
-        told = list(healer.look())
-        self.since = healer.since
+        reconciler = Reconciler(DagsterRuns(self.instance), self.store, self.since, clock=lambda: self.now)
+        told = list(reconciler.look())
+        self.since = reconciler.since
         return told
 
 
 @pytest.fixture
-def watchdog(instance: dg.DagsterInstance, store: ExportStore) -> Watchdog:
-    return Watchdog(instance, store)
+def reaper(instance: dg.DagsterInstance, store: ExportStore) -> Reaper:
+    return Reaper(instance, store)
 
 
 def start(instance: dg.DagsterInstance, export: Export, status: str = "NOT_STARTED", **options: Any) -> dg.DagsterRun:
@@ -74,10 +77,15 @@ def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
     return found.status.value
 
 
+def unserved(instance: dg.DagsterInstance, store: ExportStore) -> list[tuple[str, int]]:
+    """Return which PENDING exports the pending sensor would ask for a run for, and how many of theirs have ended."""
+    return [(export.id, ended) for export, ended in Unserved(DagsterRuns(instance)).among(store.pending(AHEAD))]
+
+
 def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> Any:
     resources = {"mongo": MongoResource(), "buckets": BucketsResource()}
     with dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources) as context:
-        return build_watchdog_sensor().evaluate_tick(context)
+        return build_reaper_sensor().evaluate_tick(context)
 
 
 def test_a_tick_ends_what_lost_its_worker_and_says_so(
@@ -103,53 +111,53 @@ def test_without_mongodb_a_tick_says_so(
 
 @pytest.mark.parametrize("end", ["lost", "expired", "cancelled"])
 def test_a_run_whose_worker_is_not_heard_of_is_reported_so_that_the_run_queue_goes_on(
-    end: str, store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+    end: str, store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     run = start(instance, export, "STARTED")
     brief = ExportStore(store._exports.database, lease_seconds=0)
     brief.claim(export.id, run.run_id)
-    assert watchdog.look(3_600) == [], "nobody has ended its export"
+    assert reaper.look(3_600) == [], "nobody has ended its export"
     if end == "cancelled":
         store.request_cancel(export.id)
     assert store.release(0 if end == "expired" else 60_000)
-    assert watchdog.look() == []
-    (told,) = watchdog.look(5)
+    assert reaper.look() == []
+    (told,) = reaper.look(5)
     assert "reported as failed" in told
     assert status_of(instance, run) == "FAILURE"
-    assert watchdog.look(5) == []
+    assert reaper.look(5) == []
 
 
 def test_a_lost_run_is_known_by_its_error_when_its_export_goes_on(
-    store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+    store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     run = start(instance, export, "STARTED")
     ExportStore(store._exports.database, lease_seconds=0).claim(export.id, run.run_id)
     store.release(60_000)
     store.claim(store.retry(export.id).id, "cli-1")
-    watchdog.look()
-    assert "reported as failed" in watchdog.look(5)[0]
+    reaper.look()
+    assert "reported as failed" in reaper.look(5)[0]
 
 
 @pytest.mark.parametrize("end", ["fail", "expire", "cancel"])
 def test_a_run_that_ended_its_export_itself_has_time_to_end(
-    end: str, store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+    end: str, store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     run = start(instance, export, "STARTED")
     claim, _ = store.claim(export.id, run.run_id)
     getattr(store, end)(claim, *([ERROR] if end == "fail" else []))
-    watchdog.look()
-    assert watchdog.look(healing.FINISHING_SECONDS - 1) == []
-    assert "reported as failed" in watchdog.look(1)[0]
+    reaper.look()
+    assert reaper.look(reconcile.FINISHING_SECONDS - 1) == []
+    assert "reported as failed" in reaper.look(1)[0]
 
 
 def test_a_run_that_has_finished_its_export_is_left_to_end_in_peace(
-    store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+    store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     run = start(instance, export, "STARTED")
     store.finish(store.claim(export.id, run.run_id)[0], DELIVERED)
-    watchdog.look()
-    assert watchdog.look(healing.FINISHING_SECONDS - 1) == []
-    assert watchdog.look(1) != []
+    reaper.look()
+    assert reaper.look(reconcile.FINISHING_SECONDS - 1) == []
+    assert reaper.look(1) != []
 
 
 GONE: dict[str, Callable[[ExportStore, str], Any]] = {
@@ -166,129 +174,112 @@ def test_a_queued_run_that_is_not_needed_any_more_is_withdrawn(
     change: str,
     store: ExportStore,
     instance: dg.DagsterInstance,
-    watchdog: Watchdog,
+    reaper: Reaper,
     export: Export,
     *,
     database: Database[dict[str, Any]],
 ) -> None:
     run = start(instance, export)
-    assert watchdog.look(3_600) == []
+    assert reaper.look(3_600) == []
     GONE[change](store, export.id)
     before = list(database.exports.find())
-    (told,) = watchdog.look()
+    (told,) = reaper.look()
     assert "withdrawn" in told
     assert status_of(instance, run) == "CANCELED"
     assert list(database.exports.find()) == before
-    assert watchdog.look() == []
+    assert reaper.look() == []
 
 
 @pytest.mark.parametrize("status", ["NOT_STARTED", "STARTED"])
 def test_what_a_person_started_is_left_alone_until_it_has_claimed(
-    status: str, store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+    status: str, store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     parent = start(instance, export, "STARTED")
     store.fail(store.claim(export.id, parent.run_id)[0], ERROR)
     instance.report_run_failed(parent)
     again = start(instance, export, status, parent_run_id=parent.run_id, root_run_id=parent.run_id)
     other, _ = store.claim(queued(store).id, "cli-1")
-    watchdog.look()
-    assert watchdog.look(3_600) == []
+    reaper.look()
+    assert reaper.look(3_600) == []
     store.finish(other, DELIVERED)
     claim, _ = store.claim_again(export.id, again.run_id, 1)
-    assert watchdog.look(3_600) == []
+    assert reaper.look(3_600) == []
     store.fail(claim, ERROR)
-    watchdog.look()
-    assert (watchdog.look(3_600) != []) == (status == "STARTED")
+    reaper.look()
+    assert (reaper.look(3_600) != []) == (status == "STARTED")
 
 
 @pytest.mark.parametrize("status", ["STARTING", "STARTED"])
 def test_a_run_that_died_before_it_claimed_its_export_is_replaced(
-    status: str, store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+    status: str, store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     run = start(instance, export, status)
     other, _ = store.claim(queued(store).id, "cli-1")
-    watchdog.look()
-    assert watchdog.look(3_600) == [], "it waits for its turn"
+    reaper.look()
+    assert reaper.look(3_600) == [], "it waits for its turn"
     store.finish(other, DELIVERED)
-    assert watchdog.look() == watchdog.look(healing.CLAIMING_SECONDS - 1) == []
-    assert "reported as failed" in watchdog.look(1)[0]
+    assert reaper.look() == reaper.look(reconcile.CLAIMING_SECONDS - 1) == []
+    assert "reported as failed" in reaper.look(1)[0]
     assert status_of(instance, run) == "FAILURE"
-    waiting = store.get(export.id)
-    assert (waiting.status, waiting.requests) == (ExportStatus.PENDING, 1)
-    assert requested_keys(instance, [tags.run_key(waiting)]) == []
+    assert store.get(export.id).status is ExportStatus.PENDING
+    assert unserved(instance, store) == [(export.id, 1)], "the pending sensor asks for another one"
 
 
 def test_a_run_by_hand_that_died_before_it_had_an_export_does_not_hold_the_queue(
-    store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog
+    store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper
 ) -> None:
     run = instance.create_run_for_job(
         defs.resolve_job_def("entries_export"), run_config={"campaign_id": "0" * 24}, tags={tags.EXPORT_TYPE: "entries"}
     )
     for event in EVENTS["STARTED"]:
         instance.report_dagster_event(dg.DagsterEvent(event.value, run.job_name), run.run_id)
-    watchdog.look()
-    assert watchdog.look(healing.FINISHING_SECONDS) != []
+    reaper.look()
+    assert reaper.look(reconcile.FINISHING_SECONDS) != []
     assert status_of(instance, run) == "FAILURE"
 
 
 def test_runs_that_are_not_of_exports_are_none_of_its_business(
-    store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog
+    store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper
 ) -> None:
     run = instance.create_run_for_job(dg.GraphDefinition("any").to_job())
-    watchdog.look()
-    assert watchdog.look(3_600) == []
+    reaper.look()
+    assert reaper.look(3_600) == []
     assert status_of(instance, run) == "NOT_STARTED"
 
 
-def test_a_pending_export_whose_run_ended_without_claiming_it_gets_another(
-    store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
-) -> None:
-    keys = set()
-    for _ in range(2):
-        run = start(instance, store.get(export.id))
-        assert watchdog.look() == watchdog.look(3_600) == []
-        keys.add(run.tags[tags.RUN_KEY])
-        instance.report_run_failed(run)
-        assert watchdog.look() == []
-        assert "gets another run" in watchdog.look(healing.REQUESTING_SECONDS)[0]
-        again = store.get(export.id)
-        assert again.status is ExportStatus.PENDING
-        assert requested_keys(instance, [tags.run_key(again)]) == []
-        assert watchdog.look(3_600) == [], "the pending sensor asks for it"
-    assert len(keys) == 2
-
-
 def test_an_export_whose_runs_always_end_before_they_claim_it_fails(
-    store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+    store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
-    for _ in range(3):
+    for _ in range(reconcile.MOST_RUNS):
+        assert reaper.look(3_600) == []
         instance.report_run_failed(start(instance, store.get(export.id)))
-        watchdog.look()
-        watchdog.look(healing.REQUESTING_SECONDS)
+    assert reaper.look() == reaper.look(reconcile.REQUESTING_SECONDS - 1) == [], "the last end is recorded first"
+    assert "FAILED" in reaper.look(1)[0]
     failed = store.get(export.id)
     assert (failed.status, failed.error and failed.error["code"]) == (ExportStatus.FAILED, "RunFailed")
-    assert store.retry(export.id).requests == 0
+    retried = store.retry(export.id)
+    assert unserved(instance, store) == [(retried.id, 0)]
 
 
 def test_a_clock_that_is_set_back_delays_but_breaks_nothing(
-    store: ExportStore, instance: dg.DagsterInstance, watchdog: Watchdog, export: Export
+    store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     run = start(instance, export, "STARTED")
     store.expire(store.claim(export.id, run.run_id)[0])
-    watchdog.look()
-    assert watchdog.look(-500) == []
-    assert watchdog.look(healing.FINISHING_SECONDS) != []
+    reaper.look()
+    assert reaper.look(-500) == []
+    assert reaper.look(reconcile.FINISHING_SECONDS) != []
 
 
-def test_several_watchdogs_do_no_harm(store: ExportStore, instance: dg.DagsterInstance, export: Export) -> None:
+def test_several_reapers_do_no_harm(store: ExportStore, instance: dg.DagsterInstance, export: Export) -> None:
     run = start(instance, export, "STARTED")
     store.expire(store.claim(export.id, run.run_id)[0])
     waiting = queued(store)
     instance.report_run_failed(start(instance, waiting))
-    dogs = [Watchdog(instance, store) for _ in range(3)]
+    reapers = [Reaper(instance, store) for _ in range(3)]
     for seconds in (0, 60, 60):
-        for dog in dogs:
-            dog.look(seconds)
+        for reaper in reapers:
+            reaper.look(seconds)
     assert status_of(instance, run) == "FAILURE"
-    assert store.get(waiting.id).requests == 1
+    assert store.get(waiting.id).status is ExportStatus.PENDING
     assert store.request(new_export())[1]

@@ -5,8 +5,9 @@
 import dagster as dg
 
 from vfexport_dagster import tags
-from vfexport_dagster.resources import RESOURCES, BucketsResource, MongoResource
-from vfexport_dagster.runlog import RunLog, failing
+from vfexport_dagster.reporting import RunLog, failing
+from vfexport_dagster.resources import BucketsResource, MongoResource
+from vfexport_dagster.session import RESOURCES
 
 JOB_NAME = "ccpa_deletion"
 

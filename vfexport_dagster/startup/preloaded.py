@@ -1,4 +1,4 @@
-"""Imports what a run needs until it has claimed its export; see `vfexport_dagster.warm`.
+"""Imports what a run needs until it has claimed its export; see `vfexport_dagster.startup.forking`.
 
 Runs are forked from the process that imports this, so nothing here may start a thread or open a connection (a test
 looks). Arrow is left out: numpy and pyarrow start threads when they are imported.
@@ -17,8 +17,8 @@ import dagster._grpc.impl
 import sqlalchemy.dialects.sqlite
 
 import vfexport_core.queue.store
+import vfexport_core.services.run_attempt
 import vfexport_core.sources.client
-import vfexport_core.worker
 import vfexport_dagster.s3
 from vfexport_core.telemetry import tracing
 from vfexport_dagster.definitions import defs

@@ -1,0 +1,50 @@
+"""The reaper: ends exports that are late or lost, cleans up after them, settles where Dagster and the queue differ.
+
+What is done is core's (``services.reap``, ``services.reconcile``); here it is when, and what an operator is told.
+"""
+
+# No postponed annotations here: Dagster reads them when a sensor is declared.
+
+import json
+
+import dagster as dg
+
+from vfexport_core.errors import SourceUnavailable
+from vfexport_core.services.reconcile import Reconciler
+from vfexport_dagster.resources import BucketsResource, MongoResource
+from vfexport_dagster.run_logging import tell
+from vfexport_dagster.runs import DagsterRuns
+
+_PATIENCE_SECONDS = 5.0
+
+
+def build_reaper_sensor() -> dg.SensorDefinition:
+    """Build the sensor."""
+
+    @dg.sensor(
+        name="export_watchdog",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=2,
+        description="Ends exports that take too long or lost their worker, cleans up after them, and ends their runs.",
+    )
+    def export_watchdog(
+        context: dg.SensorEvaluationContext, mongo: MongoResource, buckets: BucketsResource
+    ) -> dg.SkipReason:
+        """Look once, at the queue and at Dagster's runs."""
+        from vfexport_core.services.reap import reap  # noqa: PLC0415 the definitions load without a driver
+
+        store = mongo.store(patience_seconds=_PATIENCE_SECONDS)
+        since = json.loads(context.cursor) if context.cursor else {}
+        reconciler = Reconciler(DagsterRuns(context.instance), store, since)
+        try:
+            seen = reap(store, lambda: buckets.clients, mongo.settings.timeout_millis)
+            if seen.ended is not None:
+                tell("export ended by the reaper", seen.ended, exportStatus=seen.ended.status.value)
+            ended = [f"{seen.ended.id} {seen.ended.status}"] if seen.ended is not None else []
+            told = [*ended, *reconciler.look(), *(f"not cleaned up yet: {problem}" for problem in seen.problems)]
+        except SourceUnavailable as error:
+            return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
+        context.update_cursor(json.dumps(reconciler.since))
+        return dg.SkipReason("; ".join(told) or "no export is late or lost")
+
+    return export_watchdog

@@ -1,0 +1,110 @@
+"""Runs that start at once, and a code location that cannot be jammed.
+
+Dagster's code server starts a process per run, which spends most of a second on importing before it looks for its
+export. Here it is forked instead, by the standard library's fork server: a process without threads that has imported
+everything beforehand (`preloaded`). For Dagster nothing changes but the time that a start takes: the process is
+watched, interrupted and missed when it dies as before, and one that starts cold is as right as one that starts warm.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import sys
+from multiprocessing import forkserver, popen_forkserver, process
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any, cast
+
+import dagster
+
+from vfexport_core.settings import PREFIX
+
+PRELOADED = "vfexport_dagster.startup.preloaded"
+SETTING = f"{PREFIX}FORKED_RUNS"
+KNOWN_VERSIONS = ("1.13.",)
+"""Versions of Dagster whose code server starts runs in the way that this module relies on (a test looks)."""
+
+_COMMAND = ["api", "grpc"]
+_OFF = frozenset({"0", "false", "no", "off"})
+
+_log = logging.getLogger(__name__)
+
+
+def fork_runs_if_wanted() -> None:
+    """Have this process fork its runs if it is a code server, of a Dagster that is known, and nobody is against it."""
+    if not is_code_server() or os.environ.get(SETTING, "true").lower() in _OFF:
+        return
+    if not dagster.__version__.startswith(KNOWN_VERSIONS):
+        _log.warning("runs start cold: Dagster %s is not one of %s", dagster.__version__, ", ".join(KNOWN_VERSIONS))
+        return
+    fork_runs()
+
+
+def is_code_server() -> bool:
+    """Return whether this process is the one that Dagster starts to serve definitions and to start runs."""
+    is_main = multiprocessing.parent_process() is None
+    return is_main and sys.platform == "linux" and sys.argv[1:3] == _COMMAND
+
+
+def fork_runs() -> None:
+    """Have this process, a code server, fork its runs, and prepare the process that they are forked from."""
+    # The code server asks this context, of which there is one per process, for what a run needs.
+    spawning = cast("Any", multiprocessing.get_context("spawn"))
+    spawning.Process = ForkedProcess
+    spawning.Event = lambda: Signal(ctx=spawning)
+    forkserver.set_forkserver_preload([PRELOADED])
+    forkserver.ensure_running()
+
+
+class ForkedProcess(ForkServerProcess):
+    """A process that is forked from the prepared one, or from a new one if that cannot be reached any more."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 the name that multiprocessing looks for
+        renew_if_unreachable()
+        return popen_forkserver.Popen(process_obj)
+
+
+def renew_if_unreachable() -> None:
+    """Prepare a new process when the socket of the present one is gone.
+
+    The socket lies in a temporary folder, from which the system may take what is days old. The process without a socket
+    is left alone: a run that was forked from it may still be going on, whose end only that process can tell.
+    """
+    server = cast("Any", forkserver)._forkserver  # noqa: SLF001 there is no other way to it
+    address = server._forkserver_address  # noqa: SLF001
+    if address is None or Path(address).exists():
+        return
+    _log.warning("the fork server's socket is gone; a new one is started")
+    server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None  # noqa: SLF001
+    # The folder of all such things went with it; without this one, a new one is made.
+    cast("Any", process.current_process())._config.pop("tempdir", None)  # noqa: SLF001
+    forkserver.ensure_running()
+
+
+class Signal(Event):
+    """An event whose `set` waits for nobody.
+
+    `multiprocessing`'s own waits until all who wait for it have woken up. Dagster's code server sets one per run that
+    is to be terminated, under the lock that it needs for every other run: a run whose process is stopped, or was just
+    killed, would hold up everything, for ever.
+    """
+
+    _flag: Any
+
+    def is_set(self) -> bool:
+        return self.wait(0)
+
+    def set(self) -> None:
+        if not self.is_set():
+            self._flag.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set; False when it was not after `timeout` seconds."""
+        if not self._flag.acquire(True, timeout):
+            return False
+        self._flag.release()  # it stays set, for the next who asks
+        return True
