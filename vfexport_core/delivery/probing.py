@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.delivery.failures import error_code
 from vfexport_core.delivery.keys import probe_key
+from vfexport_core.delivery.target import acl_params
 from vfexport_core.errors import DeliveryRefused, VfexportError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Bucket:
         for acl in acls:
             key = probe_key(secrets.token_hex(8))
             try:
-                answer = self.target.call("put_object", {"Key": key, "Body": b"", "ACL": acl})
+                answer = self.target.call("put_object", {"Key": key, "Body": b"", **acl_params(acl)})
             except VfexportError:
                 with suppress(VfexportError):  # what S3 did not confirm may be there
                     self.target.call("delete_object", {"Key": key})
