@@ -19,6 +19,7 @@ from vfexport_core.errors import DeliveryFailed, DeliveryRefused, VfexportError
 
 NO_SUCH_UPLOAD = "NoSuchUpload"
 PRECONDITION_FAILED = "PreconditionFailed"
+_NO_BUCKET = "NoSuchBucket"
 _CONFLICT = "ConditionalRequestConflict"
 
 # Whatever a request to S3 may raise. A response that cannot be parsed was cut on its way.
@@ -48,7 +49,7 @@ _PASSING_CODES = frozenset(
 )
 # S3 may answer 200 with an error in the body, which botocore reports as status 500: then the code alone tells.
 _LASTING_CODES = frozenset(
-    {"AccessDenied", "InvalidAccessKeyId", "NoSuchBucket", "NoSuchKey", NO_SUCH_UPLOAD, "SignatureDoesNotMatch"}
+    {"AccessDenied", "InvalidAccessKeyId", _NO_BUCKET, "NoSuchKey", NO_SUCH_UPLOAD, "SignatureDoesNotMatch"}
 )
 _LASTING_STATUSES = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED})
 _PASSING_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
@@ -88,6 +89,11 @@ def is_upload_spent(error: BaseException | None) -> bool:
 def is_unknown(error: Exception) -> bool:
     """Tell whether the store may have refused a request for a part of it that it does not know."""
     return _status(error) in _UNKNOWN_STATUSES or error_code(error) in _UNKNOWN_CODES
+
+
+def is_absent(error: BaseException | None) -> bool:
+    """Tell whether S3 answered that what was asked for is not there, while the bucket is."""
+    return isinstance(error, ClientError) and _status(error) == HTTPStatus.NOT_FOUND and error_code(error) != _NO_BUCKET
 
 
 def is_passing_code(code: str) -> bool:

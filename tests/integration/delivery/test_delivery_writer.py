@@ -270,7 +270,7 @@ def test_memory_does_not_grow_with_the_file(make_writer):
     peaks = []
     for size in (20, 60):
         tracemalloc.start()
-        with make_writer(limits=limits) as writer:
+        with make_writer(key=f"{size}-mib", limits=limits) as writer:
             for _ in range(size):
                 writer.write(block)
             writer.publish({}, nothing)
