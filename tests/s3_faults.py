@@ -6,12 +6,15 @@ Operations have the names of the S3 API (``UploadPart``); the first rule that ma
 from __future__ import annotations
 
 import re
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
+
+NO_REFUSAL_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,37 @@ class Spare:
         return request.replace(self.spared, b"", 1), error
 
 
-Fault = Answer | Reset | LoseAnswer | Hold | Run | Spare
+@dataclass
+class Backlog:
+    """S3 does not do more than `limit` requests at a time, and answers SlowDown to the others.
+
+    Those that it does first take until another one has been refused.
+    """
+
+    limit: int
+    under_way: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    refused: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def room(self) -> Generator[bool]:
+        """Tell whether this request is done, and count it meanwhile."""
+        with self.lock:
+            has_room = self.under_way < self.limit
+            self.under_way += has_room
+        if not has_room:
+            self.refused.set()
+            yield False
+            return
+        self.refused.wait(NO_REFUSAL_SECONDS)
+        try:
+            yield True
+        finally:
+            with self.lock:
+                self.under_way -= 1
+
+
+Fault = Answer | Reset | LoseAnswer | Hold | Run | Spare | Backlog
 SLOW_DOWN = Answer(503, "SlowDown")
 ACCESS_DENIED = Answer(403, "AccessDenied")
 

@@ -9,7 +9,8 @@
         gate = proxy.hold("UploadPart")              # requests wait there until gate.set()
         proxy.seen("PutObject")                      # what arrived: headers, key, part, size
 
-It speaks HTTP on a port of its own, so that runs in other processes can be sent through it as well.
+It speaks HTTP on a port of its own, so that runs in other processes can be sent through it as well. What reaches S3 is
+held to what AWS takes (`tests/s3_strictness.py`).
 """
 
 from __future__ import annotations
@@ -19,11 +20,27 @@ import http.client
 import socket
 import struct
 import threading
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.s3_faults import Answer, Fault, Hold, LoseAnswer, Reset, Rule, Run, Seen, Spare, operation_name
+from tests.s3_faults import (
+    SLOW_DOWN,
+    Answer,
+    Backlog,
+    Fault,
+    Hold,
+    LoseAnswer,
+    Reset,
+    Rule,
+    Run,
+    Seen,
+    Spare,
+    operation_name,
+)
+from tests.s3_strictness import Request, Strictness, content_md5
+from tests.s3_wire import is_aws, path_style, read_body, unwrap
 
 if TYPE_CHECKING:
     from vfexport_core.settings import Settings
@@ -52,6 +69,7 @@ class S3Proxy:
         self.rules: list[Rule] = []
         self.requests: list[Seen] = []
         self.changed = threading.Condition()
+        self.strictness = Strictness()
         self._connections: set[socket.socket] = set()
         self._gates: list[threading.Event] = []
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -143,6 +161,17 @@ class _Server(ThreadingHTTPServer):
     proxy: S3Proxy
 
 
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    @classmethod
+    def of(cls, answer: Answer) -> Self:
+        return cls(answer.status, [("Content-Type", "application/xml")], answer.text.encode())
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -168,11 +197,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet: `S3Proxy.requests` is the record."""
 
     def _serve(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        body = self.rfile.read(length)
-        if len(body) < length:
-            # S3 would see the connection end, too; passed on, it would wait for the rest.
-            raise ConnectionResetError("the client went away in the middle of a request")
+        body = unwrap(self.headers, read_body(self.rfile, self.headers))
+        self.path = path_style(self.headers["Host"], self.path)
         rule = self.server.proxy.arrive(self._describe(len(body)))
         self._answer(body, rule.fault if rule else None, rule.then if rule else None)
 
@@ -181,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
             case Answer() as answer:
                 if answer.after:
                     self._pass_on(body)
-                self._refuse(answer)
+                self._return(_Reply.of(answer))
             case Reset():
                 self._reset()
             case LoseAnswer():
@@ -194,46 +220,67 @@ class _Handler(BaseHTTPRequestHandler):
                 action()
                 self._answer(body, then)
             case Spare() as spare:
-                self._return_but(spare, body)
+                self._return(self._delete_but(spare, body))
+            case Backlog() as backlog:
+                with backlog.room() as has_room:
+                    self._return(self._pass_on(body) if has_room else _Reply.of(SLOW_DOWN))
             case None:
-                self._return(*self._pass_on(body))
+                self._return(self._pass_on(body))
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815 the names that the base class looks for
 
-    def _pass_on(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in {"expect", "connection"}}
-        if len(body) != int(headers.get("Content-Length", len(body))):  # less is asked for than came
-            headers["Content-Length"] = str(len(body))
-        self._upstream.request(self.command, self.path, body, headers)
-        response = self._upstream.getresponse()
-        return response, response.read()
+    def _pass_on(self, body: bytes) -> _Reply:
+        """Have S3 do what is asked, unless AWS would refuse it."""
+        strictness, request = self.server.proxy.strictness, self._request(body)
+        refusal = strictness.refusal(request)
+        if refusal is not None:
+            return _Reply.of(refusal)
+        left_out = {"expect", "connection", "content-length"}
+        if is_aws(self.headers["Host"]):  # which the embedded S3 would take for a bucket's
+            left_out.add("host")
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
+        reply = self._ask(self.command, self.path, body, headers)
+        if reply.status != http.client.OK:
+            return reply
+        return _Reply(reply.status, reply.headers, strictness.learn(request, reply.body))
 
-    def _return(self, response: http.client.HTTPResponse, body: bytes) -> None:
-        self.send_response(response.status)
-        for name, value in response.getheaders():
+    def _request(self, body: bytes) -> Request:
+        # The embedded S3 wants to see a name, and checks no signature.
+        signed = {"Authorization": self.headers.get("Authorization", "")}
+        copied = signed | {"Range": self.headers.get("x-amz-copy-source-range", "bytes=0-")}
+        return Request(
+            self._describe(len(body)),
+            body,
+            upload_id=self._query().get("uploadId"),
+            exists=lambda: self._ask("HEAD", urlsplit(self.path).path, headers=signed).status == http.client.OK,
+            source=lambda: self._ask("GET", f"/{self.headers['x-amz-copy-source']}", headers=copied).body,
+        )
+
+    def _ask(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> _Reply:
+        self._upstream.request(method, path, body, headers or {})
+        response = self._upstream.getresponse()
+        return _Reply(response.status, response.getheaders(), response.read())
+
+    def _delete_but(self, spare: Spare, body: bytes) -> _Reply:
+        rest, error = spare.split(body)
+        if b"<Object>" not in rest:
+            return _Reply.of(Answer(200, body=f"<DeleteResult>{error.decode()}</DeleteResult>"))
+        del self.headers["Content-MD5"]
+        self.headers["Content-MD5"] = content_md5(rest)
+        reply = self._pass_on(rest)
+        answer = reply.body.replace(b"</DeleteResult>", error + b"</DeleteResult>")
+        return _Reply(reply.status, reply.headers, answer)
+
+    def _return(self, reply: _Reply) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers:
             if name.lower() not in HOP_BY_HOP:
                 self.send_header(name, value)
-        length = response.getheader("Content-Length") if self.command == "HEAD" else None
-        self._send(body, length or str(len(body)))
-
-    def _return_but(self, spare: Spare, body: bytes) -> None:
-        rest, error = spare.split(body)
-        if b"<Object>" in rest:
-            response, answer = self._pass_on(rest)
-            self._return(response, answer.replace(b"</DeleteResult>", error + b"</DeleteResult>"))
-        else:
-            self._refuse(Answer(200, body=f"<DeleteResult>{error.decode()}</DeleteResult>"))
-
-    def _refuse(self, answer: Answer) -> None:
-        body = answer.text.encode()
-        self.send_response(answer.status)
-        self.send_header("Content-Type", "application/xml")
-        self._send(b"" if self.command == "HEAD" else body, str(len(body)))
-
-    def _send(self, body: bytes, length: str) -> None:
-        self.send_header("Content-Length", length)
+        is_head = self.command == "HEAD"
+        told = next((value for name, value in reply.headers if name.lower() == "content-length"), None)
+        self.send_header("Content-Length", told if is_head and told else str(len(reply.body)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(b"" if is_head else reply.body)
         self.wfile.flush()
 
     def _reset(self) -> None:
@@ -241,10 +288,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.connection.close()
 
+    def _query(self) -> dict[str, str]:
+        query = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
+        return {name: values[0] for name, values in query.items()}
+
     def _describe(self, size: int) -> Seen:
-        url = urlsplit(self.path)
-        query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
-        bucket, _, key = unquote(url.path).lstrip("/").partition("/")
+        query = self._query()
+        bucket, _, key = unquote(urlsplit(self.path).path).lstrip("/").partition("/")
         headers = {name.lower(): value for name, value in self.headers.items()}
         operation = operation_name(self.command, bool(key), query, copies="x-amz-copy-source" in headers)
         part = int(query["partNumber"]) if "partNumber" in query else None

@@ -127,7 +127,7 @@ def test_success_leaves_exactly_the_keys_that_are_told(scene: Scene, export_type
         order = [request.operation for request in scene.proxy.seen()]
         staged = max(place for place, name in enumerate(order) if name in {"PutObject", "CompleteMultipartUpload"})
         assert staged < order.index("CopyObject"), "no part is completed before every part has been uploaded"
-        assert {request.headers.get("x-amz-acl") for request in scene.proxy.seen("CopyObject")} == {"private"}
+        assert {request.headers.get("x-amz-acl") for request in scene.proxy.seen("CopyObject")} == {None}
 
 
 @pytest.mark.parametrize(

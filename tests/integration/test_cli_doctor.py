@@ -14,7 +14,7 @@ from tests.api_tokens import AUDIENCE, EC_KEY, ISSUER, RSA_KEY, public_pem
 from tests.cli_helpers import Cli, load
 from tests.dagster.conftest import Buckets
 from tests.key_server import published, serving_keys
-from tests.s3_faults import ACCESS_DENIED
+from tests.s3_faults import ACCESS_DENIED, Answer
 from tests.s3_proxy import S3Proxy
 from tests.unit.docs_helpers import ROOT
 from vfexport_core.ccpa.ledger import Ledger
@@ -97,7 +97,8 @@ def test_a_healthy_service_needs_nothing(doctor: Doctor, buckets: Buckets) -> No
     expected = dict.fromkeys(["mongodb", "queue", "source indexes", "jwt keys", "jwt claims", "dev mode"], "ok")
     expected |= {"ccpa ledger": "ok", "ccpa hash key": "ok", "dagster": "not checked"}
     for bucket in BUCKETS:
-        expected |= dict.fromkeys([bucket, f"{bucket} writable", f"{bucket} ownership", f"{bucket} versioning"], "ok")
+        aspects = ("writable", "ownership", "versioning", "object lock", "region", "signed urls")
+        expected |= dict.fromkeys([bucket, *(f"{bucket} {aspect}" for aspect in aspects)], "ok")
     # In the oldest mode a file from another account belongs to that account.
     assert outcomes == expected | {"scoringS3 ownership": "warning"}
     assert buckets.everything() == []
@@ -210,9 +211,87 @@ def test_how_a_bucket_is_set_up_is_told(doctor: Doctor, buckets: Buckets) -> Non
 def test_what_may_not_be_asked_is_not_checked(doctor: Doctor, proxy: S3Proxy) -> None:
     proxy.fail("GET other", ACCESS_DENIED)
     outcomes = doctor.outcomes()
-    assert {outcomes[f"{bucket} {what}"] for bucket in BUCKETS for what in ("ownership", "versioning")} == {
-        "not checked"
-    }
+    aspects = ("ownership", "versioning", "object lock")
+    assert {outcomes[f"{bucket} {what}"] for bucket in BUCKETS for what in aspects} == {"not checked"}
+    assert {outcomes[f"{bucket} writable"] for bucket in BUCKETS} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    "refusal", [Answer(501, "NotImplemented"), Answer(405, "MethodNotAllowed"), Answer(400, "InvalidArgument")]
+)
+def test_what_a_store_does_not_know_is_not_checked(doctor: Doctor, proxy: S3Proxy, refusal: Answer) -> None:
+    proxy.fail("GET other", refusal)
+    assert doctor.outcomes()["exportsS3 object lock"] == "not checked"
+
+
+STAGING_VERSIONS = {"Status": "Enabled", "NoncurrentVersionExpiration": {"NoncurrentDays": 1}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "outcome"),
+    [
+        (None, "warning"),
+        (STAGING_VERSIONS | {"Filter": {"Prefix": "_staging/"}}, "ok"),
+        (STAGING_VERSIONS | {"Filter": {"Prefix": ""}}, "ok"),
+        (STAGING_VERSIONS | {"Filter": {"Prefix": "other/"}}, "warning"),
+        (STAGING_VERSIONS | {"Filter": {"Tag": {"Key": "a", "Value": "b"}}}, "warning"),
+        (STAGING_VERSIONS | {"Filter": {"Prefix": "_staging/"}, "Status": "Disabled"}, "warning"),
+        ({"Status": "Enabled", "Filter": {"Prefix": "_staging/"}, "Expiration": {"Days": 1}}, "warning"),
+    ],
+)
+def test_a_versioned_bucket_must_forget_staging_versions(
+    doctor: Doctor, buckets: Buckets, rule: dict[str, Any] | None, outcome: str
+) -> None:
+    exports = buckets.settings.exports
+    assert exports is not None
+    buckets.client.put_bucket_versioning(Bucket=exports.name, VersioningConfiguration={"Status": "Enabled"})
+    if rule is not None:
+        rules = {"Rules": [rule | {"ID": "one"}]}
+        buckets.client.put_bucket_lifecycle_configuration(Bucket=exports.name, LifecycleConfiguration=rules)
+    found = doctor.look()
+    assert found["exportsS3 lifecycle"][0]["outcome"] == outcome
+    assert "scoringS3 lifecycle" not in found
+
+
+def test_a_default_retention_is_found_and_nothing_is_locked(doctor: Doctor, buckets: Buckets) -> None:
+    name = f"{doctor.cli.environment['VFEXPORT_BUCKETS__SFMC__NAME']}-locked"
+    buckets.client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    assert doctor.outcomes(VFEXPORT_BUCKETS__SFMC__NAME=name)["sfmcS3 object lock"] == "ok"
+    retention = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}
+    lock = {"ObjectLockEnabled": "Enabled", "Rule": retention}
+    buckets.client.put_object_lock_configuration(Bucket=name, ObjectLockConfiguration=lock)
+    outcomes = doctor.outcomes(VFEXPORT_BUCKETS__SFMC__NAME=name)
+    assert (outcomes["sfmcS3 object lock"], outcomes["sfmcS3 writable"]) == ("failed", "not checked")
+    assert "Versions" not in buckets.client.list_object_versions(Bucket=name)
+
+
+def test_another_region_than_the_bucket_s_is_found(doctor: Doctor, buckets: Buckets) -> None:
+    """As on AWS: no endpoint in the settings, the host is resolved elsewhere."""
+    endpoint = doctor.cli.environment.pop("VFEXPORT_BUCKETS__SFMC__ENDPOINT_URL")
+    name = f"{doctor.cli.environment['VFEXPORT_BUCKETS__SFMC__NAME']}-ireland"
+    where = {"LocationConstraint": "eu-west-1"}
+    buckets.client.create_bucket(Bucket=name, CreateBucketConfiguration=where)
+    aws = {"AWS_ENDPOINT_URL_S3": endpoint, "VFEXPORT_BUCKETS__SFMC__NAME": name}
+    (finding,) = doctor.look(**aws, VFEXPORT_BUCKETS__SFMC__REGION="us-east-1")["sfmcS3 region"]
+    assert finding["outcome"] == "warning"
+    assert "eu-west-1" in finding["detail"]
+    assert finding["hint"] == "Set VFEXPORT_BUCKETS__SFMC__REGION to eu-west-1."
+    assert doctor.outcomes(**aws, VFEXPORT_BUCKETS__SFMC__REGION="eu-west-1")["sfmcS3 region"] == "ok"
+
+
+@pytest.mark.parametrize("by", ["role", "chain"])
+def test_addresses_that_outlive_their_signer_are_found(doctor: Doctor, s3_server: S3Server, by: str) -> None:
+    signer = {"AWS_ENDPOINT_URL_STS": s3_server.endpoint_url}
+    if by == "role":
+        signer["VFEXPORT_BUCKETS__SFMC__ROLE_ARN"] = "arn:aws:iam::123456789012:role/exporter"
+    else:
+        for half in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+            del doctor.cli.environment[f"VFEXPORT_BUCKETS__SFMC__{half}"]
+            signer[f"AWS_{half}"] = "temporary"
+        signer["AWS_SESSION_TOKEN"] = "token"
+    outcomes = doctor.outcomes(**signer, VFEXPORT_SIGNED_URL_SECONDS="901")
+    assert (outcomes["sfmcS3 signed urls"], outcomes["exportsS3 signed urls"]) == ("warning", "ok")
+    assert doctor.outcomes(**signer, VFEXPORT_SIGNED_URL_SECONDS="900")["sfmcS3 signed urls"] == "ok"
 
 
 def test_keys_are_looked_at(doctor: Doctor) -> None:

@@ -100,7 +100,7 @@ class BucketClients:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _find(self, bucket: str) -> tuple[str, BucketSettings]:
+    def find(self, bucket: str) -> tuple[str, BucketSettings]:
         """Give the beginning of a bucket's variables, and its settings."""
         field = _SETTINGS.get(bucket)
         if field is None:
@@ -113,7 +113,7 @@ class BucketClients:
         return variables, settings
 
     def _target(self, bucket: str, read_seconds: int, retry: RetryPolicy) -> BucketTarget:
-        variables, settings = self._find(bucket)
+        variables, settings = self.find(bucket)
         with self._lock:
             client = self._clients.get((bucket, read_seconds))
             if client is None:

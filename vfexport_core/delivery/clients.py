@@ -6,6 +6,8 @@ of every run. It is imported only when a client is made, for the same reason.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +46,21 @@ def make_client(session: Session, settings: BucketSettings, variables: str, *, r
         session = _assume(session, settings.role_arn, region, keys, variables)
         keys = {}
     try:
-        return session.create_client(
+        client = session.create_client(
             "s3", region_name=region, endpoint_url=settings.endpoint_url, config=_config(settings, read_seconds), **keys
         )
     except ValueError:  # how botocore says that it cannot read the address
         variable = f"{variables}ENDPOINT_URL"
         raise ConfigurationError(f"{variable} is not an address", payload=variable) from None
+    if settings.endpoint_url:
+        client.meta.events.register("before-call.s3.DeleteObjects", _add_content_md5)
+    return client
+
+
+def _add_content_md5(params: dict[str, Any], **_: object) -> None:
+    """Give a request the digest that older stores want; botocore sends only the newer one."""
+    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
 def _config(settings: BucketSettings, read_seconds: float) -> Config:

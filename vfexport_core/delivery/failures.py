@@ -18,7 +18,9 @@ from botocore.parsers import ResponseParserError
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused, VfexportError
 
 NO_SUCH_UPLOAD = "NoSuchUpload"
-ACL_NOT_SUPPORTED = "AccessControlListNotSupported"
+PRECONDITION_FAILED = "PreconditionFailed"
+_NO_BUCKET = "NoSuchBucket"
+_CONFLICT = "ConditionalRequestConflict"
 
 # Whatever a request to S3 may raise. A response that cannot be parsed was cut on its way.
 S3_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
@@ -28,7 +30,7 @@ _PASSING_CODES = frozenset(
     {
         "BadDigest",  # the bytes were damaged on their way
         "BandwidthLimitExceeded",
-        "ConditionalRequestConflict",
+        _CONFLICT,
         "IncompleteBody",
         "InternalError",
         "OperationAborted",
@@ -47,10 +49,13 @@ _PASSING_CODES = frozenset(
 )
 # S3 may answer 200 with an error in the body, which botocore reports as status 500: then the code alone tells.
 _LASTING_CODES = frozenset(
-    {"AccessDenied", "InvalidAccessKeyId", "NoSuchBucket", "NoSuchKey", NO_SUCH_UPLOAD, "SignatureDoesNotMatch"}
+    {"AccessDenied", "InvalidAccessKeyId", _NO_BUCKET, "NoSuchKey", NO_SUCH_UPLOAD, "SignatureDoesNotMatch"}
 )
 _LASTING_STATUSES = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED})
 _PASSING_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+# How stores that do not know a header or an operation say so.
+_UNKNOWN_STATUSES = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.METHOD_NOT_ALLOWED})
+_UNKNOWN_CODES = frozenset({"InvalidArgument", "InvalidRequest", "MethodNotAllowed", "NotImplemented"})
 _SHOWN_CHARACTERS = 200
 
 
@@ -69,6 +74,28 @@ def is_passing(error: Exception) -> bool:
     return status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LASTING_STATUSES and code not in _LASTING_CODES
 
 
+def is_repeatable(error: Exception) -> bool:
+    """Tell whether the very same request is worth another attempt."""
+    return is_passing(error) and not is_upload_spent(error)
+
+
+def is_upload_spent(error: BaseException | None) -> bool:
+    """Tell whether completing has met another writer of the key: only a new upload may succeed then."""
+    if not isinstance(error, ClientError) or error.operation_name != "CompleteMultipartUpload":
+        return False
+    return error_code(error) == _CONFLICT
+
+
+def is_unknown(error: Exception) -> bool:
+    """Tell whether the store may have refused a request for a part of it that it does not know."""
+    return _status(error) in _UNKNOWN_STATUSES or error_code(error) in _UNKNOWN_CODES
+
+
+def is_absent(error: BaseException | None) -> bool:
+    """Tell whether S3 answered that what was asked for is not there, while the bucket is."""
+    return isinstance(error, ClientError) and _status(error) == HTTPStatus.NOT_FOUND and error_code(error) != _NO_BUCKET
+
+
 def is_passing_code(code: str) -> bool:
     """Tell the same of an error that S3 reports for one of many objects."""
     return code in _PASSING_CODES
@@ -77,9 +104,10 @@ def is_passing_code(code: str) -> bool:
 def may_have_happened(error: Exception) -> bool:
     """Tell whether S3 may have done what was asked although this came back.
 
-    An answer can be lost after the work is done; completing an upload a second time then finds no upload.
+    An answer can be lost after the work is done; completing an upload a second time then finds no upload, and what may
+    only be written once is there already.
     """
-    return is_passing(error) or error_code(error) == NO_SUCH_UPLOAD
+    return is_passing(error) or error_code(error) in {NO_SUCH_UPLOAD, PRECONDITION_FAILED}
 
 
 def delivery_error(bucket: str, operation: str, error: Exception, attempts: int) -> VfexportError:

@@ -19,13 +19,13 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from datetime import datetime
 
+STAGING_FOLDER = "_staging/"
 CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "zip": "application/zip"}
 
 _NAME_CHARACTERS = 80
 _NO_NAME = "campaign"
 _NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9_]+")
 _CAMPAIGN_FOLDER = re.compile(r"[0-9a-f]{24}/")
-_STAGING = "_staging"
 
 # File systems take 255 bytes; the longest pattern around the campaign's name has 42.
 _DOWNLOAD_NAME_BYTES = 200
@@ -69,12 +69,12 @@ def campaign_folder(key: str) -> str:
 
 def staging_prefix(export_id: str, attempt: int) -> str:
     """Give the prefix under which everything lies that this attempt has not published yet."""
-    return f"{_STAGING}/{export_id}-{attempt}/"
+    return f"{STAGING_FOLDER}{export_id}-{attempt}/"
 
 
 def probe_key(name: str) -> str:
     """Give the key of an object that only tries a bucket out; nobody takes up what is below ``_staging/``."""
-    return f"{_STAGING}/doctor/{name}"
+    return f"{STAGING_FOLDER}doctor/{name}"
 
 
 def staging_key(export_id: str, attempt: int, number: int) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.delivery.cleanup import abort_upload, abort_uploads
 from vfexport_core.errors import VfexportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     from vfexport_core.delivery.requests import Requests
@@ -21,6 +22,8 @@ GIB = 1024 * MIB
 MIN_PART_BYTES = 5 * MIB
 MAX_PART_BYTES = 5 * GIB
 MAX_PARTS = 10_000
+
+NO_CONDITION: Mapping[str, str] = MappingProxyType({})
 
 # Doubling this often reaches S3's largest object (5 TiB) within 10,000 parts, even from the smallest part.
 _PARTS_OF_ONE_SIZE = 900
@@ -55,16 +58,22 @@ class Multipart:
         return len(self._parts)
 
     def create(self, headers: Mapping[str, Any]) -> None:
-        """Begin the upload; `headers` are the ACL, the metadata and what else belongs to the object."""
-        answer = self._requests.call("create_multipart_upload", {"Key": self.key, **headers}, before=self._count_create)
+        """Begin the upload, or a new one after `abort`.
+
+        `headers` are the ACL, the metadata and what else belongs to the object. The checksums that come with the parts
+        are agreed on here: S3 takes no others.
+        """
+        params = {"Key": self.key, **headers, **self._requests.target.checksum_params}
+        answer = self._requests.call("create_multipart_upload", params, before=self._count_create)
         self._upload_id = answer["UploadId"]
+        self._parts = []
 
     def upload(self, data: bytearray) -> None:
         """Send the next part; waits while the budget is used up. `data` may not be touched any more.
 
         Raises DeliveryFailed or DeliveryRefused as soon as any part has failed for good.
         """
-        self._add("upload_part", {"Body": data}, len(data))
+        self._add("upload_part", {"Body": data, **self._requests.target.checksum_params}, len(data))
 
     def copy(self, source: Mapping[str, Any], first: int, last: int) -> None:
         """Copy bytes `first` to `last` (inclusive) of another object as the next part."""
@@ -77,12 +86,17 @@ class Multipart:
             self._raise_failure()
 
     def complete(
-        self, *, before: Callable[[], None] | None = None, happened: Callable[[Exception], Answer | None]
+        self,
+        *,
+        condition: Mapping[str, str] = NO_CONDITION,
+        before: Callable[[], None] | None = None,
+        happened: Callable[[Exception], Answer | None],
     ) -> Answer:
-        """Make the object of all parts; see `BucketTarget.call` for `before` and `happened`."""
+        """Make the object of all parts, under a `condition`; see `BucketTarget.call` for `before` and `happened`."""
         self.wait()
-        parts = [_completed(number, part.result()) for number, part in enumerate(self._parts, start=1)]
-        params = {"Key": self.key, "UploadId": self._upload_id, "MultipartUpload": {"Parts": parts}}
+        agreed = [f"Checksum{algorithm}" for algorithm in self._requests.target.checksum_params.values()]
+        parts = [_completed(number, part.result(), agreed) for number, part in enumerate(self._parts, start=1)]
+        params = {"Key": self.key, "UploadId": self._upload_id, "MultipartUpload": {"Parts": parts}, **condition}
         answer = self._requests.call("complete_multipart_upload", params, before=before, happened=happened)
         self._upload_id = None
         if self._creates > 1:
@@ -134,8 +148,7 @@ class Multipart:
             _log.warning("an upload without parts may be left: %s", error.message)
 
 
-def _completed(number: int, answer: Answer) -> dict[str, Any]:
-    """Give what completing needs to know of a part: its ETag, and its checksum if one was agreed on."""
+def _completed(number: int, answer: Answer, agreed: Sequence[str]) -> dict[str, Any]:
+    """Give what completing needs to know of a part: its ETag, and those checksums of it that were agreed on."""
     part = answer.get("CopyPartResult", answer)
-    checksums = {name: value for name, value in part.items() if name.startswith("Checksum") and name != "ChecksumType"}
-    return {"PartNumber": number, "ETag": part["ETag"], **checksums}
+    return {"PartNumber": number, "ETag": part["ETag"], **{name: part[name] for name in agreed if name in part}}

@@ -5,20 +5,21 @@ from __future__ import annotations
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vfexport_core.delivery.failures import error_code
-from vfexport_core.delivery.keys import probe_key
+from vfexport_core.delivery.failures import is_absent
+from vfexport_core.delivery.keys import STAGING_FOLDER, probe_key
+from vfexport_core.delivery.target import acl_params
 from vfexport_core.errors import DeliveryRefused, VfexportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from vfexport_core.delivery.target import BucketTarget
+    from vfexport_core.delivery.target import Answer, BucketTarget
 
-# What S3 says of a bucket from before there were ownership modes: the same as the oldest mode.
-_NO_CONTROLS = "OwnershipControlsNotFoundError"
+# A bucket from before there were ownership modes has none, which is the same as this one.
 OLDEST_MODE = "ObjectWriter"
+_SESSION = "X-Amz-Security-Token="
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +28,16 @@ class Bucket:
 
     target: BucketTarget
 
-    def reach(self) -> None:
-        """Ask whether it is there."""
-        self.target.call("head_bucket", {})
+    def reach(self) -> str | None:
+        """Ask whether it is there; gives its region, if the store says that."""
+        return self.target.call("head_bucket", {}).get("BucketRegion")
 
     def write(self, acls: Iterable[str]) -> None:
         """Put an object with each of these ACLs and take it away again, with its version if it has one."""
         for acl in acls:
             key = probe_key(secrets.token_hex(8))
             try:
-                answer = self.target.call("put_object", {"Key": key, "Body": b"", "ACL": acl})
+                answer = self.target.call("put_object", {"Key": key, "Body": b"", **acl_params(acl)})
             except VfexportError:
                 with suppress(VfexportError):  # what S3 did not confirm may be there
                     self.target.call("delete_object", {"Key": key})
@@ -46,15 +47,44 @@ class Bucket:
 
     def ownership(self) -> str:
         """Give the mode of object ownership: BucketOwnerEnforced, BucketOwnerPreferred or ObjectWriter."""
-        try:
-            answer = self.target.call("get_bucket_ownership_controls", {})
-        except DeliveryRefused as error:
-            if error.__cause__ is not None and error_code(error.__cause__) == _NO_CONTROLS:  # pyright: ignore[reportArgumentType]
-                return OLDEST_MODE
-            raise
-        rules = answer.get("OwnershipControls", {}).get("Rules", [])
+        rules = self._configuration("get_bucket_ownership_controls").get("OwnershipControls", {}).get("Rules", [])
         return rules[0]["ObjectOwnership"] if rules else OLDEST_MODE
 
     def versioning(self) -> str:
         """Give ``Enabled``, ``Suspended`` or ``Off``."""
         return self.target.call("get_bucket_versioning", {}).get("Status", "Off")
+
+    def forgets_staging_versions(self) -> bool:
+        """Tell whether a lifecycle rule takes noncurrent versions of staging objects away."""
+        rules = self._configuration("get_bucket_lifecycle_configuration").get("Rules", [])
+        return any(_expires_noncurrent(rule) and _covers_staging(rule) for rule in rules)
+
+    def retains_by_default(self) -> bool:
+        """Tell whether Object Lock keeps every new object from being deleted."""
+        lock = self._configuration("get_object_lock_configuration").get("ObjectLockConfiguration", {})
+        return bool(lock.get("Rule", {}).get("DefaultRetention"))
+
+    def signs_with_session(self) -> bool:
+        """Tell whether the addresses that are signed die with the session of a role, or another temporary one."""
+        params = {"Bucket": self.target.name, "Key": probe_key("address")}
+        return _SESSION in self.target.client.generate_presigned_url("get_object", Params=params, ExpiresIn=1)
+
+    def _configuration(self, operation: str) -> Answer:
+        """Ask for a part of how the bucket is set up; empty where that was never set."""
+        try:
+            return self.target.call(operation, {})
+        except DeliveryRefused as error:
+            if is_absent(error.__cause__):
+                return {}
+            raise
+
+
+def _expires_noncurrent(rule: Mapping[str, Any]) -> bool:
+    return rule.get("Status") == "Enabled" and "NoncurrentVersionExpiration" in rule
+
+
+def _covers_staging(rule: Mapping[str, Any]) -> bool:
+    """Tell whether a rule is for all that is below the staging folder; one for some tags or sizes is not."""
+    conditions = rule.get("Filter") or {"Prefix": rule.get("Prefix", "")}
+    conditions = conditions.get("And", conditions)
+    return conditions.keys() == {"Prefix"} and STAGING_FOLDER.startswith(conditions["Prefix"])

@@ -54,6 +54,10 @@ class Requests:
         """Send a request with retries, without waiting for it."""
         return self._submit(operation, lambda: self.target.call(operation, params, stop=self._stop))
 
+    def pause(self, attempt: int) -> None:
+        """Wait as long as after a failed attempt, or until `stop`."""
+        self._stop.wait(self.target.retry.wait_seconds(attempt))
+
     def stop(self) -> None:
         """Begin no request any more; those under way go on, those that wait for a retry end."""
         self._stop.set()

@@ -7,10 +7,14 @@ its metadata, ACL and headers, to the final key: whoever watches that key sees o
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vfexport_core.delivery.failures import is_upload_spent
 from vfexport_core.delivery.multipart import MAX_PARTS, MIB, Multipart
+from vfexport_core.delivery.target import ONLY_NEW
+from vfexport_core.errors import DeliveryFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,14 +69,26 @@ def copy(
     confirm: Callable[[], None],
     happened: Callable[[Exception], Answer | None],
 ) -> None:
-    """Copy `staged` to the key of `upload`; `confirm` is called directly before the object becomes visible."""
+    """Copy `staged` to the key of `upload`; `confirm` is called directly before the object becomes visible.
+
+    Raises DeliveryRefused when there is another object under the key. An upload that met another writer is made anew.
+    """
     source = staged.source(requests.target.name)
     if staged.size <= limits.copy_single_bytes:
-        params = {"Key": upload.key, **source, **headers, "MetadataDirective": "REPLACE"}
+        params = {"Key": upload.key, **source, **headers, **ONLY_NEW, "MetadataDirective": "REPLACE"}
         requests.call("copy_object", params, before=confirm, happened=happened)
         return
-    upload.create(headers)
     step = max(limits.copy_part_bytes, -(-staged.size // MAX_PARTS))
-    for first in range(0, staged.size, step):
-        upload.copy(source, first, min(first + step, staged.size) - 1)
-    upload.complete(before=confirm, happened=happened)
+    for attempt in itertools.count(1):
+        upload.create(headers)
+        for first in range(0, staged.size, step):
+            upload.copy(source, first, min(first + step, staged.size) - 1)
+        try:
+            upload.complete(condition=ONLY_NEW, before=confirm, happened=happened)
+        except DeliveryFailed as error:
+            if attempt >= requests.target.retry.attempts or not is_upload_spent(error.__cause__):
+                raise
+        else:
+            return
+        upload.abort()
+        requests.pause(attempt)

@@ -6,22 +6,21 @@ import itertools
 import logging
 import random
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError, IncompleteReadError
+from botocore.exceptions import IncompleteReadError
 
 from vfexport_core.delivery.failures import (
-    ACL_NOT_SUPPORTED,
     S3_ERRORS,
     cause,
     delivery_error,
-    error_code,
-    is_passing,
+    is_repeatable,
+    is_unknown,
     may_have_happened,
     shown,
 )
-from vfexport_core.errors import DeliveryFailed
+from vfexport_core.errors import DeliveryFailed, VfexportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,7 +39,22 @@ _ESSENTIAL = {
     "upload_part_copy": "CopyPartResult",
 }
 
+# The condition of a write that must not replace anything.
+_CONDITION = "IfNoneMatch"
+ONLY_NEW = {_CONDITION: "*"}
+
+# The one that every version of the client can compute.
+_CHECKSUM_ALGORITHM = "CRC32"
+
 _log = logging.getLogger(__name__)
+
+
+def acl_params(acl: str) -> dict[str, str]:
+    """Give the parameter by which an object gets this ACL.
+
+    There is none for ``private``: S3 gives it by itself, and buckets that enforce their owner refuse to be asked.
+    """
+    return {} if acl == "private" else {"ACL": acl}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,13 @@ class RetryPolicy:
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 jitter, not a secret
 
 
+@dataclass(slots=True)
+class Abilities:
+    """What a store can do, as far as is known; better is thought of it than it may turn out to be."""
+
+    conditional_writes: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class BucketTarget:
     """A bucket's name, an S3 client that reaches it and does not retry by itself, and how to retry instead."""
@@ -64,19 +85,22 @@ class BucketTarget:
     name: str
     client: Any
     retry: RetryPolicy = RetryPolicy()
+    abilities: Abilities = field(default_factory=Abilities)
+
+    @property
+    def checksum_params(self) -> dict[str, str]:
+        """The parameter by which an upload and its parts agree on a checksum; none where the client sends none."""
+        sends = self.client.meta.config.request_checksum_calculation == "when_supported"
+        return {"ChecksumAlgorithm": _CHECKSUM_ALGORITHM} if sends else {}
 
     def send(self, operation: str, params: Mapping[str, Any]) -> Answer:
         """Send one request, once; raises what the client raises, also when the answer lacks what it must say.
 
-        A bucket of ownership mode BucketOwnerEnforced refuses the ACL ``private``; to give none means the same there.
+        The condition of a write is left out where the store is known not to take it.
         """
-        request = getattr(self.client, operation)
-        try:
-            answer: Answer = request(Bucket=self.name, **params)
-        except ClientError as error:
-            if error_code(error) != ACL_NOT_SUPPORTED or params.get("ACL") != "private":
-                raise
-            answer = request(Bucket=self.name, **{name: value for name, value in params.items() if name != "ACL"})
+        if not self.abilities.conditional_writes:
+            params = {name: value for name, value in params.items() if name != _CONDITION}
+        answer: Answer = getattr(self.client, operation)(Bucket=self.name, **params)
         essential = _ESSENTIAL.get(operation)
         if essential is not None and answer.get(essential) in (None, "", {}):
             raise IncompleteReadError(actual_bytes=0, expected_bytes=1)
@@ -96,6 +120,7 @@ class BucketTarget:
 
         `before` is called directly before each attempt and may raise. `happened` is asked after a failure that may hide
         a success, and gives the answer if so. No attempt begins once `stop` is set. `send` replaces the plain sending.
+        A store that may not know the condition of a write is not asked for it any more, and `before` is called again.
 
         Raises DeliveryFailed or DeliveryRefused, naming bucket, operation and cause.
         """
@@ -105,12 +130,17 @@ class BucketTarget:
                 before()
             if stop.is_set():
                 raise aborted(self.name, operation)
+            conditional = _CONDITION in params and self.abilities.conditional_writes
             try:
                 return send() if send else self.send(operation, params)
             except S3_ERRORS as error:
+                if conditional and is_unknown(error):
+                    _log.info("bucket %s: %s without a condition: %s", self.name, shown(operation), cause(error))
+                    self.abilities.conditional_writes = False
+                    continue
                 if happened is not None and may_have_happened(error) and (answer := happened(error)) is not None:
                     return answer
-                if attempt >= self.retry.attempts or not is_passing(error):
+                if attempt >= self.retry.attempts or not is_repeatable(error):
                     raise delivery_error(self.name, operation, error, attempt) from error
                 _log.warning("bucket %s: %s, attempt %d: %s", self.name, shown(operation), attempt, cause(error))
             stop.wait(self.retry.wait_seconds(attempt))
@@ -121,6 +151,13 @@ class BucketTarget:
         try:
             return self.send("head_object", {"Key": key})
         except S3_ERRORS:
+            return None
+
+    def head_patiently(self, key: str) -> Answer | None:
+        """Look at an object as often as need be; None when it is not there or cannot be asked for."""
+        try:
+            return self.call("head_object", {"Key": key})
+        except VfexportError:
             return None
 
 

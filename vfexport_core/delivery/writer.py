@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from vfexport_core.delivery import staging
 from vfexport_core.delivery.cleanup import discard, remove
+from vfexport_core.delivery.failures import PRECONDITION_FAILED, error_code
 from vfexport_core.delivery.multipart import MIB, MIN_PART_BYTES, Multipart, size_of_part
 from vfexport_core.delivery.requests import Requests
 from vfexport_core.delivery.staging import Limits, Staged
-from vfexport_core.delivery.target import aborted
+from vfexport_core.delivery.target import ONLY_NEW, aborted, acl_params
 from vfexport_core.errors import VfexportError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class ObjectWriter:
         self.key = key
         self.bytes_written = 0
         self._staging_key = staging_key
-        self._headers = {"ACL": acl, "ContentType": content_type, "ContentDisposition": content_disposition}
+        self._headers = {**acl_params(acl), "ContentType": content_type, "ContentDisposition": content_disposition}
         self._metadata = dict(metadata)
         self._first_part_bytes = part_bytes
         self._part_bytes = part_bytes
@@ -129,7 +130,7 @@ class ObjectWriter:
                 self._advance(_State.PREPARED)
 
     def publish(self, metadata_extra: Mapping[str, str], confirm: Callable[[], None]) -> None:
-        """Make the object visible under its key, with all metadata.
+        """Make the object visible under its key, with all metadata, unless there is another object.
 
         `confirm` is called directly before the one request that does so, and again before each repetition of it;
         what it raises (LeaseLost) comes out of here. After any error `abort` takes everything away again.
@@ -138,7 +139,7 @@ class ObjectWriter:
         with self._step(_State.OPEN, _State.PREPARED):
             self._touch(self.key)
             if self._staged is None and not self._parts.parts:
-                params = {"Key": self.key, "Body": self._buffer, **headers}
+                params = {"Key": self.key, "Body": self._buffer, **headers, **ONLY_NEW}
                 self._requests.call("put_object", params, before=confirm, happened=self._published)
                 self._buffer = bytearray()
             else:
@@ -182,7 +183,7 @@ class ObjectWriter:
 
     def _stage(self) -> Staged:
         """Complete the object under the staging key."""
-        key, happened = self._staging_key, lambda _: self._found(self._staging_key)
+        key, happened = self._staging_key, lambda _: self._if_whole(self.target.head(self._staging_key))
         if self._parts.parts:
             self._ship()
             answer = self._parts.complete(happened=happened)
@@ -204,13 +205,14 @@ class ObjectWriter:
             # A delete marker would leave the fans' data behind it.
             remove(self.target, [self._staging_key])
 
-    def _published(self, _: Exception) -> Answer | None:
+    def _published(self, error: Exception) -> Answer | None:
         """Give the final object if it is there: only this attempt writes under this key, and the digest proves it."""
-        answer = self._found(self.key)
+        # That there is an object is certain then, and whose it is decides.
+        look = self.target.head_patiently if error_code(error) == PRECONDITION_FAILED else self.target.head
+        answer = self._if_whole(look(self.key))
         return answer if answer and answer.get("Metadata", {}).get(SHA256) == self.sha256 else None
 
-    def _found(self, key: str) -> Answer | None:
-        answer = self.target.head(key)
+    def _if_whole(self, answer: Answer | None) -> Answer | None:
         return answer if answer and answer.get("ContentLength") == self.bytes_written else None
 
     def _touch(self, key: str) -> None:

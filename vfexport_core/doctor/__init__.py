@@ -23,7 +23,7 @@ def all_checks(settings: Settings, buckets: BucketClients) -> list[Check]:
     """Give every check, in the order in which they are told."""
     return [
         *mongodb_checks(settings),
-        *bucket_checks(buckets),
+        *bucket_checks(buckets, settings.signed_url_seconds),
         *key_checks(settings),
         orchestrator_check(),
     ]

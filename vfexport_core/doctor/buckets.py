@@ -6,41 +6,50 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.catalog import Bucket, all_specs
 from vfexport_core.catalog.spec import Acl
-from vfexport_core.doctor.examining import Check, Finding, failure, not_checked, ok, warning
+from vfexport_core.doctor.examining import Check, Finding, Outcome, failed, failure, not_checked, ok, warning
 from vfexport_core.errors import DeliveryRefused, VfexportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from vfexport_core.delivery.buckets import BucketClients
     from vfexport_core.delivery.probing import Bucket as Probe
 
-# Six requests, each of which may take three seconds to fail; making the first client takes a second or two.
-_SECONDS = 25.0
+# Eight requests, each of which may take three seconds to fail; making the first client takes a second or two.
+_SECONDS = 30.0
+# A session is renewed a quarter of an hour before its end: what it signs until then is good for as long.
+_SESSION_SECONDS = 900
 _ENFORCED = "BucketOwnerEnforced"
 _OWNERS_OWN = "ObjectWriter"
 
 
-def bucket_checks(clients: BucketClients) -> list[Check]:
-    """Give a check per bucket of the catalog."""
+def bucket_checks(clients: BucketClients, signed_url_seconds: int) -> list[Check]:
+    """Give a check per bucket of the catalog; addresses are signed for so many seconds."""
+
+    def look(bucket: Bucket) -> Iterable[Finding]:
+        return _look(bucket, clients, signed_url_seconds) if bucket in clients.configured else [_unset(bucket)]
 
     def check_of(bucket: Bucket) -> Check:
-        is_set = bucket in clients.configured
-        return Check(bucket.value, _SECONDS, lambda: _look(bucket, clients) if is_set else [_unset(bucket)])
+        return Check(bucket.value, _SECONDS, lambda: look(bucket))
 
     return [check_of(bucket) for bucket in Bucket]
 
 
-def _look(bucket: Bucket, clients: BucketClients) -> Iterator[Finding]:
+def _look(bucket: Bucket, clients: BucketClients, signed_url_seconds: int) -> Iterator[Finding]:
     from vfexport_core.delivery.probing import Bucket as Probe  # noqa: PLC0415 loads botocore
 
     probe = Probe(clients.impatient(bucket))
-    probe.reach()
+    region = probe.reach()
     yield ok(bucket, f"{probe.target.name} answers")
+    yield _region(bucket, clients, probe, region)
     acls = sorted({spec.acl for spec in all_specs() if spec.bucket is bucket})
-    yield _writable(bucket, probe, acls)
+    lock = _object_lock(bucket, probe)
+    yield lock
+    # What is put into a locked bucket stays there.
+    yield _locked(bucket) if lock.outcome is Outcome.FAILED else _writable(bucket, probe, acls)
     yield _ownership(bucket, probe, acls)
-    yield _versioning(bucket, probe)
+    yield from _versions(bucket, probe)
+    yield _signed_urls(bucket, probe, signed_url_seconds)
 
 
 def _unset(bucket: Bucket) -> Finding:
@@ -66,7 +75,7 @@ def _ownership(bucket: Bucket, probe: Probe, acls: list[Acl]) -> Finding:
     except DeliveryRefused as error:
         return not_checked(name, error.message, "Allow s3:GetBucketOwnershipControls to whoever runs the doctor.")
     if mode == _ENFORCED:
-        return ok(name, f"{mode}: ACL private is left out, which means the same there")
+        return ok(name, f"{mode}: every file belongs to the bucket's owner")
     if mode == _OWNERS_OWN and Acl.BUCKET_OWNER_FULL_CONTROL in acls:
         return warning(
             name,
@@ -76,11 +85,75 @@ def _ownership(bucket: Bucket, probe: Probe, acls: list[Acl]) -> Finding:
     return ok(name, f"{mode}: accepts ACL {', '.join(acls)}")
 
 
-def _versioning(bucket: Bucket, probe: Probe) -> Finding:
+def _versions(bucket: Bucket, probe: Probe) -> Iterator[Finding]:
     name = f"{bucket} versioning"
     try:
         state = probe.versioning()
     except DeliveryRefused as error:
-        return not_checked(name, error.message, "Allow s3:GetBucketVersioning to whoever runs the doctor.")
-    kept = "" if state == "Off" else ": deletions take away every version, which needs s3:DeleteObjectVersion"
-    return ok(name, f"{state}{kept}")
+        yield not_checked(name, error.message, "Allow s3:GetBucketVersioning to whoever runs the doctor.")
+        return
+    if state == "Off":
+        yield ok(name, state)
+        return
+    yield ok(name, f"{state}: deletions take away every version, which needs s3:DeleteObjectVersion")
+    yield _lifecycle(bucket, probe)
+
+
+def _lifecycle(bucket: Bucket, probe: Probe) -> Finding:
+    name = f"{bucket} lifecycle"
+    try:
+        forgets = probe.forgets_staging_versions()
+    except DeliveryRefused as error:
+        return not_checked(name, error.message, "Allow s3:GetLifecycleConfiguration to whoever runs the doctor.")
+    if forgets:
+        return ok(name, "noncurrent versions below _staging/ expire")
+    return warning(
+        name,
+        "no rule takes noncurrent versions below _staging/ away: what expires there stays as one, with fans' data",
+        "Add NoncurrentVersionExpiration of a day for the prefix _staging/ to the lifecycle rules.",
+    )
+
+
+def _object_lock(bucket: Bucket, probe: Probe) -> Finding:
+    name = f"{bucket} object lock"
+    try:
+        retains = probe.retains_by_default()
+    except DeliveryRefused as error:
+        return not_checked(name, error.message, "Allow s3:GetBucketObjectLockConfiguration to whoever runs the doctor.")
+    if not retains:
+        return ok(name, "no default retention")
+    return failed(
+        name,
+        "a default retention keeps files from being deleted: staging objects, failed attempts, CCPA deletions",
+        "Take the default retention away, or use another bucket.",
+    )
+
+
+def _locked(bucket: Bucket) -> Finding:
+    return not_checked(f"{bucket} writable", "what is put there could not be deleted", "See its Object Lock.")
+
+
+def _region(bucket: Bucket, clients: BucketClients, probe: Probe, actual: str | None) -> Finding:
+    name = f"{bucket} region"
+    variables, settings = clients.find(bucket)
+    signed: str = probe.target.client.meta.region_name
+    if settings.endpoint_url or actual is None:
+        return ok(name, f"requests are signed for {signed}")
+    if actual == signed:
+        return ok(name, actual)
+    return warning(
+        name,
+        f"it is in {actual}, but requests and addresses are signed for {signed}, which S3 refuses for downloads",
+        f"Set {variables}REGION to {actual}.",
+    )
+
+
+def _signed_urls(bucket: Bucket, probe: Probe, seconds: int) -> Finding:
+    name = f"{bucket} signed urls"
+    if seconds <= _SESSION_SECONDS or not probe.signs_with_session():
+        return ok(name, f"good for {seconds} s")
+    return warning(
+        name,
+        f"they are to be good for {seconds} s, but die earlier, with the session of the role that signs them",
+        f"Set VFEXPORT_SIGNED_URL_SECONDS to {_SESSION_SECONDS} or less, or let a key pair sign.",
+    )

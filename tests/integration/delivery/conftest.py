@@ -1,13 +1,18 @@
-"""A bucket of its own per test, the service's way to it through the fault proxy, and a direct one for looking."""
+"""A bucket of its own per test, the service's way to it through the fault proxy, and a direct one for looking.
+
+Every test runs twice: with a client as it is made for an address of one's own, and with one as it is made for AWS.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
+from functools import partial
 
 import pytest
 
 from tests.s3_proxy import S3Proxy
+from tests.s3_wire import resolve_to
 from vfexport_core.delivery.clients import make_client, make_session
 from vfexport_core.delivery.multipart import MIN_PART_BYTES
 from vfexport_core.delivery.target import BucketTarget, RetryPolicy
@@ -65,7 +70,13 @@ def make_s3_client():
     session, clients = make_session(), []
 
     def make(endpoint_url, read_seconds=30):
-        settings = BucketSettings(name="any", endpoint_url=endpoint_url, access_key_id="test", secret_access_key="test")
+        settings = BucketSettings(
+            name="any",
+            endpoint_url=endpoint_url,
+            region="us-east-1",
+            access_key_id="test",
+            secret_access_key="test",
+        )
         clients.append(make_client(session, settings, "VFEXPORT_BUCKETS__EXPORTS__", read_seconds=read_seconds))
         return clients[-1]
 
@@ -85,9 +96,18 @@ def shared_proxy(s3_server):
         yield proxy
 
 
-@pytest.fixture(scope="session")
-def proxy_client(shared_proxy, make_s3_client):
-    return make_s3_client(shared_proxy.url)
+@pytest.fixture(scope="session", params=["endpoint", "aws"])
+def proxy_client(request, shared_proxy, make_s3_client):
+    """Give a client that reaches the proxy: at its address, or as if it were AWS."""
+    if request.param == "endpoint":
+        return make_s3_client(shared_proxy.url)
+    client = make_s3_client(None)
+    client.meta.events.register("before-send.s3", partial(_resolve, shared_proxy.url))
+    return client
+
+
+def _resolve(url, request, **_):
+    resolve_to(url, request)
 
 
 @pytest.fixture
@@ -111,7 +131,7 @@ def target(proxy, proxy_client, store):
 
 @pytest.fixture
 def make_writer(target):
-    def make(key=KEY, staging_key=STAGING_KEY, acl="private", part_bytes=MIN_PART_BYTES, **options):
+    def make(key=KEY, staging_key=STAGING_KEY, acl="private", part_bytes=MIN_PART_BYTES, target=target, **options):
         return ObjectWriter(
             target,
             key,

@@ -47,6 +47,17 @@ def test_many_objects_are_deleted_in_groups(store, target, proxy, monkeypatch):
     store.assert_empty()
 
 
+def test_a_multi_object_delete_has_the_digest_that_the_store_wants(store, target, proxy):
+    """The proxy refuses one without: AWS takes any, stores that are older than its new ones want Content-MD5."""
+    for key in ("a", "b"):
+        store.put(key)
+    remove(target, ["a", "b"])
+    (request,) = proxy.seen("DeleteObjects")
+    is_aws = request.headers["host"].endswith(".amazonaws.com")
+    assert ("content-md5" in request.headers) is not is_aws
+    store.assert_empty()
+
+
 def not_deleted(key, code):
     """Give the answer to a DeleteObjects that fails for one object; S3 answers 200 then, and the proxy deletes none."""
     error = f"<Error><Key>{key}</Key><VersionId>null</VersionId><Code>{code}</Code></Error>"

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from tests.integration.delivery.conftest import ATTEMPTS, KEY, STAGING_KEY
-from tests.s3_faults import ACCESS_DENIED, SLOW_DOWN, Answer, LoseAnswer, Reset
+from tests.s3_faults import ACCESS_DENIED, SLOW_DOWN, Answer, Backlog, LoseAnswer, Reset, Run
 from vfexport_core.delivery.multipart import MIN_PART_BYTES
 from vfexport_core.delivery.staging import Limits
+from vfexport_core.delivery.target import RetryPolicy
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
 
+CONFLICT = Answer(409, "ConditionalRequestConflict")
 PART = MIN_PART_BYTES
 DATA = random.Random(7).randbytes(2 * PART + 17)
 LARGE = Limits(threads=2)
@@ -139,6 +141,97 @@ def test_a_completion_that_finds_no_upload_fails_if_the_object_is_not_there(make
         point.deliver(writer)
     assert point.count(proxy) == 1
     store.assert_empty()
+
+
+@pytest.mark.parametrize("point", SHOWING, ids=str)
+def test_an_object_of_another_s_is_never_replaced(make_writer, proxy, store, point):
+    """It appears after the fence was checked: only S3 itself can tell."""
+    proxy.fail(point.operation, Run(lambda: store.put(KEY, b"another's")), **point.where)
+    read = []
+    proxy.fail("HeadObject", Run(lambda: read.append(store.read())), key=KEY)
+    with make_writer(limits=point.limits) as writer, pytest.raises(DeliveryRefused, match="PreconditionFailed"):
+        point.deliver(writer)
+    assert point.count(proxy) == 1
+    assert read == [b"another's"]
+
+
+@pytest.mark.parametrize("point", SHOWING, ids=str)
+def test_an_object_that_is_there_already_is_looked_at_until_it_is_known_whose_it_is(make_writer, proxy, store, point):
+    proxy.fail(point.operation, LoseAnswer(), times=1, **point.where)
+    proxy.fail("HeadObject", times=ATTEMPTS)  # once for the lost answer, then all but the last for the refusal
+    with make_writer(limits=point.limits) as writer:
+        point.deliver(writer)
+    assert point.count(proxy) == 2
+    assert_delivered(store, point.data)
+
+
+@pytest.mark.parametrize("point", SHOWING, ids=str)
+@pytest.mark.parametrize(
+    "refusal",
+    [Answer(501, "NotImplemented"), Answer(400, "InvalidArgument"), Answer(405, body=""), Answer(501, body="")],
+    ids=["501", "400", "405 without a body", "501 without a body"],
+)
+def test_a_store_that_knows_no_conditions_is_asked_for_none(make_writer, proxy, store, point, refusal):
+    confirmed = []
+    proxy.fail(point.operation, refusal, times=1, **point.where)
+    with make_writer(limits=point.limits) as writer:
+        writer.write(point.data)
+        writer.publish({"rows": "12"}, lambda: confirmed.append(point.count(proxy)))
+    conditions = [seen.headers.get("if-none-match") for seen in proxy.seen(point.operation) if seen.key == KEY]
+    assert conditions == ["*", None]
+    assert confirmed == [0, 1]
+    assert_delivered(store, point.data)
+    with make_writer(key="next", limits=point.limits) as writer:
+        point.deliver(writer)
+    (following,) = [seen for seen in proxy.seen(point.operation) if seen.key == "next"]
+    assert "if-none-match" not in following.headers
+
+
+def test_a_refusal_that_has_other_reasons_stays_one(make_writer, proxy, store):
+    proxy.fail("PutObject", Answer(400, "InvalidArgument"))
+    with make_writer() as writer, pytest.raises(DeliveryRefused, match="InvalidArgument"):
+        POINTS[0].deliver(writer)
+    assert len(proxy.seen("PutObject")) == 2
+    store.assert_empty()
+
+
+@pytest.mark.parametrize("point", SHOWING, ids=str)
+def test_a_conflict_with_another_writer_passes(make_writer, proxy, store, point):
+    proxy.fail(point.operation, CONFLICT, times=ATTEMPTS - 1, **point.where)
+    with make_writer(limits=point.limits) as writer:
+        point.deliver(writer)
+    assert point.count(proxy) == ATTEMPTS
+    assert_delivered(store, point.data)
+
+
+def test_after_a_conflict_the_copy_is_made_by_a_new_upload(make_writer, proxy, store):
+    proxy.fail("CompleteMultipartUpload", CONFLICT, times=1, key=KEY)
+    confirmed = []
+    with make_writer(limits=VERY_LARGE) as writer:
+        writer.write(DATA)
+        writer.publish({"rows": "12"}, lambda: confirmed.append(1))
+    assert sum(seen.key == KEY for seen in proxy.seen("CreateMultipartUpload")) == 2
+    assert len(proxy.seen("UploadPartCopy")) == 2 * 3
+    assert [seen.key for seen in proxy.seen("AbortMultipartUpload")] == [KEY]
+    assert len(confirmed) == 2
+    assert_delivered(store)
+
+
+def test_a_conflict_that_stays_fails_the_delivery_and_leaves_nothing(make_writer, proxy, store):
+    proxy.fail("CompleteMultipartUpload", CONFLICT, key=KEY)
+    with make_writer(limits=VERY_LARGE) as writer, pytest.raises(DeliveryFailed, match="ConditionalRequestConflict"):
+        POINTS[2].deliver(writer)
+    assert POINTS[2].count(proxy) == ATTEMPTS
+    store.assert_empty()
+
+
+def test_a_store_with_a_backlog_gets_the_parts_as_it_can_take_them(make_writer, target, proxy, store):
+    rule = proxy.fail("UploadPart", Backlog(1))
+    with make_writer(target=replace(target, retry=RetryPolicy())) as writer:
+        POINTS[1].deliver(writer)
+    assert rule.fault.refused.is_set()
+    assert len(proxy.seen("UploadPart")) > 3
+    assert_delivered(store)
 
 
 def test_the_fence_is_checked_again_before_a_repetition(make_writer, proxy, store):

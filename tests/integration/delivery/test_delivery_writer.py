@@ -12,7 +12,6 @@ from tests.integration.delivery.conftest import DISPOSITION, KEY, METADATA, STAG
 from tests.s3_faults import Answer
 from vfexport_core.delivery.multipart import MIB, MIN_PART_BYTES
 from vfexport_core.delivery.staging import Limits
-from vfexport_core.delivery.target import BucketTarget
 from vfexport_core.delivery.writer import PART_BYTES
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused, LeaseLost
 
@@ -53,7 +52,7 @@ def test_a_small_file_is_one_put(make_writer, proxy, store, size):
     assert operations(proxy) == ["PutObject"]
     (request,) = proxy.seen()
     assert (request.key, request.size) == (KEY, size)
-    assert request.headers["x-amz-acl"] == "private"
+    assert "x-amz-acl" not in request.headers
     assert (writer.bytes_written, writer.sha256) == (size, hashlib.sha256(data).hexdigest())
     assert_delivered(store, data)
 
@@ -96,7 +95,8 @@ def test_a_very_large_file_is_copied_in_parts(make_writer, proxy, store):
         "DeleteObject",
     ]
     _, create = proxy.seen("CreateMultipartUpload")
-    assert (create.key, create.headers["x-amz-acl"]) == (KEY, "private")
+    assert create.key == KEY
+    assert "x-amz-acl" not in create.headers
     assert_delivered(store, data)
 
 
@@ -198,18 +198,15 @@ def test_a_lost_lease_publishes_nothing_and_leaves_nothing(make_writer, proxy, s
     store.assert_empty()
 
 
-@pytest.mark.parametrize("size", [10, PART + 10])
-def test_buckets_that_enforce_their_owner_get_no_private_acl(make_writer, proxy, store, size):
-    refusal = Answer(400, "AccessControlListNotSupported")
-    for operation in ("PutObject", "CreateMultipartUpload", "CopyObject"):
-        proxy.fail(operation, refusal, times=1)
+@pytest.mark.parametrize(("size", "limits"), [(10, None), (PART + 10, None), (PART + 10, COPY_IN_PARTS)])
+def test_private_is_what_s3_gives_by_itself(make_writer, proxy, store, size, limits):
+    """The proxy's buckets enforce their owner: they refuse to be asked for `private`, and no request goes twice."""
     data = some_bytes(size)
-    with make_writer() as writer:
+    with make_writer(limits=limits) as writer:
         writer.write(data)
         writer.publish({"rows": "12"}, nothing)
-    for operation in {"PutObject"} if size == 10 else {"CreateMultipartUpload", "CopyObject"}:
-        acls = [request.headers.get("x-amz-acl") for request in proxy.seen(operation)]
-        assert acls == ["private", None]
+    assert [request for request in proxy.seen() if "x-amz-acl" in request.headers] == []
+    assert len({(request.operation, request.key, request.part) for request in proxy.seen()}) == len(proxy.seen())
     assert_delivered(store, data)
 
 
@@ -223,32 +220,20 @@ def test_another_acl_is_never_left_out(make_writer, proxy, store):
     store.assert_empty()
 
 
-def test_checksums_that_were_agreed_on_are_in_the_completion(s3_server, make_writer, store):
-    from botocore.config import Config
-    from botocore.session import Session
-
-    config = Config(request_checksum_calculation="when_supported", s3={"addressing_style": "path"})
-    client = Session().create_client(
-        "s3",
-        region_name="us-east-1",
-        endpoint_url=s3_server.endpoint_url,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=config,
-    )
-    bodies = []
-    client.meta.events.register(
-        "before-send.s3.CompleteMultipartUpload", lambda request, **_: bodies.append(request.body)
-    )
-    writer = make_writer()
-    writer.target = BucketTarget(store.bucket, client)
-    writer._requests.target = writer.target
-    with writer:
-        writer.write(some_bytes(PART + 1))
+@pytest.mark.parametrize("limits", [None, COPY_IN_PARTS])
+def test_checksums_are_agreed_on_where_the_client_sends_any(make_writer, target, proxy, store, limits):
+    """The proxy refuses parts and completions with other checksums than those that their upload was created for."""
+    sends = target.client.meta.config.request_checksum_calculation == "when_supported"
+    data = some_bytes(2 * PART + 1)
+    with make_writer(limits=limits) as writer:
+        writer.write(data)
         writer.publish({"rows": "12"}, nothing)
-    client.close()
-    assert bodies[0].count(b"<ChecksumCRC32>") == 2
-    assert_delivered(store, some_bytes(PART + 1))
+    creates = proxy.seen("CreateMultipartUpload")
+    assert len(creates) == (1 if limits is None else 2)
+    for create in creates:
+        assert create.headers.get("x-amz-checksum-algorithm") == ("CRC32" if sends else None)
+    assert [("x-amz-checksum-crc32" in part.headers) for part in proxy.seen("UploadPart")] == [sends] * 3
+    assert_delivered(store, data)
 
 
 def test_a_slow_s3_holds_the_writer_back(make_writer, proxy, store):
@@ -285,7 +270,7 @@ def test_memory_does_not_grow_with_the_file(make_writer):
     peaks = []
     for size in (20, 60):
         tracemalloc.start()
-        with make_writer(limits=limits) as writer:
+        with make_writer(key=f"{size}-mib", limits=limits) as writer:
             for _ in range(size):
                 writer.write(block)
             writer.publish({}, nothing)
