@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from pymongo.database import Database
 
-    from vfexport_core.api.services import Services
+    from vfexport_core.api.container import Container
     from vfexport_core.queue.models import Export
     from vfexport_core.settings import Settings
 
@@ -40,7 +40,7 @@ class Api:
 
     def __init__(self, app: FastAPI, portal: anyio.from_thread.BlockingPortal) -> None:
         self.app = app
-        self.services: Services = app.state.services
+        self.services: Container = app.state.container
         self.document = app.openapi()
         self.answers: set[tuple[str, str, int]] = set()
         self._portal = portal

@@ -30,8 +30,8 @@ from tests.api_tokens import (
     signed,
 )
 from vfexport_core.api.app import create_app
-from vfexport_core.api.auth import Caller, read_claims
-from vfexport_core.api.services import Access
+from vfexport_core.api.auth.access import Access
+from vfexport_core.api.auth.tokens import Caller, read_claims
 from vfexport_core.errors import ConfigurationError, MissingPermissions, Unauthenticated
 from vfexport_core.settings import load_settings
 

@@ -7,10 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fastapi.exceptions import RequestValidationError
 
 from tests.api_client import Api, running_api
 from tests.api_tokens import CAMPAIGN, make_settings, signed
-from vfexport_core.api.bodies import LARGEST_BODY, parse_export_body
+from vfexport_core.api.errors import request_error
+from vfexport_core.api.requests import LARGEST_BODY, parse_body
+from vfexport_core.api.schemas import NewExport
 from vfexport_core.catalog import CATALOG, Registry
 from vfexport_core.errors import VfexportError
 
@@ -103,14 +106,14 @@ def test_a_wrong_body_is_refused(api: Api, body: Any, code: str, payload: str | 
 
 @pytest.mark.parametrize("body", [{"exportType": "scoring", "includeAllMarkets": False}, {"exportType": "entries"}])
 def test_a_right_body_is_read(body: dict[str, Any]) -> None:
-    read = parse_export_body(json.dumps(body).encode(), TYPES)
-    assert (read.spec.type, read.date_key, read.include_all_markets) == (body["exportType"], None, False)
+    read = parse_body(NewExport, json.dumps(body).encode())
+    assert (read.export_type, read.date_key, read.include_all_markets) == (body["exportType"], None, False)
 
 
 def test_a_wave_is_read() -> None:
     body = b'{"exportType": "codeWaves", "dateKey": "1700000000000", "includeAllMarkets": true}'
-    read = parse_export_body(body, TYPES)
-    assert (read.spec, read.date_key, read.include_all_markets) == (WAVES, "1700000000000", True)
+    read = parse_body(NewExport, body)
+    assert (read.export_type, read.date_key, read.include_all_markets) == ("codeWaves", "1700000000000", True)
 
 
 def test_a_body_that_is_too_large_is_refused(api: Api) -> None:
@@ -230,9 +233,17 @@ def test_correlation_ids_are_not_repeated(api: Api) -> None:
     assert len({api.get("/heartbeat").headers["X-Correlation-Id"] for _ in range(20)}) == 20
 
 
+def parse(body: bytes) -> None:
+    """Parse as a route does, raising what the app's handler answers."""
+    try:
+        parse_body(NewExport, body)
+    except RequestValidationError as error:
+        raise request_error(error.errors()) from None
+
+
 def test_errors_of_the_parser_quote_nothing() -> None:
     for body in (b'{"secret-value', b'{"exportType":"entries","dateKey":"secret-value"}', b"\xffsecret-value"):
         with pytest.raises(VfexportError) as caught:
-            parse_export_body(body, TYPES)
+            parse(body)
         assert "secret-value" not in f"{caught.value.message}{caught.value.payload}"
         assert caught.value.__cause__ is None

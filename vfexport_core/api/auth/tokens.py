@@ -16,7 +16,7 @@ from vfexport_core.errors import ConfigurationError, MissingPermissions, Unauthe
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from vfexport_core.api.keys import KeySource
+    from vfexport_core.api.auth.keys import KeySource
     from vfexport_core.settings import Settings
 
 REPORT = "REPORT"
@@ -86,7 +86,7 @@ class TokenVerifier:
         self._expected = expected
 
     def verify(self, token: str) -> Caller:
-        """Give the caller of a valid token; raises Unauthenticated. May block on a JWKS fetch."""
+        """Return the caller of a valid token; raises Unauthenticated. May block on a JWKS fetch."""
         if len(token) > _LONGEST_TOKEN:
             raise _refused("it is too long")
         try:
@@ -104,7 +104,7 @@ class TokenVerifier:
         raise _refused("no known key has signed it")
 
     def _claims(self, token: str, key: Any, algorithm: str) -> dict[str, Any] | None:
-        """Decode with one key; None when another key has signed it."""
+        """Return the claims if this key has signed them; None when another key has signed it."""
         try:
             return jwt.decode(
                 token,
@@ -132,7 +132,7 @@ class TokenVerifier:
 
 
 def read_claims(claims: Mapping[str, Any]) -> Caller:
-    """Make the caller from the claims of a verified token; raises Unauthenticated when one has another form."""
+    """Return the caller from the claims of a verified token; raises Unauthenticated when one has another form."""
     user_id, supreme = claims.get("sub"), claims.get("supreme", False)
     if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
         raise _refused("its sub is no user id")
