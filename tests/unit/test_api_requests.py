@@ -203,6 +203,8 @@ def test_unknown_paths(api: Api, path: str) -> None:
         ("POST", "/heartbeat", "GET"),
         ("OPTIONS", "/export-types", "GET"),
         ("TRACE", "/ready", "GET"),
+        ("POST", "/openapi.json", "GET"),
+        ("DELETE", "/docs", "GET"),
         ("X" * 300, "/heartbeat", "GET"),
     ],
 )
@@ -210,6 +212,18 @@ def test_other_methods(api: Api, method: str, path: str, allowed: str) -> None:
     response = api.call(method, path)
     assert problem(response) == (405, "MethodNotAllowed", None)
     assert response.headers["Allow"] == allowed
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/heartbeat", "/export-types", PATH])
+def test_no_path_has_head(api: Api, path: str) -> None:
+    response = api.call("HEAD", path, token=signed())
+    assert response.status_code == 405
+    assert "GET" in response.headers["Allow"].split(", ")
+
+
+def test_no_other_page_can_frame_the_documentation(api: Api) -> None:
+    policy = api.get("/docs").headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy.split("; ")
 
 
 @pytest.mark.parametrize(
