@@ -59,11 +59,8 @@ _ERRORS = (Unauthenticated, MissingPermissions, CampaignNotFound, SourceUnavaila
     status_code=HTTPStatus.ACCEPTED,
     responses={
         HTTPStatus.ACCEPTED: openapi.described("The export is new and PENDING.", "Location", "Retry-After") | _NEXT,
-        HTTPStatus.OK: {
-            "model": ExportOut,
-            **openapi.described("The one that is PENDING or TRIGGERED already.", "Location", "Retry-After"),
-            **_NEXT,
-        },
+        HTTPStatus.OK: {"model": ExportOut, **_NEXT}
+        | openapi.described("The one that is PENDING or TRIGGERED already.", "Location", "Retry-After"),
         **openapi.errors(
             *(InvalidRequest, InvalidExportType, MissingDateKey, InvalidDateKey, RequestTooLarge), *_ERRORS
         ),
