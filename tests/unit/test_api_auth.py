@@ -296,6 +296,7 @@ class TestDevTokens:
             ({"supreme": "yes"}, "supreme"),
             ({"supreme": None}, "supreme"),
             ({"exp": 1}, "exp"),
+            ({"exportType": 1}, "exportType"),
         ],
     )
     def test_a_wrong_request_is_refused(self, changes: dict[str, Any], field: str) -> None:

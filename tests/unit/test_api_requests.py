@@ -167,6 +167,7 @@ WRONG_QUERIES = {
     "sortDir=down": ("InvalidRequest", "sortDir"),
     "sort_dir=asc": ("InvalidRequest", "sort_dir"),
     "page=2": ("InvalidRequest", "page"),
+    "dateKey=1": ("InvalidRequest", "dateKey"),
     "exportType=everything": ("InvalidExportType", "everything"),
     "exportType=": ("InvalidExportType", None),
     "exportType=%00": ("InvalidExportType", None),

@@ -41,6 +41,9 @@ _log = logging.getLogger(__name__)
 # Their messages are written for callers: they name records, checks and variables, never hosts.
 _TOLD = (NotReady, DeleteFailed, HashKeyMissing)
 _LISTED_PROBLEMS = 5
+_UNKNOWN = "extra_forbidden"
+# What pydantic calls the problems of a field rather than of its value.
+_NO_VALUE = ("missing", _UNKNOWN)
 _TRANSIENT_RETRY_SECONDS = "5"
 _INTERNAL_MESSAGE = "the service failed to answer; the correlation id finds the cause in its logs"
 
@@ -93,12 +96,12 @@ def request_error(problems: Sequence[Mapping[str, Any]]) -> RequestError:
 
     Unknown fields come first: the one that is missing besides may be the one that is misspelt.
     """
-    problems = sorted(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+    problems = sorted(problems, key=lambda problem: problem["type"] != _UNKNOWN)
     message = "; ".join(f"{_field(problem)}: {problem['msg']}" for problem in problems[:_LISTED_PROBLEMS])
-    field, kind = _field(problems[0]), problems[0]["type"]
-    if field == "exportType" and kind != "missing":
+    field, has_value = _field(problems[0]), problems[0]["type"] not in _NO_VALUE
+    if field == "exportType" and has_value:
         return InvalidExportType(message)
-    if field == "dateKey":
+    if field == "dateKey" and has_value:
         return InvalidDateKey(message, payload=field)
     return InvalidRequest(message, payload=field)
 
