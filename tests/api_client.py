@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from pymongo.database import Database
 
-    from vfexport_core.api.services import Services
+    from vfexport_core.api.container import Container
     from vfexport_core.queue.models import Export
     from vfexport_core.settings import Settings
 
@@ -40,7 +40,7 @@ class Api:
 
     def __init__(self, app: FastAPI, portal: anyio.from_thread.BlockingPortal) -> None:
         self.app = app
-        self.services: Services = app.state.services
+        self.services: Container = app.state.container
         self.document = app.openapi()
         self.answers: set[tuple[str, str, int]] = set()
         self._portal = portal
@@ -95,9 +95,11 @@ def api_without_mongodb(settings: Settings, *, seconds: float = 0.2) -> Iterator
 
 
 def check_answer(document: dict[str, Any], response: httpx.Response, answers: set[tuple[str, str, int]]) -> None:
-    """Assert what holds for every answer: correlation id, error body, and what the OpenAPI document says."""
+    """Assert what holds for every answer: correlation id, no caching, error body, what the OpenAPI document says."""
     assert CORRELATION.fullmatch(response.headers["X-Correlation-Id"])
-    if response.status_code >= 400:
+    if not response.request.url.path.startswith("/docs/assets/"):
+        assert response.headers["Cache-Control"] == "no-store"
+    if response.status_code >= 400 and response.request.method != "HEAD":
         error = response.json()["error"]
         assert set(error) == ERROR_FIELDS
         assert error["status"] == response.status_code

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
@@ -9,6 +11,7 @@ from openapi_spec_validator import validate
 
 from tests.api_client import Api, api_without_mongodb, insert_campaign, run_to_end, running_api
 from tests.api_tokens import make_settings
+from vfexport_core.api import cursor
 from vfexport_core.catalog import all_specs
 
 if TYPE_CHECKING:
@@ -50,6 +53,15 @@ def test_the_document_is_valid_and_complete(settings: Settings) -> None:
     assert secured == {key for key, statuses in DOCUMENTED.items() if 401 in statuses}
     assert served["components"]["schemas"]["ExportType"]["enum"] == [spec.type for spec in all_specs()]
     assert "422" not in str(served["paths"])
+
+
+def test_the_document_says_what_a_cursor_looks_like() -> None:
+    with running_api(make_settings()) as api:
+        (parameter,) = (one for one in api.document["paths"][LIST]["get"]["parameters"] if one["name"] == "cursor")
+    pattern = re.compile(parameter["schema"]["pattern"])
+    text = cursor.encode((datetime.now(UTC), str(ObjectId())), "any list")
+    assert pattern.search(text)
+    assert not any(map(pattern.search, (text[:-1], f"{text}A", f"{text[:-1]}+", "")))
 
 
 def test_every_documented_answer_exists(settings: Settings, database: Database[dict[str, Any]]) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 PROGRAM = Path(sysconfig.get_path("scripts")) / "schemathesis"
 EXAMPLES = 15
 SEED = 1
@@ -43,7 +44,7 @@ def test_the_api_is_as_its_document_says(
                 *("--header", f"Authorization: Bearer {token}", "--no-color"),
             ],
             cwd=tmp_path,
-            env=os.environ | {"CAMPAIGN": campaign},
+            env=os.environ | {"CAMPAIGN": campaign, "SCHEMATHESIS_HOOKS": str(HOOKS)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

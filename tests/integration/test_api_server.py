@@ -98,6 +98,24 @@ def test_line_ends_in_a_correlation_id_add_no_header(server: Server) -> None:
     assert b"set-cookie" not in answer.lower()
 
 
+def test_a_client_that_hangs_up_in_the_middle_of_its_body_is_no_error(
+    server: Server, http: httpx.Client, stored: Database[dict[str, Any]]
+) -> None:
+    lines = [
+        f"POST /campaigns/{insert_campaign(stored)}/exports HTTP/1.1",
+        "Host: x",
+        f"Authorization: Bearer {make_token(http)}",
+        "X-Correlation-Id: hung-up",
+        "Content-Type: application/json",
+        "Content-Length: 100",
+    ]
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as connection:
+        connection.sendall("\r\n".join([*lines, "", "{"]).encode())
+    (line,) = wait_for(lambda: logged_requests(server, "hung-up"))
+    assert line["status"] == 0
+    assert {line["level"] for line in server.lines() if line.get("correlationId") == "hung-up"} == {"INFO"}
+
+
 def test_the_page_and_its_assets_need_no_internet(http: httpx.Client) -> None:
     page = http.get("/docs")
     assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")

@@ -30,8 +30,8 @@ from tests.api_tokens import (
     signed,
 )
 from vfexport_core.api.app import create_app
-from vfexport_core.api.auth import Caller, read_claims
-from vfexport_core.api.services import Access
+from vfexport_core.api.auth.access import Access
+from vfexport_core.api.auth.tokens import Caller, read_claims
 from vfexport_core.errors import ConfigurationError, MissingPermissions, Unauthenticated
 from vfexport_core.settings import load_settings
 
@@ -296,6 +296,7 @@ class TestDevTokens:
             ({"supreme": "yes"}, "supreme"),
             ({"supreme": None}, "supreme"),
             ({"exp": 1}, "exp"),
+            ({"exportType": 1}, "exportType"),
         ],
     )
     def test_a_wrong_request_is_refused(self, changes: dict[str, Any], field: str) -> None:

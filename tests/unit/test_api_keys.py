@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.api_tokens import EC_KEY, RSA_KEY, make_settings, signed
 from tests.key_server import KeyServer, published, serving_keys
-from vfexport_core.api.keys import JwksKeys
-from vfexport_core.api.services import Access
+from vfexport_core.api.auth.access import Access
+from vfexport_core.api.auth.keys import JwksKeys
 from vfexport_core.errors import Unauthenticated
 
 if TYPE_CHECKING:

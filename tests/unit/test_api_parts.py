@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from tests.api_tokens import make_settings
 from vfexport_core.api import cursor
+from vfexport_core.api.presenters import entity_tag, export_json, plain, tag_matches
 from vfexport_core.api.readiness import Readiness
+from vfexport_core.api.schemas import iso
 from vfexport_core.api.server import settings_environment
-from vfexport_core.api.wire import entity_tag, export_wire, iso, plain, tag_matches
 from vfexport_core.errors import InvalidRequest
 from vfexport_core.queue.models import Export, ExportDates, ExportStatus, Progress
 from vfexport_core.settings import load_settings
@@ -78,8 +79,8 @@ class TestCursor:
 
 class TestEntityTag:
     def test_it_changes_with_the_export_and_with_half_the_life_of_its_address(self) -> None:
-        finished = export_wire(make_export())
-        running = export_wire(make_export(status=ExportStatus.TRIGGERED))
+        finished = export_json(make_export())
+        running = export_json(make_export(status=ExportStatus.TRIGGERED))
 
         def tag(wire: Any, now: float) -> str:
             return entity_tag(wire, now=now, url_seconds=900)
@@ -116,7 +117,7 @@ class TestWire:
         export = make_export(
             date_key="17", include_all_markets=True, date=dates, progress=progress, meta={"a": CREATED}
         )
-        assert export_wire(export) == {
+        assert export_json(export) == {
             "id": "c" * 24,
             "campaignId": "a" * 24,
             "campaignName": "Tour",
@@ -142,14 +143,14 @@ class TestWire:
     def test_nothing_internal_is_shown(self) -> None:
         error = {"code": "X", "message": "m", "payload": None, "trace": "secret-trace"}
         for status in ExportStatus:
-            text = json.dumps(export_wire(make_export(status=status, error=error)))
+            text = json.dumps(export_json(make_export(status=status, error=error)))
             assert "secret" not in text
 
     @pytest.mark.parametrize(("read", "count", "percent"), [(0, 7, 0.0), (3, 7, 42.9), (9, 7, 100.0), (3, 0, None)])
     def test_the_share_that_is_done(self, read: int, count: int, percent: float | None) -> None:
         progress = Progress(read=read, rows=0, bytes=0, updated=None)
         export = make_export(status=ExportStatus.TRIGGERED, progress=progress, count=count)
-        assert export_wire(export)["progress"].get("percent") == percent
+        assert export_json(export)["progress"].get("percent") == percent
 
     def test_dates_are_utc_with_milliseconds(self) -> None:
         assert iso(datetime.fromisoformat("2026-01-31T01:00:00+02:00")) == "2026-01-30T23:00:00.000Z"

@@ -7,10 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fastapi.exceptions import RequestValidationError
 
 from tests.api_client import Api, running_api
 from tests.api_tokens import CAMPAIGN, make_settings, signed
-from vfexport_core.api.bodies import LARGEST_BODY, parse_export_body
+from vfexport_core.api.errors import request_error
+from vfexport_core.api.requests import LARGEST_BODY, parse_body
+from vfexport_core.api.schemas import NewExport
 from vfexport_core.catalog import CATALOG, Registry
 from vfexport_core.errors import VfexportError
 
@@ -103,14 +106,14 @@ def test_a_wrong_body_is_refused(api: Api, body: Any, code: str, payload: str | 
 
 @pytest.mark.parametrize("body", [{"exportType": "scoring", "includeAllMarkets": False}, {"exportType": "entries"}])
 def test_a_right_body_is_read(body: dict[str, Any]) -> None:
-    read = parse_export_body(json.dumps(body).encode(), TYPES)
-    assert (read.spec.type, read.date_key, read.include_all_markets) == (body["exportType"], None, False)
+    read = parse_body(NewExport, json.dumps(body).encode())
+    assert (read.export_type, read.date_key, read.include_all_markets) == (body["exportType"], None, False)
 
 
 def test_a_wave_is_read() -> None:
     body = b'{"exportType": "codeWaves", "dateKey": "1700000000000", "includeAllMarkets": true}'
-    read = parse_export_body(body, TYPES)
-    assert (read.spec, read.date_key, read.include_all_markets) == (WAVES, "1700000000000", True)
+    read = parse_body(NewExport, body)
+    assert (read.export_type, read.date_key, read.include_all_markets) == ("codeWaves", "1700000000000", True)
 
 
 def test_a_body_that_is_too_large_is_refused(api: Api) -> None:
@@ -164,6 +167,7 @@ WRONG_QUERIES = {
     "sortDir=down": ("InvalidRequest", "sortDir"),
     "sort_dir=asc": ("InvalidRequest", "sort_dir"),
     "page=2": ("InvalidRequest", "page"),
+    "dateKey=1": ("InvalidRequest", "dateKey"),
     "exportType=everything": ("InvalidExportType", "everything"),
     "exportType=": ("InvalidExportType", None),
     "exportType=%00": ("InvalidExportType", None),
@@ -200,6 +204,8 @@ def test_unknown_paths(api: Api, path: str) -> None:
         ("POST", "/heartbeat", "GET"),
         ("OPTIONS", "/export-types", "GET"),
         ("TRACE", "/ready", "GET"),
+        ("POST", "/openapi.json", "GET"),
+        ("DELETE", "/docs", "GET"),
         ("X" * 300, "/heartbeat", "GET"),
     ],
 )
@@ -207,6 +213,18 @@ def test_other_methods(api: Api, method: str, path: str, allowed: str) -> None:
     response = api.call(method, path)
     assert problem(response) == (405, "MethodNotAllowed", None)
     assert response.headers["Allow"] == allowed
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/heartbeat", "/export-types", PATH])
+def test_no_path_has_head(api: Api, path: str) -> None:
+    response = api.call("HEAD", path, token=signed())
+    assert response.status_code == 405
+    assert "GET" in response.headers["Allow"].split(", ")
+
+
+def test_no_other_page_can_frame_the_documentation(api: Api) -> None:
+    policy = api.get("/docs").headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy.split("; ")
 
 
 @pytest.mark.parametrize(
@@ -230,9 +248,17 @@ def test_correlation_ids_are_not_repeated(api: Api) -> None:
     assert len({api.get("/heartbeat").headers["X-Correlation-Id"] for _ in range(20)}) == 20
 
 
+def parse(body: bytes) -> None:
+    """Parse as a route does, raising what the app's handler answers."""
+    try:
+        parse_body(NewExport, body)
+    except RequestValidationError as error:
+        raise request_error(error.errors()) from None
+
+
 def test_errors_of_the_parser_quote_nothing() -> None:
     for body in (b'{"secret-value', b'{"exportType":"entries","dateKey":"secret-value"}', b"\xffsecret-value"):
         with pytest.raises(VfexportError) as caught:
-            parse_export_body(body, TYPES)
+            parse(body)
         assert "secret-value" not in f"{caught.value.message}{caught.value.payload}"
         assert caught.value.__cause__ is None

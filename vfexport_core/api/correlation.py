@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import uuid
 
+from vfexport_core.telemetry import context
+
 HEADER = "X-Correlation-Id"
 PATTERN = r"[A-Za-z0-9._-]{1,128}"
 
@@ -12,7 +14,12 @@ _ACCEPTED = re.compile(PATTERN)
 
 
 def accept(header: str | None) -> str:
-    """Give the caller's id when it has the form of 04, else a new one; so no byte of a bad header is ever sent back."""
+    """Return the caller's id when it has the documented form, else a new one: no byte of a bad header is sent back."""
     if header is not None and _ACCEPTED.fullmatch(header):
         return header
     return uuid.uuid4().hex
+
+
+def current() -> str:
+    """Return the id of the request at hand."""
+    return context.correlation_id() or accept(None)

@@ -22,10 +22,11 @@ _MILLISECOND = timedelta(milliseconds=1)
 _FORM = struct.Struct(">Bq12sI")  # version, created in milliseconds, ObjectId, checksum
 _VERSION = 1
 LENGTH = 34  # of the text
+PATTERN = rf"[A-Za-z0-9_-]{{{LENGTH}}}"
 
 
 def encode(position: Position, scope: str) -> str:
-    """Make the cursor for the page after `position` of the list that `scope` describes."""
+    """Return the cursor for the page after `position` of the list that `scope` describes."""
     created, export_id = position
     millis, raw_id = (created - _EPOCH) // _MILLISECOND, bytes.fromhex(export_id)
     packed = _FORM.pack(_VERSION, millis, raw_id, _checksum(millis, raw_id, scope))
@@ -33,7 +34,7 @@ def encode(position: Position, scope: str) -> str:
 
 
 def decode(text: str, scope: str) -> Position:
-    """Read a cursor that `encode` made for the same list; raises InvalidRequest for any other text."""
+    """Return the position of a cursor that `encode` made for the same list; raises InvalidRequest for another text."""
     refused = InvalidRequest("cursor: is not one of this list; begin again without it", payload="cursor")
     try:
         raw = base64.b64decode(text + "==", altchars=b"-_", validate=True)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
-from typing_extensions import TypedDict
+from starlette.responses import JSONResponse
 
+from vfexport_core.api.schemas import ErrorDetail, ErrorOut, NotReadyOut
 from vfexport_core.errors import (
     INTERNAL_CODE,
     DeleteFailed,
     HashKeyMissing,
+    InvalidDateKey,
+    InvalidExportType,
     InvalidRequest,
     MethodNotAllowed,
     NotReady,
@@ -28,114 +29,118 @@ from vfexport_core.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fastapi.routing import APIRoute
     from starlette.requests import Request
+    from starlette.responses import Response
+
+    from vfexport_core.api.schemas import CheckOutcome
+    from vfexport_core.errors import RequestError
 
 _log = logging.getLogger(__name__)
 
 # Their messages are written for callers: they name records, checks and variables, never hosts.
 _TOLD = (NotReady, DeleteFailed, HashKeyMissing)
 _LISTED_PROBLEMS = 5
+_UNKNOWN = "extra_forbidden"
+# What pydantic calls the problems of a field rather than of its value.
+_NO_VALUE = ("missing", _UNKNOWN)
 _TRANSIENT_RETRY_SECONDS = "5"
 _INTERNAL_MESSAGE = "the service failed to answer; the correlation id finds the cause in its logs"
 
 
-class ErrorDetail(TypedDict):
-    status: int
-    code: str
-    message: str
-    payload: str | None
+def error_response(error: VfexportError) -> Response:
+    """Return the answer for `error`."""
+    return _respond(error, ErrorOut(error=_detail(error)))
 
 
-class ErrorAnswer(TypedDict):
-    """The body of every answer that is not a success."""
-
-    error: ErrorDetail
-
-
-class JsonAnswer(Response):
-    """A JSON body that can always be sent: what is not valid Unicode in it (half a surrogate pair) becomes ``?``."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+def not_ready_response(error: NotReady, checks: dict[str, CheckOutcome]) -> Response:
+    """Return the answer for a service that cannot work, with the outcome of each check."""
+    return _respond(error, NotReadyOut(error=_detail(error), checks=checks))
 
 
-def error_answer(error: VfexportError, extra: Mapping[str, Any] | None = None) -> JsonAnswer:
-    """Make the answer for `error`; `extra` are further members beside ``error``."""
+def internal_error_response() -> Response:
+    """Return the answer for a bug: it says nothing but that there is one; the log line has the correlation id."""
+    return error_response(VfexportError(_INTERNAL_MESSAGE))
+
+
+async def handle_error(request: Request, error: Exception) -> Response:  # noqa: ARG001 starlette's signature
+    """Answer one of the service's own errors."""
+    assert isinstance(error, VfexportError)
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("%s: %s", error.code, error.message)
+    return error_response(error)
+
+
+async def handle_validation_error(request: Request, error: Exception) -> Response:  # noqa: ARG001 as above
+    """Answer what a model refused."""
+    assert isinstance(error, RequestValidationError)
+    return error_response(request_error(error.errors()))
+
+
+async def handle_http_error(request: Request, error: Exception) -> Response:
+    """Answer what the router refused: an unknown path, a method that the path does not have."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return error_response(RouteNotFound("there is nothing at this path"))
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        response = error_response(MethodNotAllowed(f"{request.method[:16]} is not a method of this path"))
+        response.headers["Allow"] = _allowed_methods(request)
+        return response
+    if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return error_response(InvalidRequest("the request could not be understood"))
+    return internal_error_response()
+
+
+def request_error(problems: Sequence[Mapping[str, Any]]) -> RequestError:
+    """Return pydantic's problems as one error; values are not repeated, field names are cut.
+
+    Unknown fields come first: the one that is missing besides may be the one that is misspelt.
+    """
+    problems = sorted(problems, key=lambda problem: problem["type"] != _UNKNOWN)
+    message = "; ".join(f"{_field(problem)}: {problem['msg']}" for problem in problems[:_LISTED_PROBLEMS])
+    field, has_value = _field(problems[0]), problems[0]["type"] not in _NO_VALUE
+    if field == "exportType" and has_value:
+        return InvalidExportType(message)
+    if field == "dateKey" and has_value:
+        return InvalidDateKey(message, payload=field)
+    return InvalidRequest(message, payload=field)
+
+
+def _field(problem: Mapping[str, Any]) -> str:
+    """Return the field of the query or body that a problem is in; what is wrong with a body as a whole is in `body`."""
+    location: Sequence[object] = problem["loc"]
+    return str(location[1] if len(location) > 1 else location[0])[:64]
+
+
+def _respond(error: VfexportError, body: ErrorOut) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, Unauthenticated):
         # RFC 6750: no error code where the request did not try to authenticate at all.
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if error.payload else "Bearer"
     if isinstance(error, TransientError):
         headers["Retry-After"] = _TRANSIENT_RETRY_SECONDS
-    body: ErrorAnswer = {"error": _detail(error)}
-    return JsonAnswer({**body, **(extra or {})}, status_code=error.status, headers=headers)
-
-
-def internal_error() -> JsonAnswer:
-    """Make the answer for a bug: it says nothing but that there is one; the log line has the correlation id."""
-    return error_answer(VfexportError(_INTERNAL_MESSAGE))
+    return JSONResponse(body.model_dump(), status_code=error.status, headers=headers)
 
 
 def _detail(error: VfexportError) -> ErrorDetail:
     """Choose what a caller may see: a driver's message about MongoDB or S3 names hosts, so only the log has it."""
-    detail: ErrorDetail = {
-        "status": error.status,
-        "code": error.code,
-        "message": error.message,
-        "payload": error.payload,
-    }
-    if error.status < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, _TOLD):
-        return detail
-    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        return {**detail, "message": "MongoDB or S3 does not answer at the moment; try again later"}
-    return {**detail, "code": INTERNAL_CODE, "message": _INTERNAL_MESSAGE, "payload": None}
+    code, message, payload = error.code, error.message, error.payload
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, _TOLD):
+        if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            message = "MongoDB or S3 does not answer at the moment; try again later"
+        else:
+            code, message, payload = INTERNAL_CODE, _INTERNAL_MESSAGE, None
+    payload = None if payload is None else _encodable(payload)
+    return ErrorDetail(status=error.status, code=code, message=_encodable(message), payload=payload)
 
 
-async def answer_error(request: Request, error: Exception) -> Response:  # noqa: ARG001 starlette's signature
-    """Answer one of the service's own errors."""
-    assert isinstance(error, VfexportError)
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        _log.error("%s: %s", error.code, error.message)
-    return error_answer(error)
-
-
-async def answer_validation_error(request: Request, error: Exception) -> Response:  # noqa: ARG001 as above
-    """Answer what the framework refused (query parameters), as InvalidRequest that says which field and why."""
-    assert isinstance(error, RequestValidationError)
-    return error_answer(describe_problems(error.errors()))
-
-
-async def answer_http_error(request: Request, error: Exception) -> Response:
-    """Answer what the router refused: an unknown path, a method that the path does not have."""
-    assert isinstance(error, HTTPException)
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        return error_answer(RouteNotFound("there is nothing at this path"))
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        answer = error_answer(MethodNotAllowed(f"{request.method[:16]} is not a method of this path"))
-        allowed = _allowed_methods(request) or (error.headers or {}).get("allow", "")
-        answer.headers["Allow"] = allowed
-        return answer
-    if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return error_answer(InvalidRequest("the request could not be understood"))
-    return internal_error()
+def _encodable(text: str) -> str:
+    """Replace what is not valid Unicode (half a surrogate pair, as JSON's escapes can have it) by ``?``."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _allowed_methods(request: Request) -> str:
-    """Collect the methods of all routes with this path: the router only knows those of the first one it tried."""
-    path = getattr(request.scope.get("route"), "path", None)
-    methods: Mapping[str, Sequence[str]] = request.app.state.methods
-    return ", ".join(methods.get(path, ())) if path is not None else ""
-
-
-def describe_problems(problems: Sequence[Any]) -> InvalidRequest:
-    """Turn pydantic's problems into one InvalidRequest; values are not repeated, field names are cut."""
-    named = [(_field(problem), str(problem["msg"])) for problem in problems[:_LISTED_PROBLEMS]]
-    return InvalidRequest("; ".join(f"{field}: {why}" for field, why in named), payload=named[0][0])
-
-
-def _field(problem: Any) -> str:
-    """Name the field of a problem, without the ``query`` or ``body`` in front of it."""
-    location = [str(part)[:64] for part in problem["loc"]]
-    return ".".join(location[1:] or location)
+    """Return the methods of all routes of this path: the router only knows those of the first one that it tried."""
+    path = request.scope["route"].path
+    routes: Sequence[APIRoute] = request.app.state.routes
+    return ", ".join(sorted({method for route in routes if route.path == path for method in route.methods or ()}))

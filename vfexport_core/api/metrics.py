@@ -97,7 +97,7 @@ class _Families(CollectorRegistry):
 
 
 def _living(folder: Path) -> list[int]:
-    """Give the processes that count requests in the folder: its files are named ``counter_{pid}.db``."""
+    """Return the processes that count requests in the folder: its files are named ``counter_{pid}.db``."""
     pids = {int(file.stem.rpartition("_")[2]) for file in folder.glob("counter_*.db")} | {os.getpid()}
     return sorted(pid for pid in pids if Path(f"/proc/{pid}").exists())
 

@@ -7,9 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 
 from vfexport_core.api import correlation
-from vfexport_core.api.errors import internal_error
+from vfexport_core.api.errors import internal_error_response
 from vfexport_core.telemetry import context, tracing
 from vfexport_core.telemetry.logs import FIELDS_KEY
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("vfexport_core.api.access")
 
-_SAFE_HEADERS = {"X-Content-Type-Options": "nosniff"}
+# Answers have signed addresses, tokens and what is known of people: no cache is to keep them, unless a route says so.
+_SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
 class RequestMiddleware:
@@ -58,12 +60,14 @@ class RequestMiddleware:
 
         try:
             await self._app(scope, receive, send_marked)
+        except ClientDisconnect:
+            pass  # in the middle of its body: nobody is there to be answered
         except Exception as error:
             span.fail(error)
             _log.exception("unexpected error", extra={FIELDS_KEY: _place(scope)})
             if status:  # an answer has begun: breaking the connection is all that is left
                 raise
-            await internal_error()(scope, receive, send_marked)
+            await internal_error_response()(scope, receive, send_marked)
         finally:
             seconds = time.perf_counter() - started
             place = _place(scope)
@@ -76,7 +80,7 @@ class RequestMiddleware:
 
 
 def _place(scope: Scope) -> dict[str, object]:
-    """Say where a request went by its route's template: paths and queries are the caller's words and may hold ids."""
+    """Return where a request went, by its route's template: paths and queries are the caller's and may hold ids."""
     return {"method": scope["method"][:16], "route": _route(scope)}
 
 

@@ -38,7 +38,7 @@ class Readiness:
             self._start(name)
 
     async def outcomes(self) -> dict[str, Outcome]:
-        """Give each check's outcome; a check that still hangs from an earlier call is waited for, not begun again."""
+        """Return each check's outcome; a check that still hangs from an earlier call is waited for, not begun again."""
         pending = {name: asyncio.wrap_future(self._start(name)) for name in self._checks}
         if pending:
             await asyncio.wait(pending.values(), timeout=self._timeout_seconds)
@@ -66,7 +66,7 @@ class Readiness:
 def service_checks(
     database: Database[dict[str, Any]], buckets: BucketClients, seconds: float
 ) -> dict[str, Callable[[], object]]:
-    """Give the checks of MongoDB (for at most `seconds`) and of each bucket that is configured."""
+    """Return the checks of MongoDB (for at most `seconds`) and of each bucket that is configured."""
 
     def ping() -> None:
         with pymongo.timeout(seconds):

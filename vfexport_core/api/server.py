@@ -11,7 +11,7 @@ import uvicorn
 from pydantic import BaseModel, SecretStr
 
 from vfexport_core.api.app import create_app
-from vfexport_core.api.devtokens import new_private_key
+from vfexport_core.api.auth.dev import new_private_key
 from vfexport_core.api.metrics import SHARED_FOLDER
 from vfexport_core.settings import PREFIX, load_settings
 from vfexport_core.telemetry.logs import logging_config
@@ -33,7 +33,7 @@ _HUNG_SECONDS = 30
 
 
 def app_factory() -> FastAPI:
-    """Make the app from the environment; raises ConfigurationError."""
+    """Return the app from the environment; raises ConfigurationError."""
     return create_app(load_settings(), warm_up=True)
 
 
@@ -65,12 +65,12 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
 
 
 def settings_environment(settings: Settings) -> dict[str, str]:
-    """Give the environment variables that `load_settings` reads these settings from."""
+    """Return the environment variables that `load_settings` reads these settings from."""
     return {f"{PREFIX}{name.upper()}": _text(value) for name, value in _revealed(settings).items()}
 
 
 def _revealed(model: BaseModel) -> dict[str, Any]:
-    """Give the set fields, secrets and all: where they go is where they came from."""
+    """Return the set fields, secrets and all: where they go is where they came from."""
     values = {name: getattr(model, name) for name in type(model).model_fields}
     return {name: _plain(value) for name, value in values.items() if value is not None}
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vfexport_core.api.wire import export_wire, iso
+from vfexport_core.api.presenters import export_json
+from vfexport_core.api.schemas import iso
 from vfexport_core.catalog import find_spec
 from vfexport_core.cli.report import tell
 from vfexport_core.queue.estimate import Estimator
@@ -98,7 +99,7 @@ def _store() -> Generator[ExportStore]:
 
 def _summary(export: Export) -> dict[str, Any]:
     """Give an export as the API does, with what operators need besides."""
-    summary: dict[str, Any] = {**export_wire(export), "source": export.source, "correlationId": export.correlation_id}
+    summary = export_json(export) | {"source": export.source, "correlationId": export.correlation_id}
     if export.run_id is not None:
         summary["runId"] = export.run_id
     if export.bucket is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vfexport_core.api.auth import Expected
-from vfexport_core.api.keys import JwksKeys, public_key_from_pem
+from vfexport_core.api.auth.keys import JwksKeys, public_key_from_pem
+from vfexport_core.api.auth.tokens import Expected
 from vfexport_core.doctor.examining import Check, Finding, failed, failure, ok, warning
 from vfexport_core.errors import ConfigurationError
 

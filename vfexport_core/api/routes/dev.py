@@ -2,54 +2,30 @@
 
 # No postponed annotations here: FastAPI reads them when a route is declared.
 
-from http import HTTPStatus
-from typing import Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Request
-from starlette.responses import Response
-from typing_extensions import TypedDict
+from fastapi import APIRouter
 
-from vfexport_core.api import answers
-from vfexport_core.api.bodies import parse_token_body
-from vfexport_core.api.dependencies import OpenBody
-from vfexport_core.api.devtokens import LIFETIME_SECONDS
-from vfexport_core.api.errors import JsonAnswer
-from vfexport_core.api.services import services_of
+from vfexport_core.api import openapi
+from vfexport_core.api.auth.dev import LIFETIME_SECONDS
+from vfexport_core.api.container import ContainerOf
+from vfexport_core.api.requests import json_body
+from vfexport_core.api.schemas import NewToken, TokenOut
+from vfexport_core.errors import InvalidRequest, RequestTooLarge
 
 router = APIRouter(tags=["dev"])
-
-
-class TokenWire(TypedDict):
-    """Send it as ``Authorization: Bearer {token}``."""
-
-    token: str
-    tokenType: Literal["Bearer"]
-    expiresIn: int
 
 
 @router.post(
     "/dev/token",
     summary="Make a token (dev mode only)",
-    response_model=TokenWire,
-    responses={
-        HTTPStatus.OK: answers.described("A token signed by the dev key.", "Cache-Control"),
-        **answers.errors(answers.BAD_TOKEN_BODY),
-    },
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/NewToken"}}},
-        }
-    },
+    response_description="A token signed by the dev key.",
+    responses=openapi.errors(InvalidRequest, RequestTooLarge),
+    openapi_extra=openapi.request_body(NewToken),
 )
-async def make_token(request: Request, body: OpenBody) -> Response:
+async def make_token(container: ContainerOf, wanted: Annotated[NewToken, json_body(NewToken)]) -> TokenOut:
     """Sign a token for any user with any permissions: `{"*": ["REPORT"]}` is good for every campaign."""
-    wanted = parse_token_body(body)
-    signer = services_of(request).access.signer
+    signer = container.access.signer
     assert signer is not None, "the route belongs to apps in dev mode"
-    wire: TokenWire = {
-        "token": signer.sign(wanted.user_id, wanted.permissions, supreme=wanted.supreme),
-        "tokenType": "Bearer",
-        "expiresIn": LIFETIME_SECONDS,
-    }
-    return JsonAnswer(wire, headers={"Cache-Control": "no-store"})
+    token = signer.sign(wanted.user_id, wanted.permissions, supreme=wanted.supreme)
+    return TokenOut(token=token, token_type="Bearer", expires_in=LIFETIME_SECONDS)  # noqa: S106 no password

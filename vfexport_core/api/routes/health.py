@@ -3,68 +3,40 @@
 # No postponed annotations here: FastAPI reads them when a route is declared.
 
 from http import HTTPStatus
-from typing import Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from starlette.responses import Response
-from typing_extensions import TypedDict
 
-from vfexport_core.api import answers
-from vfexport_core.api.errors import ErrorDetail, JsonAnswer, error_answer
+from vfexport_core.api import openapi
+from vfexport_core.api.container import ContainerOf
+from vfexport_core.api.errors import not_ready_response
 from vfexport_core.api.metrics import CONTENT_TYPE
-from vfexport_core.api.services import services_of
+from vfexport_core.api.schemas import HeartbeatOut, NotReadyOut, ReadyOut
 from vfexport_core.errors import NotReady
 
 router = APIRouter(tags=["health"])
 
-CheckOutcome = Literal["ok", "failed", "timeout"]
 
-
-class HeartbeatWire(TypedDict):
-    """The process is alive."""
-
-    status: Literal["alive"]
-
-
-class ReadyWire(TypedDict):
-    """Everything answers: MongoDB and each configured bucket, by name."""
-
-    status: Literal["ready"]
-    checks: dict[str, CheckOutcome]
-
-
-class NotReadyWire(TypedDict):
-    """Something does not answer; the error's payload names it."""
-
-    error: ErrorDetail
-    checks: dict[str, CheckOutcome]
-
-
-@router.get("/heartbeat", summary="Is it alive?", response_model=HeartbeatWire)
-async def heartbeat() -> Response:
+@router.get("/heartbeat", summary="Is it alive?")
+async def heartbeat() -> HeartbeatOut:
     """Answer as long as the process does; asks nobody else."""
-    return JsonAnswer({"status": "alive"})
+    return HeartbeatOut(status="alive")
 
 
 @router.get(
     "/ready",
     summary="Can it work?",
-    response_model=ReadyWire,
-    responses={
-        HTTPStatus.SERVICE_UNAVAILABLE: {
-            **answers.errors(answers.NOT_READY)[HTTPStatus.SERVICE_UNAVAILABLE],
-            "model": NotReadyWire,
-        }
-    },
+    response_model=ReadyOut,
+    responses={status: {**answer, "model": NotReadyOut} for status, answer in openapi.errors(NotReady).items()},
 )
-async def ready(request: Request) -> Response:
+async def ready(container: ContainerOf) -> ReadyOut | Response:
     """Ask MongoDB and every configured bucket, in parallel and for a bounded time."""
-    checks = await services_of(request).readiness.outcomes()
+    checks = await container.readiness.outcomes()
     failing = sorted(name for name, outcome in checks.items() if outcome != "ok")
     if failing:
         names = ", ".join(failing)
-        return error_answer(NotReady(f"not answering: {names}", payload=names), {"checks": checks})
-    return JsonAnswer({"status": "ready", "checks": checks})
+        return not_ready_response(NotReady(f"not answering: {names}", payload=names), checks)
+    return ReadyOut(status="ready", checks=checks)
 
 
 @router.get(
@@ -78,8 +50,7 @@ async def ready(request: Request) -> Response:
         }
     },
 )
-async def metrics(request: Request) -> Response:
-    """Give the figures of the API, and those of the exports if MongoDB answers (`vfexport_mongodb_up`)."""
-    services = services_of(request)
-    families = await services.queue_metrics.families()
-    return Response(services.metrics.render(families), headers={"Content-Type": CONTENT_TYPE})
+async def metrics(container: ContainerOf) -> Response:
+    """Return the figures of the API, and those of the exports if MongoDB answers (`vfexport_mongodb_up`)."""
+    families = await container.queue_metrics.families()
+    return Response(container.metrics.render(families), headers={"Content-Type": CONTENT_TYPE})

@@ -5,18 +5,18 @@ Everything that is not exactly as it should be is refused: a token that cannot b
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import jwt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vfexport_core.errors import ConfigurationError, MissingPermissions, Unauthenticated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from vfexport_core.api.keys import KeySource
+    from vfexport_core.api.auth.keys import KeySource
     from vfexport_core.settings import Settings
 
 REPORT = "REPORT"
@@ -29,7 +29,6 @@ _LONGEST_TOKEN = 8_192
 _LEEWAY_SECONDS = 10
 _ALGORITHMS = ("RS256", "ES256")
 _REQUIRED = ("exp", "iss", "aud", "sub")
-_USER_ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,256}")
 
 # What jwt lets through when a segment or a claim is not of the form it expects.
 _MALFORMED = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
@@ -86,7 +85,7 @@ class TokenVerifier:
         self._expected = expected
 
     def verify(self, token: str) -> Caller:
-        """Give the caller of a valid token; raises Unauthenticated. May block on a JWKS fetch."""
+        """Return the caller of a valid token; raises Unauthenticated. May block on a JWKS fetch."""
         if len(token) > _LONGEST_TOKEN:
             raise _refused("it is too long")
         try:
@@ -104,7 +103,7 @@ class TokenVerifier:
         raise _refused("no known key has signed it")
 
     def _claims(self, token: str, key: Any, algorithm: str) -> dict[str, Any] | None:
-        """Decode with one key; None when another key has signed it."""
+        """Return the claims if this key has signed them; None when another key has signed it."""
         try:
             return jwt.decode(
                 token,
@@ -131,27 +130,28 @@ class TokenVerifier:
             raise _refused("it is malformed") from None
 
 
+class Claims(BaseModel):
+    """The claims that say who calls and what they may do; the others are checked with the signature."""
+
+    model_config = ConfigDict(strict=True)
+
+    sub: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,256}$")]
+    permissions: dict[str, list[str]] = Field(default_factory=dict[str, list[str]])
+    supreme: bool = False
+
+
 def read_claims(claims: Mapping[str, Any]) -> Caller:
-    """Make the caller from the claims of a verified token; raises Unauthenticated when one has another form."""
-    user_id, supreme = claims.get("sub"), claims.get("supreme", False)
-    if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
-        raise _refused("its sub is no user id")
-    if not isinstance(supreme, bool):
-        raise _refused("its supreme is not a boolean")
-    return Caller(user_id, _permissions(claims.get("permissions", {})), supreme)
-
-
-def _permissions(claim: Any) -> dict[str, frozenset[str]]:
-    if not isinstance(claim, dict):
-        raise _refused("its permissions are not an object")
+    """Return the caller from the claims of a verified token; raises Unauthenticated when one has another form."""
+    try:
+        known = Claims.model_validate(claims)
+    except ValidationError as error:
+        raise _refused(f"its {error.errors()[0]['loc'][0]} has another form than expected") from None
     permissions: dict[str, frozenset[str]] = {}
-    for campaign_id, granted in claim.items():
-        if not isinstance(granted, list) or not all(isinstance(name, str) for name in granted):
-            raise _refused("its permissions are not lists of names")
+    for campaign_id, granted in known.permissions.items():
         # Ids are hex: the same campaign in upper and in lower case.
         key = campaign_id.lower()
         permissions[key] = permissions.get(key, frozenset()) | frozenset(granted)
-    return permissions
+    return Caller(known.sub, permissions, known.supreme)
 
 
 def _refused(why: str) -> Unauthenticated:

@@ -52,7 +52,7 @@ class KeySource(Protocol):
     """Where verification keys come from."""
 
     def find(self, key_id: str | None, algorithm: str) -> Iterable[VerificationKey]:
-        """Give the keys that may have signed a token with this header; none means refuse it."""
+        """Return the keys that may have signed a token with this header; none means refuse it."""
         ...
 
 
@@ -67,12 +67,15 @@ class FixedKeys:
 
 
 def matching(keys: Iterable[VerificationKey], key_id: str | None, algorithm: str) -> tuple[VerificationKey, ...]:
-    """Select the keys of this algorithm and id."""
+    """Return the keys of this algorithm and id."""
     return tuple(key for key in keys if key.algorithm == algorithm and key.key_id in (None, key_id))
 
 
 def public_key_from_pem(pem: str) -> VerificationKey:
-    """Read VFEXPORT_JWT_PUBLIC_KEY, where backslash-n may stand for line ends; raises ConfigurationError."""
+    """Return the key in VFEXPORT_JWT_PUBLIC_KEY, where backslash-n may stand for line ends.
+
+    Raises ConfigurationError.
+    """
     try:
         key = load_pem_public_key(pem.replace("\\n", "\n").encode())
     except (ValueError, UnsupportedAlgorithm):
@@ -89,7 +92,7 @@ def public_key_from_pem(pem: str) -> VerificationKey:
 
 
 def algorithm_of(key: object) -> str | None:
-    """Give the algorithm that this public key is good for; None when the key is too weak or of another kind."""
+    """Return the algorithm that this public key is good for; None when the key is too weak or of another kind."""
     if isinstance(key, RSAPublicKey) and key.key_size >= _SMALLEST_RSA_BITS:
         return "RS256"
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
@@ -160,7 +163,7 @@ class JwksKeys:
 
 
 def _usable_key(entry: Any) -> VerificationKey | None:
-    """Read one published key; None for one that is not for signing, has no id, is symmetric, weak or broken."""
+    """Return a published key; None for one that is not for signing, has no id, is symmetric, weak or broken."""
     if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or not isinstance(entry.get("kid"), str):
         return None
     try:

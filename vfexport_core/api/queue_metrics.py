@@ -40,7 +40,7 @@ class QueueMetrics:
         self._asked = 0.0
 
     async def families(self) -> list[Metric]:
-        """Give the families; only ``vfexport_mongodb_up`` (0) when MongoDB does not answer."""
+        """Return the families; only ``vfexport_mongodb_up`` (0) when MongoDB does not answer."""
         answer = self._answer
         if answer is None or (answer.done() and time.monotonic() - self._asked > _FRESH_SECONDS):
             answer = self._answer = self._pool.submit(self._read)
@@ -106,7 +106,7 @@ def _of_figures(figures: Figures) -> Iterator[Metric]:
 
 
 def _buckets(durations: Durations) -> list[tuple[str, float]]:
-    """Give the cumulative counts that Prometheus wants."""
+    """Return the cumulative counts that Prometheus wants."""
     total, buckets = 0, list[tuple[str, float]]()
     for bound, count in durations.counts.items():
         total += count

@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from vfexport_core.api.keys import VerificationKey, algorithm_of
+from vfexport_core.api.auth.keys import VerificationKey, algorithm_of
 from vfexport_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from vfexport_core.api.auth import Expected
+    from vfexport_core.api.auth.tokens import Expected
     from vfexport_core.settings import Settings
 
 LIFETIME_SECONDS = 3_600
@@ -44,7 +44,7 @@ class DevSigner:
         return VerificationKey(self._key.public_key(), "ES256", _KEY_ID)
 
     def sign(self, user_id: str, permissions: dict[str, list[str]], *, supreme: bool) -> str:
-        """Make a token for this user, valid for `LIFETIME_SECONDS`."""
+        """Return a token for this user, valid for `LIFETIME_SECONDS`."""
         now = int(time.time())
         claims: dict[str, Any] = {
             "iss": self._expected.issuer,
@@ -59,7 +59,7 @@ class DevSigner:
 
 
 def new_private_key() -> str:
-    """Make a private key in PEM form, for API processes that must accept each other's dev tokens."""
+    """Return a new private key in PEM form, for API processes that must accept each other's dev tokens."""
     key = generate_private_key(SECP256R1())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 

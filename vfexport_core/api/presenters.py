@@ -1,0 +1,151 @@
+"""Exports as callers see them: camelCase, ISO 8601 dates in UTC with milliseconds, nothing that is not theirs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from vfexport_core.api.schemas import ExportDatesOut, ExportErrorOut, ExportOut, ProgressOut, QueueOut, iso
+from vfexport_core.catalog import Bucket
+from vfexport_core.delivery.keys import download_name
+from vfexport_core.errors import SourceUnavailable
+from vfexport_core.queue.models import FINAL, ExportStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+    from vfexport_core.api.container import Container
+    from vfexport_core.queue.estimate import Estimate
+    from vfexport_core.queue.models import Export
+
+_log = logging.getLogger(__name__)
+
+_WHOLE = 100.0
+_MILLIS = 1000
+# Whoever waits for long is told of a queue that moves faster than it seemed.
+_LONGEST_RETRY_SECONDS = 60
+
+
+def export_out(export: Export, *, queue: Estimate | None = None, path: str | None = None) -> ExportOut:
+    """Return the export as callers see it, with its place in the `queue` and the `path` to download its file from."""
+    finished = export.status is ExportStatus.FINISHED
+    digests = [export.sha256[key] for key in export.keys] if finished else []
+    single = finished and len(export.keys) == 1
+    several = finished and not single
+    return ExportOut(
+        id=export.id,
+        campaign_id=export.campaign_id,
+        campaign_name=export.campaign_name,
+        export_type=export.export_type,
+        status=export.status,
+        date_key=export.date_key,
+        include_all_markets=export.include_all_markets,
+        requester_user_id=export.requester_user_id,
+        date=ExportDatesOut.model_validate(export.date),
+        attempt=export.attempt,
+        queue=None if queue is None else QueueOut.model_validate(queue),
+        count=export.count,
+        progress=_progress(export),
+        meta=None if export.meta is None else plain(export.meta),
+        error=None if export.error is None else ExportErrorOut.model_validate({"payload": None} | export.error),
+        key=export.keys[0] if single else None,
+        keys=list(export.keys) if several else None,
+        sha256=digests[0] if single else digests if several else None,
+        bytes=export.bytes if finished else None,
+        path=path,
+    )
+
+
+def export_json(export: Export) -> dict[str, Any]:
+    """Return the export as callers see it, in JSON's own types, without what changes from answer to answer."""
+    return export_out(export).model_dump(mode="json")
+
+
+def present(export: Export, container: Container, place: Estimate | None = None) -> ExportOut:
+    """Return the export with its pre-signed URL and its `place` in the queue, where it has either."""
+    return export_out(export, queue=place, path=_download_path(export, container))
+
+
+def _download_path(export: Export, container: Container) -> str | None:
+    # The type says which bucket it is; the export itself keeps the bucket's name in S3.
+    bucket = container.catalog.find(export.export_type).bucket
+    if export.status is not ExportStatus.FINISHED or len(export.keys) != 1 or bucket is Bucket.SFMC:
+        return None
+    key = export.keys[0]
+    name = download_name(export.campaign_name, export.export_type, key.rpartition(".")[2])
+    return container.buckets.sign_download(bucket, key, container.settings.signed_url_seconds, name)
+
+
+def _progress(export: Export) -> ProgressOut | None:
+    progress, percent = export.progress, None
+    if progress is None:
+        return None
+    if export.status is ExportStatus.FINISHED:
+        percent = _WHOLE
+    elif export.count:  # preliminary: how many documents there are to read
+        percent = min(_WHOLE, round(_WHOLE * progress.read / export.count, 1))
+    return ProgressOut(read=progress.read, rows=progress.rows, bytes=progress.bytes, percent=percent)
+
+
+def plain(value: Any) -> Any:
+    """Return a stored value in JSON's own types."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, datetime):
+        return iso(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def place_in_queue(export: Export, container: Container) -> Estimate | None:
+    """Estimate when a PENDING export starts; None for any other, and while MongoDB has no time for such a question."""
+    try:
+        return container.estimator.estimate(export)
+    except SourceUnavailable as error:
+        # What was asked for is done: that must not be answered with an error for want of a guess.
+        _log.warning("no estimate for export %s: %s", export.id, error.message)
+        return None
+
+
+def polling_headers(export: Export, place: Estimate | None, container: Container) -> dict[str, str]:
+    """Return when to ask again, while the export can change by itself: not before it is likely to have started."""
+    if export.status in FINAL:
+        return {}
+    interval = max(1, math.ceil(container.settings.polling_interval_millis / _MILLIS))
+    wait = min(place.starts_in_seconds, _LONGEST_RETRY_SECONDS) if place is not None else 0
+    return {"Retry-After": str(max(interval, wait))}
+
+
+def location(request: Request, campaign_id: str, export_id: str | None = None) -> str:
+    """Return the path of a campaign's exports, or of one of them, also where a proxy puts a prefix before it."""
+    root = str(request.scope.get("root_path", "")).rstrip("/")
+    return f"{root}/campaigns/{campaign_id}/exports" + (f"/{export_id}" if export_id else "")
+
+
+def entity_tag(content: Mapping[str, Any], *, now: float, url_seconds: int, position: int | None = None) -> str:
+    """Return the ETag of an export, made from everything but its pre-signed URL and the guess when it starts.
+
+    It is weak, since that URL differs from answer to answer. A FINISHED export's tag changes twice in the life of a
+    URL, so that a 304 never leaves the caller with one that has less than half of its life before it.
+    """
+    period = max(1.0, url_seconds / 2)
+    window = int(now // period) if content["status"] == ExportStatus.FINISHED else 0
+    text = json.dumps([content, position, window], sort_keys=True)
+    return f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def tag_matches(if_none_match: str | None, tag: str) -> bool:
+    """Apply If-None-Match (RFC 9110): ``*`` or a list of tags, compared weakly."""
+    if if_none_match is None:
+        return False
+    candidates = [candidate.strip() for candidate in if_none_match.split(",")]
+    return "*" in candidates or tag.removeprefix("W/") in [item.removeprefix("W/") for item in candidates]
