@@ -78,7 +78,7 @@ def finish(
 
 
 def _claiming(context: dg.OpExecutionContext, mongo: MongoResource, log: RunLog) -> Claiming:
-    return Claiming(context.run, context.instance, mongo.store(), Patience.from_settings(mongo.settings), log)
+    return Claiming(context.run, context.instance, mongo.worker_store(), Patience.from_settings(mongo.settings), log)
 
 
 def _claim_again(context: dg.OpExecutionContext, mongo: MongoResource) -> Owned:
@@ -102,7 +102,7 @@ def _count(context: dg.OpExecutionContext, owned: Owned, mongo: MongoResource) -
 def _deliver(context: dg.OpExecutionContext, owned: Owned, mongo: MongoResource, buckets: BucketsResource) -> Delivered:
     worker, log = mongo.worker(owned.claim, owned.export), RunLog(context.log, owned.export.correlation_id)
     with recorded(worker.end, log):
-        on_progress = ProgressReport(mongo.store(), owned.claim, log, owned.expected)
+        on_progress = ProgressReport(mongo.worker_store(), owned.claim, log, owned.expected)
         delivered = worker.deliver(buckets.clients, on_progress)
     log.say(f"published {delivered.rows:,} rows, {delivered.bytes:,} bytes as {', '.join(delivered.keys)}")
     return delivered

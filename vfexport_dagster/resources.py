@@ -72,19 +72,26 @@ class MongoResource(_SettingsResource):
         assert self._client is not None, "the resource is only usable in a run"
         return self._client[self.settings.mongo_database]
 
-    def store(self, *, patience_seconds: float = 10.0) -> ExportStore:
-        """Give the queue; its methods raise SourceUnavailable after `patience_seconds` of trying."""
+    def store(self, *, patience_seconds: float) -> ExportStore:
+        """Give the queue to a sensor; its methods raise SourceUnavailable after `patience_seconds` of trying."""
         from vfexport_core.queue.store import ExportStore  # noqa: PLC0415 see above
 
         lease = self.settings.lease_seconds
         return ExportStore(self.database, patience_seconds=patience_seconds, lease_seconds=lease)
+
+    def worker_store(self) -> ExportStore:
+        """Give the queue to a run."""
+        from vfexport_core.worker import worker_store  # noqa: PLC0415 see above
+
+        return worker_store(self.database, self.settings)
 
     def worker(self, claim: Claim, export: Export) -> Worker:
         """Give the run's worker, which keeps its claim alive from the first call to the end of the run."""
         from vfexport_core.worker import Worker  # noqa: PLC0415 see above
 
         if self._worker is None or self._worker.claim != claim:
-            worker = Worker(claim, export, settings=self.settings, database=self.database, store=self.store())
+            store = self.worker_store()
+            worker = Worker(claim, export, settings=self.settings, database=self.database, store=store)
             self._worker = worker.start()
         return self._worker
 

@@ -32,6 +32,7 @@ from vfexport_core.queue.estimate import Estimator
 from vfexport_core.queue.reading import ExportReader
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.sources.client import connect
+from vfexport_core.sources.faults import CALLER_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# A caller waits: less patience with MongoDB than a run has.
-_PATIENCE_SECONDS = 5.0
 _GUESS_SECONDS = 2.0
 _SILENCE_MILLIS = 20_000
 
@@ -79,8 +78,9 @@ def create_app(
     closing.callback(readiness.close)
     queue_metrics = QueueMetrics(database)
     closing.callback(queue_metrics.close)
-    store = store or ExportStore(database, patience_seconds=_PATIENCE_SECONDS)
-    ledger = Ledger(database, patience_seconds=_PATIENCE_SECONDS)
+    seconds, silent_seconds = CALLER_LIMITS.seconds, CALLER_LIMITS.silent_seconds
+    store = store or ExportStore(database, patience_seconds=seconds, silent_seconds=silent_seconds)
+    ledger = Ledger(database, patience_seconds=seconds, silent_seconds=silent_seconds)
     services = Services(
         settings=settings,
         access=access,
