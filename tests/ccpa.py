@@ -21,7 +21,9 @@ from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.embedded.synthetic import create_source_indexes
+from vfexport_core.queue.owned import CLOCK_SKEW_SECONDS
 from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.watchdog import SETTLE_SECONDS
 from vfexport_core.services.run_attempt import Tools, run_claimed
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ class Service:
     settings: Settings
     database: Database[dict[str, Any]]
     buckets: BucketClients
-    settle_seconds: float = 120.0
+    settle_seconds: float = SETTLE_SECONDS
+    skew_seconds: float = CLOCK_SKEW_SECONDS
     patience_seconds: float = 5.0
     _runs: Iterator[int] = field(default_factory=itertools.count)
 
@@ -69,6 +72,7 @@ class Service:
             buckets=self.buckets,
             ledger=self.ledger,
             settle_seconds=self.settle_seconds,
+            skew_seconds=self.skew_seconds,
         )
 
     def delete(self, user_id: str = USER_ID, **options: Any) -> Deletion:
@@ -90,6 +94,12 @@ class Service:
         long_ago = {"$set": {"date.tried": {"$subtract": ["$$NOW", 10_000_000]}}}
         past.update_many({"status": "OPEN"}, [long_ago, {"$unset": ["leaseUntil", "leaseId"]}])
         past.update_many({"status": "OPEN"}, [{"$set": {"date.requested": {"$subtract": ["$$NOW", 10_000_000]}}}])
+
+    def let_clocks_agree(self) -> None:
+        """Have the completed deletions be as old as no two clocks are apart."""
+        earlier = {"$subtract": ["$date.completed", 2_000 * CLOCK_SKEW_SECONDS]}
+        change = [{"$set": {"date.completed": earlier}}]
+        self.database["ccpaDeletions"].update_many({"status": "COMPLETE"}, change)
 
     def add_campaign(self, number: int, *, entries: Any = FANS, scored: Any = FANS) -> str:
         """Load a campaign: fans with entries, others (or the same) with scoring records and codes."""

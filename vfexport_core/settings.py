@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from vfexport_core.errors import ConfigurationError
@@ -20,6 +20,10 @@ PREFIX = "VFEXPORT_"
 DEFAULT_REGIONS = {"US": "NA", "CA": "NA", "MX": "NA", "GB": "UK", "IE": "UK"}
 DEFAULT_SFMC_LOCALES = {"en-mx": "en-us", "en-uk": "en-gb", "en-ie": "en-gb", "en-nz": "en-au"}
 DEFAULT_SFMC_PREFIX = "{Region}/DM_ArtistPresale"
+
+ReadPreferenceName = Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"]
+# As in the option readPreferenceTags of MongoDB's addresses.
+_TAGS = r"^[^:,]+:[^:,]*(,[^:,]+:[^:,]*)*$"
 
 # S3's own rules for bucket names; a wrong one would only show at the first delivery.
 BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
@@ -60,13 +64,19 @@ class Settings(BaseSettings):
     mongo_database: str = Field(default="verifiedfan", min_length=1, max_length=63, pattern=r'^[^/\\. "$*<>:|?]+$')
     buckets: BucketsSettings = BucketsSettings()
     timeout_millis: int = Field(default=1_800_000, ge=1_000, le=86_400_000)
-    lease_seconds: float = Field(default=20, ge=0.5, le=600)
+    lease_seconds: float = Field(default=60, ge=0.5, le=600)
     """How long a worker that is not heard of keeps its export; it renews its lease five times as often."""
     polling_interval_millis: int = Field(default=1_000, ge=10, le=60_000)
     signed_url_seconds: int = Field(default=900, ge=1, le=604_800)
     max_rows_per_file: int = Field(default=500_000, ge=1)
     sample_rows: int = Field(default=5, ge=1)
     lookup_batch: int = Field(default=1_000, ge=1, le=10_000)
+    scan_read_preference: ReadPreferenceName = "primary"
+    """Which members of the replica set scans and look-ups read; what decides anything is read from the primary."""
+    scan_read_tags: Annotated[str, Field(pattern=_TAGS)] | None = None
+    """Tags that such a member must have: ``nodeType:ANALYTICS,region:us``."""
+    scan_max_staleness_seconds: Annotated[int, Field(ge=90, le=86_400)] | None = None
+    """How far a secondary may lag behind to be read."""
     formula_guard: bool = True
     spool_max_bytes: int = Field(default=16 * 2**30, ge=2**20)
     jwt_public_key: str | None = None
@@ -84,6 +94,18 @@ class Settings(BaseSettings):
     regions: dict[str, str] = DEFAULT_REGIONS
     sfmc_locales: dict[str, str] = DEFAULT_SFMC_LOCALES
     sfmc_prefixes: dict[str, str] = {}
+
+    @property
+    def scan_tags(self) -> dict[str, str]:
+        pairs = (self.scan_read_tags or "").split(",")
+        return dict(pair.split(":", 1) for pair in pairs if pair)
+
+    @field_validator("scan_read_tags", "scan_max_staleness_seconds")
+    @classmethod
+    def _needs_secondaries(cls, value: object, info: ValidationInfo) -> object:
+        if value is not None and info.data.get("scan_read_preference") == "primary":
+            raise ValueError(f"has no meaning while {PREFIX}SCAN_READ_PREFERENCE is primary")
+        return value
 
 
 def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:

@@ -27,7 +27,7 @@ def take_up_deletions(context: dg.OpExecutionContext, mongo: MongoResource, buck
         deletions = Deletions(
             settings=mongo.settings,
             database=mongo.database,
-            store=mongo.store(),
+            store=mongo.worker_store(),
             buckets=buckets.clients,
             ledger=Ledger(mongo.database),
         )

@@ -70,13 +70,17 @@ class MongoResource(_SettingsResource):
         assert self._client is not None, "the resource is only usable in a run"
         return self._client[self.settings.mongo_database]
 
-    def store(self, *, patience_seconds: float | None = None) -> ExportStore:
-        """Return the queue; its methods raise SourceUnavailable after `patience_seconds` of trying."""
+    def store(self, *, patience_seconds: float) -> ExportStore:
+        """Return the queue for a sensor; its methods raise SourceUnavailable after `patience_seconds` of trying."""
         from vfexport_core.queue.store import ExportStore  # noqa: PLC0415 see `_connect`
 
-        lease = self.settings.lease_seconds
-        patience = {} if patience_seconds is None else {"patience_seconds": patience_seconds}
-        return ExportStore(self.database, lease_seconds=lease, **patience)
+        return ExportStore(self.database, patience_seconds=patience_seconds, lease_seconds=self.settings.lease_seconds)
+
+    def worker_store(self) -> ExportStore:
+        """Return the queue for a run."""
+        from vfexport_core.services.run_attempt import worker_store  # noqa: PLC0415 see `_connect`
+
+        return worker_store(self.database, self.settings)
 
 
 class BucketsResource(_SettingsResource):

@@ -49,11 +49,13 @@ class AttemptSession:
 
         log, settings = RunLog.of_run(context), self._mongo.settings
         policy = WaitPolicy.from_settings(settings, most_seconds=settings.timeout_millis / 1_000)
-        run = RunClaim(context.run, context.instance, self._mongo.store(), policy, log)
+        run = RunClaim(context.run, context.instance, self._mongo.worker_store(), policy, log)
         with failing(log):
             export = run.find_again() if config is None else run.find_or_request(config, self._mongo.database)
             claim, claimed = run.take(export)
-        worker = Worker(claim, claimed, settings=settings, database=self._mongo.database, store=self._mongo.store())
+        worker = Worker(
+            claim, claimed, settings=settings, database=self._mongo.database, store=self._mongo.worker_store()
+        )
         self._worker = worker.start()
         return self._worker
 

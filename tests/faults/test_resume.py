@@ -68,9 +68,12 @@ class Saboteur(FailPoint):
     occurrence: int = 0
     every: int = 0
     seen: list[Command] = field(default_factory=list)
+    hints: list[Any] = field(default_factory=list)
+    """The index that each aggregation was told to use."""
 
     def begin(self, command: Command, fault: dict[str, Any], *, occurrence: int = 0, every: int = 0) -> None:
         self.seen.clear()
+        self.hints.clear()
         self.command, self.fault, self.occurrence, self.every = command, fault, occurrence, every
 
     def started(self, event: Any) -> None:
@@ -80,6 +83,8 @@ class Saboteur(FailPoint):
         if event.command_name == "listCollections":
             name = event.command["filter"]["name"]
         self.seen.append((event.command_name, str(name)))
+        if event.command_name == "aggregate":
+            self.hints.append((name, event.command.get("hint")))
         if self.seen[-1] == self.command:
             number = self.seen.count(self.command)
             if number == self.occurrence or (self.every and number % self.every == 0):
@@ -168,6 +173,30 @@ def test_any_read_may_fail_once(
                 saboteur.begin(command, next(kinds), occurrence=occurrence)
                 assert exported(shaky, campaign_id, export_type, settings) == wanted, (command, occurrence)
                 assert len(saboteur.seen) > sent, "what failed was sent again"
+
+
+@pytest.mark.parametrize(
+    ("export_type", "index"),
+    [("codes", "campaignId_1__id_1"), ("waitlist", "campaignId_1__id_1"), ("codes", None), ("entries", None)],
+)
+def test_a_scan_that_goes_on_stays_on_the_index_of_its_campaign(
+    database: Database[Any],
+    shaky: Database[Any],
+    settings: Settings,
+    campaign_id: str,
+    saboteur: Saboteur,
+    *,
+    export_type: str,
+    index: str | None,
+):
+    """Its condition on `_id` would let MongoDB choose that index, and read on behind the campaign."""
+    scanned = collection_of(export_type)
+    if index is None and export_type == "codes":
+        database["codes"].drop_indexes()
+    wanted = exported(shaky, campaign_id, export_type, settings)
+    saboteur.begin(("getMore", scanned), {"errorCode": 43}, occurrence=1)
+    assert exported(shaky, campaign_id, export_type, settings) == wanted
+    assert [hint for name, hint in saboteur.hints if name == scanned] == [None, index]
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
@@ -262,7 +291,7 @@ def test_a_collection_that_is_not_there_is_an_error_and_no_empty_file(
         exported(database, campaign_id, export_type, settings)
     assert (caught.value.code, caught.value.payload) == ("SourceUnavailable", collection)
     with pytest.raises(SourceMissing):
-        count_rows(find_spec(export_type), campaign_id, database)
+        count_rows(find_spec(export_type), campaign_id, database, settings)
 
 
 def test_the_bytes_do_not_depend_on_the_size_of_batches(database: Database[Any], settings: Settings, campaign_id: str):
@@ -275,4 +304,6 @@ def test_the_bytes_do_not_depend_on_the_size_of_batches(database: Database[Any],
 
 
 def collection_of(export_type: str) -> str:
-    return {"reminderEmail": "scoring", "waitlist": "scoring", "codeAssignments": "codes"}.get(export_type, "entries")
+    return {"reminderEmail": "scoring", "waitlist": "scoring", "codeAssignments": "codes", "codes": "codes"}.get(
+        export_type, "entries"
+    )

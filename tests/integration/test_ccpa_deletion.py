@@ -15,6 +15,7 @@ from vfexport_core.queue.models import ExportStatus
 
 if TYPE_CHECKING:
     from tests.ccpa import Service
+    from vfexport_core.queue.models import Export
 
 OTHERS = (2, 3)
 
@@ -162,3 +163,22 @@ def test_the_validator_lets_nothing_else_in(service: Service) -> None:
     service.delete()
     with pytest.raises(WriteError):
         service.database["ccpaDeletions"].update_one({}, {"$set": {"userId": USER_ID}})
+
+
+def claimed_later(service: Service, export: Export, seconds: int) -> None:
+    """Have an export be claimed so long from now, as a member of MongoDB might say whose clock is ahead."""
+    later = {"$add": ["$$NOW", seconds * 1_000]}
+    attempts = {"$map": {"input": "$attempts", "in": {"$mergeObjects": ["$$this", {"triggered": later}]}}}
+    change = [{"$set": {"date.triggered": later, "attempts": attempts}}]
+    service.database["exports"].update_one({"_id": ObjectId(export.id)}, change)
+
+
+def test_what_seems_to_be_claimed_a_little_later_counts_as_older(service: Service) -> None:
+    """After a failover, one clock may have dated the claim and another one the deletion."""
+    campaign = service.add_campaign(1)
+    older, newer = service.exported(campaign), service.exported(campaign, "codes")
+    claimed_later(service, older, 55)
+    claimed_later(service, newer, 300)
+    record = service.delete()
+    assert (record.deleted_exports, record.deleted_files) == (1, 1)
+    assert [export.id for export in service.store.list()] == [newer.id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -205,6 +206,20 @@ def test_a_worker_that_says_nothing_keeps_the_record_open_until_nothing_can_come
     record = service.record()
     assert record["keys"] == [{"bucket": target.name, "key": "late.csv"}]
     assert {error["code"] for error in record["errors"]} == {"DeleteFailed"}
+
+
+def test_a_worker_that_said_nothing_is_waited_for_as_long_as_s3_may_work_on_its_request(service: Service) -> None:
+    export = service.request(service.add_campaign(1))
+    claim, _ = service.store.claim(export.id, "run-1")
+    service.store.note_keys(claim, service.buckets.target("exportsS3").name, ["late.csv"])
+    service.store.fail(claim, {"code": "c", "message": "m"}, settled=False)
+    for minutes, completed in ((10, 0), (16, 1)):
+        ended = {"$subtract": ["$$NOW", minutes * 60_000]}
+        attempts = {"$map": {"input": "$attempts", "in": {"$mergeObjects": ["$$this", {"ended": ended}]}}}
+        service.database["exports"].update_one({}, [{"$set": {"attempts": attempts}}])
+        with pytest.raises(DeleteFailed) if not completed else nullcontext():
+            service.delete(seconds=0.5)
+    assert service.store.list() == []
 
 
 def test_an_export_that_was_lost_just_now_keeps_its_document_until_nothing_can_come(service: Service) -> None:

@@ -125,6 +125,21 @@ def test_what_the_queue_lacks_is_named(doctor: Doctor, database: Documents) -> N
     assert "vfexport init" in finding["hint"]
 
 
+@pytest.mark.parametrize("condition", [{}, {"partialFilterExpression": {"status": "PENDING"}}], ids=["none", "other"])
+def test_a_server_that_made_something_else_of_an_index_is_refused(
+    doctor: Doctor, database: Documents, condition: dict[str, Any]
+) -> None:
+    """What there is counts, not that `init` was run: such a server would not keep two exports from being active."""
+    name = "one_active_per_campaign_type_date"
+    keys = database.exports.index_information()[name]["key"]
+    database.exports.drop_index(name)
+    database.exports.create_index(keys, name=name, unique=True, **condition)
+    (finding,) = doctor.look()["queue"]
+    assert finding["outcome"] == "failed"
+    assert f"{name} differs" in finding["detail"]
+    assert "DocumentDB" in finding["hint"]
+
+
 def test_what_the_record_of_deletions_lacks_is_named_and_init_helps(doctor: Doctor, database: Documents) -> None:
     records = database["ccpaDeletions"]
     records.drop_index("open_order")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bson import ObjectId
 from pymongo import MongoClient
 
 from tests.commands import Commands
-from tests.integration.queue_helpers import new_export
+from tests.integration.queue_helpers import DELIVERED, ERROR, new_export, triggered
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.estimate import Estimator
 from vfexport_core.queue.reading import ExportReader
@@ -70,3 +72,23 @@ def test_a_look_that_failed_is_shared_and_then_tried_again(database: Database[An
             estimator.estimate(export)
     nobody.close()
     assert next(times, None) is None, "the second of the three shared the failure of the first"
+
+
+def test_how_long_exports_took_is_read_from_an_index_newest_first(
+    reader: ExportReader, store: ExportStore, database: Database[Any], commands: Commands
+) -> None:
+    for seconds in (3, 1, 2):
+        claim = triggered(store, export_type="codes")
+        store.finish(claim, DELIVERED)
+        began = {"$subtract": ["$date.finished", seconds * 1_000]}
+        database.exports.update_one({"_id": ObjectId(claim.export_id)}, [{"$set": {"date.triggered": began}}])
+    failed = triggered(store)
+    store.fail(failed, ERROR)
+    long_ago = datetime(2000, 1, 1, tzinfo=UTC)
+    took = [(export_type, duration.total_seconds()) for export_type, duration in reader.finished_since(long_ago, 2)]
+    assert took == [("codes", 2), ("codes", 1)]
+    assert reader.finished_since(datetime.now(UTC) + timedelta(hours=1), 2) == []
+    query = {name: commands.last[name] for name in ("find", "filter", "sort")}
+    plan = database.command("explain", query)["queryPlanner"]["winningPlan"]
+    assert "by_status_and_end" in str(plan)
+    assert "'isMultiKey': False" in str(plan), "an index of arrays would have to be sorted once more"

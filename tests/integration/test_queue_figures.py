@@ -177,3 +177,16 @@ def test_figures_without_mongodb_say_so(unreachable: Documents) -> None:
     for look in (ExportFigures(unreachable, 0.2).read, lambda: read_depth(unreachable, 0.2)):
         with pytest.raises(SourceUnavailable):
             look()
+
+
+def test_what_a_clock_that_is_behind_may_still_date_back_is_not_counted_yet(
+    store: ExportStore, database: Documents
+) -> None:
+    store.finish(triggered(store), DELIVERED)
+    for seconds, counted in ((50, {}), (70, {("entries", FINISHED): 1})):
+        ended = {"$subtract": ["$$NOW", seconds * 1_000]}
+        attempts = {"$map": {"input": "$attempts", "in": {"$mergeObjects": ["$$this", {"ended": ended}]}}}
+        database.exports.update_one({}, [{"$set": {"attempts": attempts}}])
+        an_hour_ago = [{"$set": {"upTo": {"$subtract": ["$$NOW", 3_600_000]}}}]
+        database[FIGURES].update_one({"_id": "exports"}, an_hour_ago)
+        assert ExportFigures(database).read().ended == counted

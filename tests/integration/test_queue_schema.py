@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 VALIDATION_FAILED = 121
+CANNOT_CREATE_INDEX = 67
 INDEX_NAMES = {"_id_", *(index.document["name"] for index in INDEXES)}
 
 
@@ -89,6 +90,27 @@ def test_a_collection_that_exists_gets_validator_and_indexes(database: Documents
     with pytest.raises(WriteError):
         database.exports.insert_one({"status": "FINISHED", "from": "after"})
     assert queued(ExportStore(database))
+
+
+def test_an_older_database_gets_the_indexes_that_came_since(store: ExportStore, database: Documents) -> None:
+    claim = triggered(store)
+    database.exports.drop_index("by_status_and_end")
+    store.initialise()
+    assert set(database.exports.index_information()) == INDEX_NAMES
+    assert store.finish(claim, DELIVERED)
+
+
+def test_a_server_without_such_indexes_is_refused(store: ExportStore, database: Documents) -> None:
+    """Amazon DocumentDB, say, has no `$in` in the condition of an index."""
+    client = database.client
+    data = {"failCommands": ["createIndexes"], "errorCode": CANNOT_CREATE_INDEX}
+    client.admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": data})
+    try:
+        with pytest.raises(InitialisationFailed, match="MongoDB 6") as caught:
+            store.initialise()
+    finally:
+        client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+    assert caught.value.payload == "exports"
 
 
 def test_an_index_that_is_in_the_way_is_named(database: Documents) -> None:

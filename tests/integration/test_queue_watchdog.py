@@ -145,6 +145,20 @@ def test_what_lost_attempts_left_is_to_be_cleaned_up_twice(store: ExportStore, b
     assert store.unclean() == []
 
 
+def test_a_lost_attempt_is_watched_for_as_long_as_s3_may_work_on_its_request(
+    store: ExportStore, database: Documents
+) -> None:
+    claim = triggered(store)
+    store.note_keys(claim, "exportsS3", ["k"])
+    store.fail(claim, ERROR, settled=False)
+    for minutes, is_final in ((10, False), (16, True)):
+        ended = {"$subtract": ["$$NOW", minutes * 60_000]}
+        attempts = {"$map": {"input": "$attempts", "in": {"$mergeObjects": ["$$this", {"ended": ended}]}}}
+        database.exports.update_one({}, [{"$set": {"attempts": attempts, "cleanupDue": ended}}])
+        (unclean,) = store.unclean()
+        assert store.cleaned(unclean) is is_final
+
+
 def test_a_retry_does_not_forget_what_is_to_be_cleaned_up(store: ExportStore) -> None:
     claim = triggered(store)
     store.note_keys(claim, "exportsS3", ["k"])

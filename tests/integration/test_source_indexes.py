@@ -10,15 +10,18 @@ from pymongo import IndexModel
 
 from tests.cli_helpers import Cli, error_of
 from vfexport_core.catalog import all_specs, find_spec
+from vfexport_core.catalog.expressions import Root
 from vfexport_core.embedded.process import free_port
 from vfexport_core.embedded.synthetic.indexes import SOURCE_INDEXES, create_source_indexes
 from vfexport_core.sources.indexes import missing_source_indexes, needed_indexes
+from vfexport_core.sources.ranges import CampaignRange, EntryRange, entries_are_dotted, range_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pymongo.database import Database
 
+CAMPAIGN = "0" * 24
 SOURCES = ("campaigns", "markets", "users", "entries", "scoring", "codes", "smsWaves")
 EXPECTED_BY_SPECIFICATION = {
     ("codes", ("campaignId", "_id")),
@@ -104,6 +107,52 @@ def test_an_index_that_does_not_serve_the_reads_does_not_count(
 ) -> None:
     sources["smsWaves"].create_indexes([index])
     assert ("smsWaves", ("campaignId", "status")) in missing(sources)
+
+
+COMPOUND = [("_id.campaign_id", 1), ("_id.user_id", 1)]
+NO_COMPOUND_INDEX = {
+    "other order": IndexModel(COMPOUND[::-1]),
+    "hidden": IndexModel(COMPOUND, hidden=True),
+    "partial": IndexModel(COMPOUND, partialFilterExpression={"locale": "en-us"}),
+    "sparse": IndexModel(COMPOUND, sparse=True),
+    "collated": IndexModel(COMPOUND, collation={"locale": "en"}),
+}
+
+
+@pytest.mark.parametrize("index", NO_COMPOUND_INDEX.values(), ids=NO_COMPOUND_INDEX)
+def test_an_index_that_cannot_serve_every_query_is_not_taken_for_the_compound_one(
+    sources: Database[dict[str, Any]], index: IndexModel
+) -> None:
+    sources["entries"].create_indexes([index])
+    assert range_of(sources, Root.ENTRY, CAMPAIGN) == EntryRange(CAMPAIGN, dotted=False)
+    assert not entries_are_dotted(sources)
+
+
+@pytest.mark.parametrize("more", [[], [("locale", 1)]])
+def test_the_compound_index_is_taken_where_it_is(sources: Database[dict[str, Any]], more: list[Any]) -> None:
+    sources["entries"].create_indexes([IndexModel(COMPOUND[::-1]), IndexModel([*COMPOUND, *more])])
+    assert range_of(sources, Root.ENTRY, CAMPAIGN) == EntryRange(CAMPAIGN, dotted=True)
+    assert entries_are_dotted(sources)
+
+
+@pytest.mark.parametrize("root", [Root.SCORING, Root.CODE])
+def test_a_scan_that_goes_on_names_the_campaigns_index_where_it_is(
+    sources: Database[dict[str, Any]], root: Root
+) -> None:
+    collection = sources[{Root.SCORING: "scoring", Root.CODE: "codes"}[root]]
+    collection.create_index([("campaignId", 1), ("_id", 1)], sparse=True, name="sparse")
+    assert range_of(sources, root, CAMPAIGN) == CampaignRange(CAMPAIGN, None)
+    collection.drop_index("sparse")
+    collection.create_index([("campaignId", 1), ("_id", 1)], name="ours")
+    assert range_of(sources, root, CAMPAIGN) == CampaignRange(CAMPAIGN, "ours")
+
+
+@pytest.mark.parametrize("selection", [EntryRange(CAMPAIGN, dotted=True), CampaignRange(CAMPAIGN)])
+def test_odd_keys_are_asked_for_by_what_an_index_has_ranges_of(selection: EntryRange | CampaignRange) -> None:
+    """The type "array" has none: MongoDB would read the whole campaign for it."""
+    asked = str(selection.with_odd_keys())
+    assert "objectId" in asked
+    assert "array" not in asked
 
 
 def test_a_collection_that_is_not_there_is_told_apart(database: Database[dict[str, Any]]) -> None:

@@ -19,6 +19,7 @@ from vfexport_core.queue.estimate import Estimator
 from vfexport_core.queue.reading import ExportReader
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.sources.client import connect
+from vfexport_core.sources.faults import CALLER_LIMITS
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from vfexport_core.settings import Settings
 
-# A caller waits: MongoDB is retried for a shorter time than a run has.
-_RETRY_SECONDS = 5.0
 _ESTIMATE_SECONDS = 2.0
 _SILENCE_MILLIS = 20_000
 
@@ -78,8 +77,9 @@ class Container:
         closing.callback(readiness.close)
         queue_metrics = QueueMetrics(database)
         closing.callback(queue_metrics.close)
-        store = store or ExportStore(database, patience_seconds=_RETRY_SECONDS)
-        ledger = Ledger(database, patience_seconds=_RETRY_SECONDS)
+        seconds, silent_seconds = CALLER_LIMITS.seconds, CALLER_LIMITS.silent_seconds
+        store = store or ExportStore(database, patience_seconds=seconds, silent_seconds=silent_seconds)
+        ledger = Ledger(database, patience_seconds=seconds, silent_seconds=silent_seconds)
         return cls(
             settings=settings,
             access=access,

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+ARRAY_SEPARATOR = ";"
+"""What stands between the elements of an array in a cell."""
+
 
 class Root(StrEnum):
     """The documents that a row is made from."""

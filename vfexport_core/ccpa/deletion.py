@@ -17,6 +17,7 @@ from vfexport_core.ccpa.hashing import UserHasher, check_user_id
 from vfexport_core.ccpa.records import Problem
 from vfexport_core.ccpa.trying import Clock, Try
 from vfexport_core.errors import DeleteFailed, VfexportError, error_document
+from vfexport_core.queue.owned import CLOCK_SKEW_SECONDS
 from vfexport_core.queue.watchdog import SETTLE_SECONDS
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class Healed:
 class Deletions:
     """Deletes users' exported data; safe to share between threads.
 
-    A lost attempt whose worker does not say that it has ended counts as settled after `settle_seconds`.
+    A lost attempt whose worker does not say that it has ended counts as settled after `settle_seconds`. No two
+    clocks of MongoDB are further apart than `skew_seconds`.
     """
 
     settings: Settings
@@ -63,6 +65,7 @@ class Deletions:
     buckets: BucketClients
     ledger: Ledger
     settle_seconds: float = SETTLE_SECONDS
+    skew_seconds: float = CLOCK_SKEW_SECONDS
 
     def delete_user(
         self, user_id: str, *, requested_by: str, correlation_id: str, seconds: float = REQUEST_SECONDS

@@ -1,8 +1,9 @@
 """One look at campaigns' exports for a deletion: files are deleted first, then the documents they belong to.
 
 What an export has to do with a deletion is decided by when its attempts were claimed. One that was claimed after the
-deletion's record was there (`Deletion.effective`) has seen it and holds no row of the user: it is left alone. Of the
-older ones
+deletion's record was there (`Deletion.effective`) has seen it and holds no row of the user: it is left alone. The two
+moments may be by clocks of two machines, so one that was claimed up to `CLOCK_SKEW_SECONDS` later counts as older, too.
+Of the older ones
 
 - a TRIGGERED one is taken from its worker and queued again,
 - a PENDING one stays, but what earlier attempts of it delivered is deleted,
@@ -23,6 +24,7 @@ from vfexport_core.catalog import all_specs, find_spec
 from vfexport_core.ccpa.records import ObjectName, Problem
 from vfexport_core.errors import ConfigurationError, DeliveryFailed, DeliveryRefused, ExportCanceled
 from vfexport_core.queue.models import FINAL, Attempt, ExportStatus
+from vfexport_core.queue.owned import CLOCK_SKEW_SECONDS
 from vfexport_core.queue.watchdog import SETTLE_SECONDS
 from vfexport_core.telemetry.threads import at_once
 
@@ -84,11 +86,12 @@ class Eraser:
         buckets: BucketClients,
         stop: threading.Event,
         settle_seconds: float = SETTLE_SECONDS,
+        skew_seconds: float = CLOCK_SKEW_SECONDS,
     ) -> None:
         assert record.effective is not None
         self.record = record
         self.problems: list[Problem] = []
-        self._effective = record.effective
+        self._older_until = record.effective + timedelta(seconds=skew_seconds)
         self._ledger = ledger
         self._store = store
         self._buckets = buckets
@@ -130,7 +133,7 @@ class Eraser:
         return look
 
     def _is_older(self, moment: datetime | None) -> bool:
-        return moment is None or moment <= self._effective
+        return moment is None or moment <= self._older_until
 
     def _is_running_with_the_user(self, export: Export) -> bool:
         return export.status is ExportStatus.TRIGGERED and self._is_older(export.date.triggered)

@@ -16,7 +16,7 @@ from pymongo.errors import PyMongoError
 from vfexport_core.ccpa.records import Search
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.rows.values import id_key
-from vfexport_core.sources.client import SOUND_CODEC
+from vfexport_core.sources.client import open_deciding
 from vfexport_core.sources.ranges import EntryRange, entries_are_dotted
 from vfexport_core.sources.retry import Patience, persistently
 
@@ -41,6 +41,8 @@ _IDS_AT_ONCE = 5_000
 class Sources:
     """The collections that say where a user is. `alive` is called now and then, and may raise to end the search.
 
+    All is read from the primary, where nothing that has come is hidden yet.
+
     Its errors name the collection and the class of the failure only: a driver's message may repeat a query.
     """
 
@@ -50,7 +52,8 @@ class Sources:
 
     def campaigns(self) -> set[str]:
         """Give the ids of all campaigns; raises SourceUnavailable."""
-        found = self.read("campaigns", lambda: list(self.database["campaigns"].find({}, {"_id": 1})))
+        campaigns = open_deciding(self.database, "campaigns")
+        found = self.read("campaigns", lambda: list(campaigns.find({}, {"_id": 1})))
         return _hex(campaign["_id"] for campaign in found)
 
     def entries_are_dotted(self) -> bool:
@@ -66,7 +69,7 @@ class Sources:
             raise SourceUnavailable(f"MongoDB failed on collection {collection}: {cause}", payload=collection) from None
 
     def find(self, collection: str, query: Document, projection: Document) -> list[Document]:
-        source = self.database[collection].with_options(codec_options=SOUND_CODEC)
+        source = open_deciding(self.database, collection)
         return self.read(collection, lambda: list(source.find(query, projection)))
 
 
@@ -144,7 +147,7 @@ def users_of(sources: Sources, campaign: str) -> Iterator[Any]:
 
 def _all(sources: Sources, collection: str, query: Document, projection: Document) -> Iterator[Document]:
     """Read documents one by one; after a fault again from the start, for it does no harm to see one twice."""
-    source = sources.database[collection].with_options(codec_options=SOUND_CODEC)
+    source = open_deciding(sources.database, collection)
     patience = Patience(collection, attempts=_ATTEMPTS)
     while True:
         try:

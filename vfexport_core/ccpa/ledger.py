@@ -17,11 +17,11 @@ from pymongo.errors import DuplicateKeyError
 from vfexport_core.ccpa import schema
 from vfexport_core.ccpa.records import Deletion, DeletionStatus
 from vfexport_core.errors import SourceUnavailable
-from vfexport_core.queue.faults import persist
 from vfexport_core.queue.models import storable
-from vfexport_core.queue.owned import DELETIONS, open_owned
-from vfexport_core.queue.schema import INDEX_BUILD_SECONDS, put_indexes, put_validator
+from vfexport_core.queue.owned import CLOCK_SKEW_SECONDS, DELETIONS, open_owned
+from vfexport_core.queue.schema import INDEX_BUILD_LIMITS, put_indexes, put_validator
 from vfexport_core.queue.transitions import NOW
+from vfexport_core.sources.faults import RetryLimits, persist
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -47,16 +47,22 @@ _LONGEST_WAIT_SECONDS = 900.0
 
 
 class Ledger:
-    """The collection of one database; any method may raise SourceUnavailable, after `patience_seconds` of trying."""
+    """The collection of one database; any method may raise SourceUnavailable, as those of `ExportReader` do."""
 
-    def __init__(self, database: Database[dict[str, Any]], *, patience_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        database: Database[dict[str, Any]],
+        *,
+        patience_seconds: float = 10.0,
+        silent_seconds: float | None = None,
+    ) -> None:
         self._records = open_owned(database, DELETIONS)
-        self._patience_seconds = patience_seconds
+        self._limits = RetryLimits(patience_seconds, silent_seconds)
 
     def initialise(self) -> None:
         """Create validator and indexes, or bring them up to date; idempotent. Raises InitialisationFailed."""
         self._persist(lambda: put_validator(self._records, schema.VALIDATOR))
-        persist(DELETIONS, lambda: put_indexes(self._records, schema.INDEXES), INDEX_BUILD_SECONDS)
+        persist(self._records, lambda: put_indexes(self._records, schema.INDEXES), INDEX_BUILD_LIMITS)
 
     def open(self, user_hash: str, key_check: str, requested_by: str, correlation_id: str) -> str:
         """Record a request, and give the record's id. From then on exports that are claimed respect it."""
@@ -187,7 +193,8 @@ class Ledger:
     def respected_by(self, campaign_id: str, created: datetime) -> list[tuple[str, str]]:
         """Give (userHash, keyCheck) of the deletions that an export of the campaign, requested at `created`, respects.
 
-        These are the open ones, and those that were completed since then. To be asked after the export was claimed.
+        These are the open ones, and those that were completed since then, as far as clocks can tell. To be asked after
+        the export was claimed.
         """
         # The open ones first, by a query of their own: one that is completed between the two is in both, and a single
         # query that looks into two indexes might miss it in either.
@@ -196,7 +203,8 @@ class Ledger:
             for record in self._find({"status": DeletionStatus.OPEN.value}, campaigns=1)
             if campaign_id in record.get("campaigns", (campaign_id,))
         ]
-        found += self._find({"campaigns": campaign_id, "date.completed": {"$gte": created}})
+        since = created - timedelta(seconds=CLOCK_SKEW_SECONDS)
+        found += self._find({"campaigns": campaign_id, "date.completed": {"$gte": since}})
         return list({(record["userHash"], record["keyCheck"]) for record in found})
 
     def _find(self, query: Document, **more: int) -> list[Document]:
@@ -219,7 +227,7 @@ class Ledger:
         self._persist(lambda: self._records.update_one(condition, change))
 
     def _persist(self, operation: Callable[[], T]) -> T:
-        return persist(DELETIONS, operation, self._patience_seconds)
+        return persist(self._records, operation, self._limits)
 
 
 def wait_seconds(tries: int) -> float:

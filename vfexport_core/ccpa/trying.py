@@ -75,6 +75,7 @@ class Try:
             buckets=means.buckets,
             stop=self._clock.over,
             settle_seconds=means.settle_seconds,
+            skew_seconds=means.skew_seconds,
         )
         unsettled = self._erase(eraser, list(self.record.campaigns or ()))
         self.problems += eraser.problems

@@ -22,9 +22,8 @@ from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import InvalidDateKey, MissingDateKey
 from vfexport_core.exporting import count_rows, open_rows, write_rows
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.store import ExportStore
 from vfexport_core.services.request_export import DATE_KEY_PATTERN, new_export
-from vfexport_core.services.run_attempt import Tools
+from vfexport_core.services.run_attempt import Tools, worker_store
 from vfexport_core.settings import Settings, load_settings
 from vfexport_core.sources.campaigns import find_campaign
 from vfexport_core.sources.client import opened
@@ -101,7 +100,7 @@ def _to_output(wanted: Wanted, output: str, settings: Settings, database: Databa
         date_key=wanted.date_key,
     )
     with shown(wanted.spec.type, as_json=wanted.as_json) as display, opened_output(output) as out:
-        display.expect(count_rows(wanted.spec, wanted.campaign_id, database))
+        display.expect(count_rows(wanted.spec, wanted.campaign_id, database, settings))
         written = write_rows(rows, cast("BinaryIO", out), display.update)
     summary: dict[str, Any] = {
         "output": output,
@@ -128,7 +127,7 @@ def _through_the_queue(wanted: Wanted, settings: Settings, database: Database[Do
     )
     with BucketClients(settings) as buckets, shown(wanted.spec.type, as_json=wanted.as_json) as display:
         buckets.target(wanted.spec.bucket)  # refused before anything is queued if it is not configured
-        store = ExportStore(database, lease_seconds=settings.lease_seconds)
+        store = worker_store(database, settings)
         tools = Tools(settings=settings, database=database, store=store, buckets=buckets)
         queued = QueuedExport(tools, display)
         with _telling_the_end(queued, as_json=wanted.as_json):

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _SECONDS = 15.0
 _OLDEST = (6, 0)
 _INIT = "Run `vfexport init`."
+_NO_RULES = (
+    "Drop it and run `vfexport init`. If it comes back like this, the server cannot hold the queue's rules "
+    "(Amazon DocumentDB cannot): use MongoDB 6 or newer."
+)
 
 
 def mongodb_checks(settings: Settings) -> list[Check]:
@@ -75,7 +79,8 @@ def _owned(
     with reading(collection.name):
         found = exports.differences(collection, indexes, validator)
     if found:
-        return failed(name, f"collection {collection.name}: {'; '.join(found)}", _INIT)
+        hint = _NO_RULES if any(exports.DIFFERS in text for text in found) else _INIT
+        return failed(name, f"collection {collection.name}: {'; '.join(found)}", hint)
     return ok(name, f"collection {collection.name}: all indexes and the validator are in place")
 
 

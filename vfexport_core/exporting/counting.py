@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vfexport_core.sources.client import open_scanned
 from vfexport_core.sources.ranges import COLLECTIONS, range_of
 from vfexport_core.sources.retry import Patience, persistently
 
@@ -11,10 +12,11 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.catalog.spec import ExportSpec
+    from vfexport_core.settings import Settings
     from vfexport_core.sources.client import Document
 
 
-def count_rows(spec: ExportSpec, campaign_id: str, database: Database[Document]) -> int | None:
+def count_rows(spec: ExportSpec, campaign_id: str, database: Database[Document], settings: Settings) -> int | None:
     """Count the documents that an export reads; None for a type without a preliminary count.
 
     Conditions are left out on purpose: the index answers without reading a document, and progress is measured against
@@ -26,5 +28,5 @@ def count_rows(spec: ExportSpec, campaign_id: str, database: Database[Document])
         return None
     root = spec.scan.root
     selection = range_of(database, root, campaign_id)
-    collection = database[COLLECTIONS[root]]
+    collection = open_scanned(database, settings)[COLLECTIONS[root]]
     return persistently(lambda: collection.count_documents(selection.match()), Patience(collection.name))

@@ -21,7 +21,7 @@ from vfexport_core.exporting.stream import RowStream
 from vfexport_core.exporting.writing import write_file
 from vfexport_core.queue.models import Delivered
 from vfexport_core.sources.campaigns import find_campaign
-from vfexport_core.sources.retry import ATTEMPTS
+from vfexport_core.sources.faults import WORKER_LIMITS
 from vfexport_core.telemetry import tracing
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run_export(
     left_out = LeftOut.load(export, spec, settings, database, lambda: hooks.on_progress(0, 0, 0))
     stream = RowStream(
         spec,
-        find_campaign(database, export.campaign_id, attempts=ATTEMPTS),
+        find_campaign(database, export.campaign_id, limits=WORKER_LIMITS),
         database,
         settings,
         include_all_markets=export.include_all_markets,

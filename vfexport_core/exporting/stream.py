@@ -22,6 +22,7 @@ from vfexport_core.rows.keys import index_by_key, key_texts
 from vfexport_core.rows.reminders import artist_name
 from vfexport_core.rows.render import Renderer, resolve_columns
 from vfexport_core.rows.select import RowSelection
+from vfexport_core.sources.client import open_scanned
 from vfexport_core.sources.conditions import condition_expression
 from vfexport_core.sources.decode import Decoder
 from vfexport_core.sources.lookup import BatchedLookup, LookupTarget
@@ -96,7 +97,7 @@ class RowStream:
         self.surroundings = Surroundings.load(spec, campaign, database, settings)
         self.columns = resolve_columns(spec, campaign)
         self._campaign = campaign
-        self._database = database
+        self._database = open_scanned(database, settings)
         self.settings = settings
         self._date_key = date_key
         self._batch_documents = batch_documents

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.queue import schema
-from vfexport_core.queue.faults import persist
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.owned import DELETIONS, EXPORTS, open_owned
+from vfexport_core.sources.faults import RetryLimits, persist
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,12 +41,13 @@ class Depth:
 
 def read_depth(database: Database[dict[str, Any]], patience_seconds: float = 10.0) -> Depth:
     """Look once; raises SourceUnavailable after `patience_seconds` of trying, three times at most."""
+    limits = RetryLimits(patience_seconds)
 
     def waiting(collection: str, query: Document, order: Mapping[str, int], since: Any) -> Waiting:
         found = open_owned(database, collection)
         group = {"_id": "$status", "count": {"$sum": 1}, "since": {"$min": since}}
         pipeline = [{"$match": query}, {"$sort": order}, {"$limit": MOST}, {"$group": group}]
-        groups: list[Document] = persist(collection, lambda: [*found.aggregate(pipeline)], patience_seconds)
+        groups: list[Document] = persist(found, lambda: [*found.aggregate(pipeline)], limits)
         return Waiting(groups[0]["count"], groups[0]["since"]) if groups else Waiting(0, None)
 
     pending, triggered = ({"status": status.value} for status in (ExportStatus.PENDING, ExportStatus.TRIGGERED))

@@ -3,8 +3,8 @@
 One document of the collection `exportFigures` holds the sums and the moment up to which they count. Whoever wants them
 adds what ended since then, in one update on the condition that the moment is still the one that was read: every attempt
 is counted once, whoever asks and however many do so at a time. The figures never go down, whatever becomes of the
-exports. What ended during the last `SETTLE_SECONDS` is left for the next time, since a write becomes visible a little
-after the moment that it carries.
+exports. What ended during the last `CLOCK_SKEW_SECONDS` is left for the next time: a write becomes visible a little
+after the moment that it carries, and after a failover that moment may be by a clock that is behind.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from pymongo import ReturnDocument
 
 from vfexport_core.errors import LeaseLost, SourceUnavailable, WorkerLost
-from vfexport_core.queue.faults import persist
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.owned import EXPORTS, FIGURES, open_owned
+from vfexport_core.queue.owned import CLOCK_SKEW_SECONDS, EXPORTS, FIGURES, open_owned
+from vfexport_core.sources.faults import RetryLimits, persist
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from vfexport_core.queue.models import Document
 
-SETTLE_SECONDS = 5.0
 BOUNDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 14_400, 86_400)
 """Upper bounds, in seconds, of the classes into which durations and waits are sorted."""
 
@@ -94,7 +93,7 @@ class ExportFigures:
 
     database: Database[dict[str, Any]]
     patience_seconds: float = 10.0
-    settle_seconds: float = SETTLE_SECONDS
+    settle_seconds: float = CLOCK_SKEW_SECONDS
     _figures: Any = field(init=False)
     _exports: Any = field(init=False)
 
@@ -159,7 +158,7 @@ class ExportFigures:
         return sums_of(documents, since, until)
 
     def _persist(self, operation: Any) -> Any:
-        return persist(FIGURES, operation, self.patience_seconds)
+        return persist(self._figures, operation, RetryLimits(self.patience_seconds))
 
 
 def sums_of(documents: Iterable[Document], since: datetime, until: datetime) -> Counter[str]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from vfexport_core.queue.models import Delivered, Document
     from vfexport_core.queue.transitions import Transition
 
-LEASE_SECONDS = 20.0
+LEASE_SECONDS = 60.0
+"""Longer than a worker's patience with MongoDB, so that nobody ends an export whose worker waits for an election."""
 _MILLIS = 1_000
 
 
@@ -36,9 +37,10 @@ class ExportHolder(ExportReader):
         database: Database[dict[str, Any]],
         *,
         patience_seconds: float = 10.0,
+        silent_seconds: float | None = None,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
-        super().__init__(database, patience_seconds=patience_seconds)
+        super().__init__(database, patience_seconds=patience_seconds, silent_seconds=silent_seconds)
         self.lease_millis = round(lease_seconds * _MILLIS)
 
     def set_count(self, claim: Claim, count: int) -> None:

@@ -18,6 +18,9 @@ DELETIONS = "ccpaDeletions"
 """The record of CCPA deletions; one that is not there has nothing open."""
 FIGURES = "exportFigures"
 
+CLOCK_SKEW_SECONDS = 60.0
+"""How far the clocks of MongoDB's members may be apart: after a failover, what comes later may have an earlier time."""
+
 
 def open_owned(database: Database[dict[str, Any]], name: str) -> Collection[dict[str, Any]]:
     """Open one of them: times come aware, in UTC.

@@ -9,9 +9,9 @@ from pymongo import DESCENDING
 
 from vfexport_core.errors import ExportNotFound, InvalidRequest
 from vfexport_core.queue import schema
-from vfexport_core.queue.faults import persist
 from vfexport_core.queue.models import Export, ExportStatus
 from vfexport_core.queue.owned import EXPORTS, open_owned
+from vfexport_core.sources.faults import RetryLimits, persist
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -33,12 +33,19 @@ Waiting = tuple[Position, str]
 class ExportReader:
     """The `exports` collection of one database, read only; safe to share between threads.
 
-    Any method may raise SourceUnavailable, after `patience_seconds` of trying at most.
+    Any method may raise SourceUnavailable, after `patience_seconds` of trying at most; after `silent_seconds` when
+    MongoDB does not answer at all (`RetryLimits`).
     """
 
-    def __init__(self, database: Database[dict[str, Any]], *, patience_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        database: Database[dict[str, Any]],
+        *,
+        patience_seconds: float = 10.0,
+        silent_seconds: float | None = None,
+    ) -> None:
         self._exports = open_owned(database, EXPORTS)
-        self._patience_seconds = patience_seconds
+        self._limits = RetryLimits(patience_seconds, silent_seconds)
 
     def get(self, export_id: str, campaign_id: str | None = None) -> Export:
         """Give one export; raises ExportNotFound (also when an id is not an ObjectId, or of another campaign)."""
@@ -70,12 +77,11 @@ class ExportReader:
 
     def finished_since(self, moment: datetime, limit: int) -> Sequence[tuple[str, timedelta]]:
         """Give the types of up to `limit` exports that FINISHED after `moment`, and how long each ran; latest first."""
-        query = {"attempts.ended": {"$gt": moment}}
-        fields = ["exportType", "status", "date"]
-        order = [("attempts.ended", DESCENDING)]
-        found = self._persist(lambda: [*self._exports.find(query, fields).sort(order).limit(limit)])
-        done = [one for one in found if one["status"] == ExportStatus.FINISHED.value and "triggered" in one["date"]]
-        return [(one["exportType"], one["date"]["finished"] - one["date"]["triggered"]) for one in done]
+        query = {"status": ExportStatus.FINISHED.value, "date.finished": {"$gt": moment}}
+        order = [("date.finished", DESCENDING)]
+        found = self._persist(lambda: [*self._exports.find(query, ["exportType", "date"]).sort(order).limit(limit)])
+        ran = [(one["exportType"], one["date"]) for one in found if "triggered" in one["date"]]
+        return [(export_type, date["finished"] - date["triggered"]) for export_type, date in ran]
 
     def is_taken(self, export: Export, keys: Collection[str]) -> bool:
         """Whether another export of the same campaign and type has noted one of these keys for its files.
@@ -115,7 +121,7 @@ class ExportReader:
         return [Export.from_document(document) for document in documents]
 
     def _persist(self, operation: Callable[[], T]) -> T:
-        return persist(EXPORTS, operation, self._patience_seconds)
+        return persist(self._exports, operation, self._limits)
 
 
 def _behind(after: tuple[datetime, str], *, descending: bool) -> tuple[Document, Document]:

@@ -12,6 +12,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from vfexport_core.errors import InitialisationFailed
 from vfexport_core.queue.models import ACTIVE, ExportStatus
+from vfexport_core.sources.faults import RetryLimits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,17 +43,23 @@ INDEXES = (
     IndexModel([("campaignId", ASCENDING), *ORDER], name="campaign_order"),
     # Attempts by their end: what ended since the figures were last brought up to date (queue/figures.py).
     IndexModel([("attempts.ended", ASCENDING)], name="attempts_by_end"),
+    # The latest that FINISHED: how long such exports took of late (queue/estimate.py).
+    IndexModel([("status", ASCENDING), ("date.finished", DESCENDING)], name="by_status_and_end"),
     # What lost attempts may have left on S3; few at any time.
     IndexModel(
         [("cleanupDue", ASCENDING)], name="to_clean_up", partialFilterExpression={"cleanupDue": {"$exists": True}}
     ),
 )
 
-INDEX_BUILD_SECONDS = 120.0
+INDEX_BUILD_LIMITS = RetryLimits(120.0)
 """An index over many documents takes a while to build; that MongoDB answers at all is found out before."""
 
+DIFFERS = "differs from ours"
+
 _NAMESPACE_EXISTS = 48
-_INDEX_CONFLICTS = frozenset({67, 85, 86})
+_INDEX_CONFLICTS = frozenset({85, 86})
+# Older servers, and others that speak MongoDB's protocol: no `$in` in the condition of an index.
+_NO_SUCH_INDEX = frozenset({67, 303})
 # What makes an index what it is.
 _DEFINING = ("key", "unique", "partialFilterExpression")
 
@@ -151,8 +158,8 @@ def put_validator(collection: Collection[dict[str, Any]], validator: Document) -
 def put_indexes(collection: Collection[dict[str, Any]], indexes: Sequence[IndexModel]) -> None:
     """Create the indexes that are not there yet.
 
-    Raises InitialisationFailed when an index of that name or those fields has another definition, or when documents
-    that are already there break the rule that a unique index stands for.
+    Raises InitialisationFailed when an index of that name or those fields has another definition, when the server
+    cannot have such ones, or when documents that are there already break the rule that a unique index stands for.
     """
     try:
         collection.create_indexes([*indexes])
@@ -160,7 +167,9 @@ def put_indexes(collection: Collection[dict[str, Any]], indexes: Sequence[IndexM
         if isinstance(error, DuplicateKeyError):
             what = "holds documents that break the rule of a unique index"
         elif error.code in _INDEX_CONFLICTS:
-            what = "has an index that differs from ours"
+            what = f"has an index that {DIFFERS}"
+        elif error.code in _NO_SUCH_INDEX:
+            what = "cannot have our indexes on this server: MongoDB 6 or newer is needed"
         else:
             raise
         raise InitialisationFailed(f"collection {collection.name} {what}: {error}", payload=collection.name) from error
@@ -177,7 +186,7 @@ def differences(
     wanted = {index.document["name"]: index.document for index in indexes}
     texts = [f"index {name} is missing" for name in wanted if name not in found]
     texts += [
-        f"index {name} differs from ours"
+        f"index {name} {DIFFERS}"
         for name in wanted.keys() & found.keys()
         if any(_plain(found[name].get(part)) != _plain(wanted[name].get(part)) for part in _DEFINING)
     ]

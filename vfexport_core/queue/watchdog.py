@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from vfexport_core.queue.models import Document
 
-SETTLE_SECONDS = 120.0
-"""After so long nothing that a lost worker had under way can still arrive at S3."""
+SETTLE_SECONDS = 900.0
+"""After so long nothing that a lost worker had under way can still arrive at S3: putting the parts of a large file
+together takes S3 several minutes, whether anybody waits for its answer or not."""
 
 _AT_ONCE = 50
 

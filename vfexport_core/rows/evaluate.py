@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vfexport_core.catalog.expressions import (
+    ARRAY_SEPARATOR,
     ArtistName,
     Column,
     Constant,
@@ -103,4 +104,4 @@ def _market_names(expression: MarketNames, frame: Frame) -> Cells:
     flags = np.full(size, GUARDED | PRESENT, dtype=np.uint8)
     if not isinstance(names.flags, int):
         flags[documents[(names.flags & REPAIRED) != 0]] |= REPAIRED
-    return frame.by_row(Cells(pc.binary_join(lists, ";"), flags))
+    return frame.by_row(Cells(pc.binary_join(lists, ARRAY_SEPARATOR), flags))

@@ -17,6 +17,8 @@ from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId
 from bson.binary import UUID_SUBTYPE
 from bson.dbref import DBRef
 
+from vfexport_core.catalog.expressions import ARRAY_SEPARATOR
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -89,7 +91,7 @@ def _array(value: list[Any] | tuple[Any, ...]) -> tuple[str, int]:
         text, element_flags = render(element)
         parts.append(text or "")
         flags |= element_flags & REPAIRED
-    return ";".join(parts), flags
+    return ARRAY_SEPARATOR.join(parts), flags
 
 
 def _document(value: Mapping[str, Any]) -> tuple[str, int]:

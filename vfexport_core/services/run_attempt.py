@@ -29,6 +29,7 @@ from vfexport_core.queue.holding import lease_lost
 from vfexport_core.queue.keeping import ClaimKeeper, Pace
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
+from vfexport_core.sources.faults import WORKER_LIMITS
 from vfexport_core.telemetry import context, tracing
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ _CLOSING_SECONDS = 5.0
 _COUNTING_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
+
+
+def worker_store(database: Database[Document], settings: Settings) -> ExportStore:
+    """Open the queue for whoever runs exports: it waits out an election, and gives the lease that is set."""
+    return ExportStore(database, patience_seconds=WORKER_LIMITS.seconds, lease_seconds=settings.lease_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +117,9 @@ class Worker:
 
         self._keeper.check()
         with self._span("count"):
-            found = count_rows(find_spec(self.export.export_type), self.export.campaign_id, self._database)
+            found = count_rows(
+                find_spec(self.export.export_type), self.export.campaign_id, self._database, self._settings
+            )
             if found is not None:
                 self._store.set_count(self.claim, found)
         return found

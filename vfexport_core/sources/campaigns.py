@@ -9,19 +9,19 @@ from bson.errors import InvalidId
 from pymongo.errors import PyMongoError
 
 from vfexport_core.errors import CampaignNotFound
-from vfexport_core.sources.client import SOUND_CODEC, Document
+from vfexport_core.sources.client import Document, open_deciding
+from vfexport_core.sources.faults import CALLER_LIMITS, RetryLimits, persist
 from vfexport_core.sources.ranges import CampaignRange
 from vfexport_core.sources.retry import Patience, persistently
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pymongo.collection import Collection
     from pymongo.database import Database
 
 
-def find_campaign(database: Database[Document], campaign_id: str, *, attempts: int = 1) -> Document:
-    """Read one campaign, trying `attempts` times: a caller of the API waits, a run has patience.
+def find_campaign(database: Database[Document], campaign_id: str, *, limits: RetryLimits = CALLER_LIMITS) -> Document:
+    """Read one campaign, trying within `limits`: a caller of the API waits, a run has patience.
 
     Raises CampaignNotFound (also when the id is not an ObjectId), SourceUnavailable.
     """
@@ -29,8 +29,8 @@ def find_campaign(database: Database[Document], campaign_id: str, *, attempts: i
         key = ObjectId(campaign_id)
     except (InvalidId, TypeError):
         raise CampaignNotFound("no such campaign: its id is not an ObjectId", payload=campaign_id[:64]) from None
-    campaigns = _soundly(database, "campaigns")
-    campaign = persistently(lambda: campaigns.find_one({"_id": key}), Patience("campaigns", attempts=attempts))
+    campaigns = open_deciding(database, "campaigns")
+    campaign = persist(campaigns, lambda: campaigns.find_one({"_id": key}), limits)
     if campaign is None:
         raise CampaignNotFound("no such campaign", payload=campaign_id)
     return campaign
@@ -38,14 +38,14 @@ def find_campaign(database: Database[Document], campaign_id: str, *, attempts: i
 
 def find_markets(database: Database[Document], campaign_id: str) -> list[Document]:
     """Read the campaign's markets, by ``_id``; raises SourceUnavailable."""
-    markets, match = _soundly(database, "markets"), CampaignRange(campaign_id).match()
+    markets, match = open_deciding(database, "markets"), CampaignRange(campaign_id).match()
     return persistently(lambda: list(markets.find(match).sort("_id", 1)), Patience("markets"))
 
 
 def find_promoters(database: Database[Document], ids: Sequence[str]) -> list[Document]:
     """Read the promoters of these ids (texts; an ObjectId counts by its hex); raises SourceUnavailable."""
     forms: list[Any] = [*ids, *(ObjectId(text) for text in ids if ObjectId.is_valid(text))]
-    promoters = _soundly(database, "promoters")
+    promoters = open_deciding(database, "promoters")
     return persistently(lambda: list(promoters.find({"_id": {"$in": forms}}, {"name": 1})), Patience("promoters"))
 
 
@@ -56,7 +56,7 @@ def scheduled_members(database: Database[Document], campaign_id: str) -> Iterato
     those that came before: a member may come twice when a wave changes meanwhile, none is missed.
     """
     match = {**CampaignRange(campaign_id).match(), "status": "SCHEDULED"}
-    waves, patience = _soundly(database, "smsWaves"), Patience("smsWaves")
+    waves, patience = open_deciding(database, "smsWaves"), Patience("smsWaves")
     seen: list[Any] = []
     while True:
         try:
@@ -69,7 +69,3 @@ def scheduled_members(database: Database[Document], campaign_id: str) -> Iterato
             patience.failed(error)
         else:
             return
-
-
-def _soundly(database: Database[Document], name: str) -> Collection[Document]:
-    return database[name].with_options(codec_options=SOUND_CODEC)

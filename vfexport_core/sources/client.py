@@ -5,10 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+import dns.exception
 import pymongo
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.errors import ConfigurationError as MongoConfigurationError
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference, make_read_preference, read_pref_mode_from_name
 
 from vfexport_core.errors import ConfigurationError, SourceUnavailable
 from vfexport_core.sources.replies import REPLY_CODEC
@@ -42,12 +45,14 @@ _SHOWN_CHARACTERS = 300
 def connect(settings: Settings, *, silence_millis: int = SCAN_SILENCE_MILLIS) -> MongoClient[Document]:
     """Make a client for the configured deployment; the caller closes it.
 
-    `silence_millis` is how long an answer may take. No connection is made yet. Raises ConfigurationError
-    (VFEXPORT_MONGO_URI) when the address cannot be understood.
+    `silence_millis` is how long an answer may take. No connection is made yet, and no name is resolved: the first
+    operation does both, and meets what passes by itself. Raises ConfigurationError (VFEXPORT_MONGO_URI) when the
+    address cannot be understood.
     """
     try:
         return pymongo.MongoClient(
             settings.mongo_uri.get_secret_value(),
+            connect=False,
             appname="vfexport",
             serverSelectionTimeoutMS=_SELECTION_MILLIS,
             connectTimeoutMS=_CONNECT_MILLIS,
@@ -69,6 +74,28 @@ def opened(settings: Settings) -> Generator[Database[Document]]:
         client.close()
 
 
+def open_deciding(database: Database[Document], name: str) -> Collection[Document]:
+    """Open a source collection for reads that decide something: what a campaign is, where a user is.
+
+    Whatever the client's address says they see the primary's newest data. A secondary that lags behind would hide what
+    has just come, and so would the read concern "majority" for as long as it is not on most members.
+    """
+    return database.get_collection(
+        name,
+        codec_options=SOUND_CODEC,
+        read_preference=ReadPreference.PRIMARY,
+        read_concern=ReadConcern("local"),
+    )
+
+
+def open_scanned(database: Database[Document], settings: Settings) -> Database[Document]:
+    """Give the database with the read preference of what is read in bulk: scans, their counts and look-ups."""
+    mode = read_pref_mode_from_name(settings.scan_read_preference)
+    tags = [settings.scan_tags] if settings.scan_tags else None
+    staleness = settings.scan_max_staleness_seconds or -1
+    return database.with_options(read_preference=make_read_preference(mode, tags, staleness))
+
+
 @contextmanager
 def reading(collection: str) -> Generator[None]:
     """Turn whatever the driver raises inside the block into SourceUnavailable, naming `collection`."""
@@ -80,12 +107,25 @@ def reading(collection: str) -> Generator[None]:
 
 @contextmanager
 def raw_batches(
-    collection: Collection[Document], pipeline: list[dict[str, Any]], batch_documents: int
+    collection: Collection[Document],
+    pipeline: list[dict[str, Any]],
+    batch_documents: int,
+    *,
+    hint: str | None = None,
 ) -> Generator[Iterator[bytes]]:
-    """Run an aggregation and give its answers as they come: concatenated BSON documents, never empty."""
-    with collection.with_options(codec_options=REPLY_CODEC).aggregate(pipeline, batchSize=batch_documents) as cursor:
+    """Run an aggregation and give its answers as they come: concatenated BSON documents, never empty.
+
+    `hint` names the index to use; without it the server chooses.
+    """
+    options: dict[str, Any] = {"batchSize": batch_documents} | ({} if hint is None else {"hint": hint})
+    with collection.with_options(codec_options=REPLY_CODEC).aggregate(pipeline, **options) as cursor:
         # The driver's annotation speaks of documents, but what it takes from such a reply are bytes.
         yield cast("Iterator[bytes]", cursor)
+
+
+def is_dns_failure(error: Exception) -> bool:
+    """Tell whether the name in a mongodb+srv address could not be resolved: the driver takes that for a wrong one."""
+    return isinstance(error, MongoConfigurationError) and isinstance(error.__cause__, dns.exception.DNSException)
 
 
 def unavailable(collection: str, error: Exception) -> SourceUnavailable:
@@ -100,6 +140,8 @@ def cause(error: Exception) -> str:
     what is said about a connection is told in full.
     """
     name = type(error).__name__
+    if is_dns_failure(error):
+        return f"its address could not be resolved ({type(error.__cause__).__name__})"
     if isinstance(error, ConnectionFailure):
         return f"{name}: {str(error)[:_SHOWN_CHARACTERS]}"
     if not isinstance(error, OperationFailure) or error.code is None:

@@ -8,11 +8,12 @@ which the operational database feels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vfexport_core.catalog.expressions import Root
 from vfexport_core.sources.client import reading
 from vfexport_core.sources.ranges import COLLECTIONS
+from vfexport_core.sources.usable import Keys, index_beginning_with, usable_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from vfexport_core.catalog.spec import ExportSpec
     from vfexport_core.sources.client import Document
-
-Keys = tuple[str, ...]
 
 # Every collection has it: those that are queried by it are only checked for being there.
 _DEFAULT: Keys = ("_id",)
@@ -75,10 +74,11 @@ def missing_source_indexes(database: Database[Document], specs: Iterable[ExportS
 
 
 def _missing(database: Database[Document], needed: NeededIndex) -> MissingIndex | None:
-    exists, indexes = _indexes(database, needed.collection)
-    if any(keys[: len(needed.keys)] == needed.keys for keys in indexes):
+    with reading(needed.collection):
+        indexes = usable_indexes(database, needed.collection)
+    if indexes is not None and index_beginning_with(needed.keys, indexes) is not None:
         return None
-    return MissingIndex(needed, collection_exists=exists)
+    return MissingIndex(needed, collection_exists=indexes is not None)
 
 
 def _needs(spec: ExportSpec) -> Iterator[tuple[str, Keys]]:
@@ -89,27 +89,3 @@ def _needs(spec: ExportSpec) -> Iterator[tuple[str, Keys]]:
         yield COLLECTIONS[lookup.root], _LOOKUPS[lookup.root]
     if spec.not_in_scheduled_wave is not None:
         yield "smsWaves", ("campaignId", "status")
-
-
-def _indexes(database: Database[Document], collection: str) -> tuple[bool, list[Keys]]:
-    """Tell whether the collection exists, and give the keys of its indexes that any query may use."""
-    with reading(collection):
-        found = list(database.list_collections(filter={"name": collection}))
-        if not found:
-            return False, []
-        collation = found[0].get("options", {}).get("collation")
-        indexes = list(database[collection].list_indexes())
-    return True, [tuple(index["key"]) for index in indexes if _serves_any_query(index, collation)]
-
-
-def _serves_any_query(index: Mapping[str, Any], collation: Any) -> bool:
-    """Tell whether the planner may use an index without being told: not a partial, hidden, hashed or foreign one.
-
-    The direction of keys does not matter: all but the last are compared for equality.
-    """
-    if index.get("partialFilterExpression") is not None or index.get("hidden"):
-        return False
-    # The strings of an index are in the order of its own collation; our queries have the collection's.
-    if index.get("collation") != collation:
-        return False
-    return all(isinstance(direction, (int, float)) for direction in index["key"].values())

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from bson import ObjectId
 
-from vfexport_core.catalog.expressions import Field, Kind, Root
+from vfexport_core.catalog.expressions import ARRAY_SEPARATOR, Field, Kind, Root
 from vfexport_core.sources.batch import Batch
 from vfexport_core.sources.client import raw_batches
 from vfexport_core.sources.decode import Decoder
@@ -118,9 +118,11 @@ class BatchedLookup:
             yield selection.having(some), len(some)
 
     def _forms(self, keys: Iterable[str]) -> Iterator[Any]:
-        """Give the values that a key of this text may have in the database."""
+        """Give the values that a key of this text may have in the database, but for those that are odd."""
         for key in keys:
             yield key
+            if ARRAY_SEPARATOR in key:
+                yield key.split(ARRAY_SEPARATOR)  # an array of strings: neither one of them nor odd
             if self._also_object_ids and _OBJECT_ID_HEX.fullmatch(key) is not None:
                 yield ObjectId(key)
 

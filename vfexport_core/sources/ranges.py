@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from bson import MaxKey, ObjectId
 
 from vfexport_core.catalog.expressions import Root
 from vfexport_core.errors import SourceMissing
 from vfexport_core.sources.retry import Patience, persistently
+from vfexport_core.sources.usable import index_beginning_with, usable_indexes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pymongo.database import Database
 
     from vfexport_core.sources.client import Document
+    from vfexport_core.sources.usable import Keys
 
 COLLECTIONS = {Root.ENTRY: "entries", Root.SCORING: "scoring", Root.CODE: "codes", Root.USER: "users"}
 
-_ENTRIES_COMPOUND_KEY = {"_id.campaign_id": 1, "_id.user_id": 1}
-# Named one by one, since an index has a range for each of them but none for "not a string".
+_ENTRIES_COMPOUND_KEY = ("_id.campaign_id", "_id.user_id")
+_CAMPAIGN_KEY = ("campaignId", "_id")
+# Named one by one, since an index has a range for each of them but none for "not a string". Without "array": that one
+# has no range, so that MongoDB would fetch every document of the campaign. An array is found by its elements.
 _NOT_STRINGS = [
-    "minKey", "null", "int", "long", "double", "decimal", "object", "array", "binData", "objectId", "bool", "date",
+    "minKey", "null", "int", "long", "double", "decimal", "object", "binData", "objectId", "bool", "date",
     "timestamp", "regex", "javascript", "maxKey",
 ]  # fmt: skip
 
@@ -35,10 +41,12 @@ class EntryRange:
 
     campaign_id: str
     dotted: bool
+    resume_index: ClassVar[None] = None
+    """Every condition on entries is on the keys of their index alone: no other one can be taken for it."""
 
     @property
     def sort(self) -> dict[str, int]:
-        return dict(_ENTRIES_COMPOUND_KEY) if self.dotted else {"_id": 1}
+        return dict.fromkeys(_ENTRIES_COMPOUND_KEY, 1) if self.dotted else {"_id": 1}
 
     def match(self, last: Any = None) -> Document:
         """Select the campaign's entries, or those after the ``_id`` `last`."""
@@ -71,9 +79,14 @@ class EntryRange:
 
 @dataclass(frozen=True, slots=True)
 class CampaignRange:
-    """One campaign's documents of a collection that refers to it by ``campaignId`` (and to users by ``userId``)."""
+    """One campaign's documents of a collection that refers to it by ``campaignId`` (and to users by ``userId``).
+
+    `resume_index` is the name of the campaign's index. A scan that goes on has a condition on ``_id`` too, by which
+    MongoDB may choose that index and read on through all other campaigns: it is told which one to use.
+    """
 
     campaign_id: str
+    resume_index: str | None = None
 
     @property
     def sort(self) -> dict[str, int]:
@@ -103,20 +116,19 @@ def range_of(database: Database[Document], root: Root, campaign_id: str) -> Rang
     Raises SourceMissing when the collection does not exist, SourceUnavailable when MongoDB fails.
     """
     name = COLLECTIONS[root]
-    require_collection(database, name)
+    indexes = persistently(lambda: usable_indexes(database, name), Patience(name))
+    if indexes is None:
+        # That is no empty file.
+        raise SourceMissing(f"collection {name} does not exist in database {database.name}", payload=name)
     if root is not Root.ENTRY:
-        return CampaignRange(campaign_id)
-    dotted = persistently(lambda: entries_are_dotted(database), Patience(name))
-    return EntryRange(campaign_id, dotted)
+        return CampaignRange(campaign_id, index_beginning_with(_CAMPAIGN_KEY, indexes))
+    return EntryRange(campaign_id, _has_compound_key(indexes))
 
 
 def entries_are_dotted(database: Database[Document]) -> bool:
     """Look, once, whether entries have the compound index (see `EntryRange`); raises what the driver raises."""
-    indexes = database[COLLECTIONS[Root.ENTRY]].list_indexes()
-    return any(dict(index["key"]) == _ENTRIES_COMPOUND_KEY for index in indexes)
+    return _has_compound_key(usable_indexes(database, COLLECTIONS[Root.ENTRY]) or {})
 
 
-def require_collection(database: Database[Document], name: str) -> None:
-    """Raise SourceMissing when the collection that rows come from does not exist: that is no empty file."""
-    if not persistently(lambda: database.list_collection_names(filter={"name": name}), Patience(name)):
-        raise SourceMissing(f"collection {name} does not exist in database {database.name}", payload=name)
+def _has_compound_key(indexes: Mapping[str, Keys]) -> bool:
+    return index_beginning_with(_ENTRIES_COMPOUND_KEY, indexes) is not None

@@ -18,7 +18,7 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
-from vfexport_core.sources.client import unavailable
+from vfexport_core.sources.client import is_dns_failure, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ def is_passing(error: PyMongoError) -> bool:
     """Tell whether the same read may succeed when it is sent again."""
     if isinstance(error, (AutoReconnect, NetworkTimeout, CursorNotFound, ExecutionTimeout, WaitQueueTimeoutError)):
         return True
-    return isinstance(error, OperationFailure) and error.code in _PASSING_CODES
+    return is_dns_failure(error) or (isinstance(error, OperationFailure) and error.code in _PASSING_CODES)
 
 
 @dataclass(slots=True)

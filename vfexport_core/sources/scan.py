@@ -53,8 +53,9 @@ def scan(
             {"$project": project},
         ]
         raw = b""
+        hint = None if last is None else selection.resume_index
         try:
-            with raw_batches(collection, pipeline, batch_documents) as batches:
+            with raw_batches(collection, pipeline, batch_documents, hint=hint) as batches:
                 for raw in batches:
                     yield raw
                     patience.progressed()

@@ -1,0 +1,115 @@
+"""Patience with MongoDB: passing faults are tried again for a bounded time, then called SourceUnavailable."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pymongo
+from pymongo.errors import (
+    ConnectionFailure,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    NetworkTimeout,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WriteConcernError,
+)
+
+from vfexport_core.errors import VfexportError
+from vfexport_core.sources.client import is_dns_failure, unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pymongo import MongoClient
+    from pymongo.collection import Collection
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
+# One hung connection must leave time for another try on a fresh one.
+_TRY_SHARE = 0.4
+
+_VALIDATION_FAILED = 121
+# Server errors that pass by themselves: elections, shutdowns, lock and write conflicts, catalog changes by others.
+_PASSING_CODES = frozenset({6, 7, 24, 46, 89, 91, 112, 117, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLimits:
+    """For how long an operation is tried: `seconds`, but `silent_seconds` once MongoDB does not answer at all.
+
+    A replica set that elects a primary, or a server that is being started again, says so at once, and whoever waits for
+    it waits for something. One that says nothing may go on like that, and holds the thread that waits.
+    """
+
+    seconds: float
+    silent_seconds: float | None = None
+
+    @property
+    def until_silent(self) -> float:
+        return self.seconds if self.silent_seconds is None else min(self.silent_seconds, self.seconds)
+
+
+ELECTION_SECONDS = 12.0
+"""How long a replica set is without a primary after one was lost, with its default settings: the median."""
+WORKER_LIMITS = RetryLimits(40.0)
+"""A worker's work is worth waiting for more than one election; its lease (`queue.holding`) is longer than this."""
+CALLER_LIMITS = RetryLimits(15.0, silent_seconds=5.0)
+"""Somebody waits for the answer: an election is waited out, silence is not."""
+
+
+def persist(collection: Collection[Any], operation: Callable[[], T], limits: RetryLimits) -> T:
+    """Do `operation`, again after a passing fault, within `limits`; it must be harmless to do twice.
+
+    A try that seemed to fail may have been applied: only its answer was lost. Raises SourceUnavailable naming
+    `collection`; DuplicateKeyError as it is, for that is how the unique indexes speak; VfexportError (a bug of ours)
+    when the validator refuses the document.
+    """
+    started = time.monotonic()
+    deadline = started + limits.seconds
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            # Also bounds a connection that swallows everything, whatever timeouts the client was made with.
+            rest = min(limits.until_silent * _TRY_SHARE, deadline - time.monotonic())
+            with pymongo.timeout(max(rest, _FIRST_PAUSE_SECONDS)):
+                return operation()
+        except DuplicateKeyError:
+            raise
+        except PyMongoError as error:
+            if _code(error) == _VALIDATION_FAILED:
+                # The driver's message repeats the whole document; not even the chain may carry it into a log.
+                raise VfexportError(
+                    f"collection {collection.name}: the validator refused a document", payload=collection.name
+                ) from None
+            if _is_silence(error, collection.database.client):
+                deadline = started + limits.until_silent
+            if not _is_passing(error) or time.monotonic() + pause >= deadline:
+                raise unavailable(collection.name, error) from error
+        time.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def _is_passing(error: PyMongoError) -> bool:
+    # A write concern that was not met in time: the write is there, doing it again waits for it again.
+    if isinstance(error, (ConnectionFailure, ExecutionTimeout, WriteConcernError)):
+        return True
+    return _code(error) in _PASSING_CODES or error.has_error_label("RetryableWriteError") or is_dns_failure(error)
+
+
+def _is_silence(error: PyMongoError, client: MongoClient[Any]) -> bool:
+    """Whether nothing was heard: no answer in time, and no server that answers, if only to refuse."""
+    if not isinstance(error, ServerSelectionTimeoutError):
+        return error.timeout
+    topology = client.topology_description
+    refusals = [server.error for server in topology.server_descriptions().values() if server.error is not None]
+    return not topology.has_known_servers and all(isinstance(refusal, NetworkTimeout) for refusal in refusals)
+
+
+def _code(error: PyMongoError) -> int | None:
+    return error.code if isinstance(error, OperationFailure) else None
