@@ -102,6 +102,12 @@ def require_fail_points(client: MongoClient[dict[str, Any]]) -> None:
         pytest.skip(f"this MongoDB runs without test commands: {refusal.code}")
 
 
+def require_embedded_s3(why: str) -> None:
+    """Skip a test that a server of one's own cannot pass, for a reason that lies in the test."""
+    if os.environ.get(f"{PREFIX}S3_ENDPOINT"):
+        pytest.skip(why)
+
+
 def _remove_buckets(server: S3Server) -> None:
     with closing(s3_client(server)) as client:
         for bucket in client.list_buckets()["Buckets"]:

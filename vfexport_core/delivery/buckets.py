@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from vfexport_core.delivery.clients import make_client, make_session
 from vfexport_core.delivery.failures import S3_ERRORS, delivery_error
 from vfexport_core.delivery.keys import content_disposition
-from vfexport_core.delivery.target import BucketTarget, RetryPolicy
+from vfexport_core.delivery.target import Abilities, BucketTarget, RetryPolicy
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.settings import PREFIX
 
@@ -44,6 +44,7 @@ class BucketClients:
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._clients: dict[tuple[str, int], Any] = {}
+        self._abilities: dict[str, Abilities] = {}
 
     @property
     def configured(self) -> list[str]:
@@ -119,7 +120,8 @@ class BucketClients:
             if client is None:
                 client = self.make_client(settings, variables, read_seconds)
                 self._clients[bucket, read_seconds] = client
-        return BucketTarget(settings.name, client, retry)
+            abilities = self._abilities.setdefault(bucket, Abilities())
+        return BucketTarget(settings.name, client, retry, abilities)
 
     def make_client(self, settings: BucketSettings, variables: str, read_seconds: float) -> Any:
         """Make the client of one bucket (its `variables` begin so); an orchestrator may have another way to it."""

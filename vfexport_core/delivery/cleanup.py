@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.delivery.failures import NO_SUCH_UPLOAD, error_code, is_passing_code
-from vfexport_core.delivery.keys import staging_prefix
+from vfexport_core.delivery.keys import EXPORT_ID, staging_prefix
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
 
 if TYPE_CHECKING:
@@ -23,16 +23,18 @@ if TYPE_CHECKING:
 
 # What S3 takes in one DeleteObjects.
 _DELETE_AT_ONCE = 1000
+# An answer to HEAD has no body, so its code is the status: not there, or a delete marker.
+_NO_OBJECT = frozenset({"404", "405", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
 
 _log = logging.getLogger(__name__)
 
 
-def discard(target: BucketTarget, keys: Sequence[str]) -> None:
-    """Leave nothing of these keys: neither uploads nor objects nor versions of them."""
+def discard(target: BucketTarget, keys: Sequence[str], owner: str | None = None) -> None:
+    """Leave nothing of these keys: neither uploads nor objects nor versions of them; see `remove` for `owner`."""
     refusals: list[DeliveryRefused] = []
-    for step in (abort_uploads, remove):
+    for step in (lambda: abort_uploads(target, keys), lambda: remove(target, keys, owner)):
         try:
-            step(target, keys)
+            step()
         except DeliveryRefused as error:  # a permission that is missing for the one must not keep the other back
             refusals.append(error)
     if refusals:
@@ -41,26 +43,52 @@ def discard(target: BucketTarget, keys: Sequence[str]) -> None:
 
 def discard_attempt(target: BucketTarget, export_id: str, attempt: int, keys: Sequence[str]) -> None:
     """Leave nothing of a lost attempt: its `keys` (as noted before it published) and all that it had staged."""
-    discard(target, keys)
+    discard(target, keys, export_id)
     prefix = staging_prefix(export_id, attempt)
     for key, upload_id in _uploads(target, prefix):
         abort_upload(target, key, upload_id)
     _delete(target, list(versions(target, prefix)))
 
 
-def remove(target: BucketTarget, keys: Sequence[str]) -> None:
+def remove(target: BucketTarget, keys: Sequence[str], owner: str | None = None) -> None:
     """Delete the objects under exactly these keys, in a versioned bucket every version and delete marker.
 
-    Where versions cannot be listed (no permission, or a store that has none) the plain objects are deleted.
+    Where versions cannot be listed (no permission, or a store that has none) the plain objects are deleted. With
+    `owner`, an export's id, a key that does not name it may be another's too: only the export's own objects go then.
     """
     found: list[dict[str, str]] = []
     for key in keys:
         try:
-            found += [version for version in versions(target, key) if version["Key"] == key]
+            under = [version for version in versions(target, key) if version["Key"] == key]
         except DeliveryRefused as error:
             _log.info("deleting without versions: %s", error.message)
-            found.append({"Key": key})
+            under = [{"Key": key}]
+        found += under if owner is None or owner in key else _owned(target, under, owner)
     _delete(target, found)
+
+
+def _owned(target: BucketTarget, under: Sequence[dict[str, str]], owner: str) -> list[dict[str, str]]:
+    """Return all that is under a key if it is the owner's alone, else just his versions of it.
+
+    A delete marker tells no owner; taken away, it would bring another's deleted object back.
+    """
+    # The only object of a bucket without versions has one by name, which not every store takes back.
+    places = [{"Key": under[0]["Key"]}] if len(under) == 1 and under[0].get("VersionId") == "null" else under
+    owners = [_owner(target, place) for place in places]
+    if all(found in {owner, None} for found in owners):
+        return list(under)
+    _log.warning("bucket %s: an object of another is left under the key %s", target.name, under[0]["Key"])
+    return [version for version, found in zip(under, owners, strict=True) if found == owner]
+
+
+def _owner(target: BucketTarget, version: Mapping[str, str]) -> str | None:
+    """Return the export that an object is of, "" if it does not say; None for what is no object (any more)."""
+    try:
+        return target.call("head_object", version).get("Metadata", {}).get(EXPORT_ID, "")
+    except DeliveryRefused as refusal:
+        if isinstance(refusal.__cause__, Exception) and error_code(refusal.__cause__) in _NO_OBJECT:
+            return None
+        raise
 
 
 def abort_uploads(target: BucketTarget, keys: Iterable[str]) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 STAGING_FOLDER = "_staging/"
+EXPORT_ID = "export-id"
+"""The metadata by which an object says which export it is of."""
 CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "zip": "application/zip"}
 
 _NAME_CHARACTERS = 80

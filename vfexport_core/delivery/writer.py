@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Self
 from vfexport_core.delivery import staging
 from vfexport_core.delivery.cleanup import discard, remove
 from vfexport_core.delivery.failures import PRECONDITION_FAILED, error_code
+from vfexport_core.delivery.keys import EXPORT_ID
 from vfexport_core.delivery.multipart import MIB, MIN_PART_BYTES, Multipart, size_of_part
 from vfexport_core.delivery.requests import Requests
 from vfexport_core.delivery.staging import Limits, Staged
@@ -221,13 +222,16 @@ class ObjectWriter:
 
     def _clean(self) -> bool:
         clean = True
-        for step in (self._parts.abort, self._copy.abort, lambda: discard(self.target, self._touched)):
+        for step in (self._parts.abort, self._copy.abort, self._discard):
             try:
                 step()
             except VfexportError as error:
                 clean = False
                 _log.warning("something of %s may be left: %s", self.key, error.message)
         return clean
+
+    def _discard(self) -> None:
+        discard(self.target, self._touched, self._metadata.get(EXPORT_ID))
 
     @contextmanager
     def _step(self, *states: _State) -> Generator[None]:

@@ -13,7 +13,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from vfexport_core.delivery.cleanup import remove
-from vfexport_core.delivery.keys import CONTENT_TYPES, content_disposition, key_text, staging_key
+from vfexport_core.delivery.keys import CONTENT_TYPES, EXPORT_ID, content_disposition, key_text, staging_key
 from vfexport_core.delivery.writer import ObjectWriter
 from vfexport_core.errors import ConfigurationError, VfexportError
 from vfexport_core.exporting.hooks import watched
@@ -60,7 +60,7 @@ def deliver_parts(stream: RowStream, export: Export, target: BucketTarget, hooks
             written += writer.bytes_written
             hooks.on_progress(stream.read, stream.rows, written)
         with tracing.span("publish"):
-            _publish(writers, [parts[part] for part in keys], target, hooks)
+            _publish(writers, [parts[part] for part in keys], target, export.id, hooks)
     return Delivered(
         bucket=target.name,
         keys=tuple(keys.values()),
@@ -109,11 +109,13 @@ def _writer(target: BucketTarget, key: str, stream: RowStream, export: Export, n
         acl=stream.spec.acl,
         content_type=CONTENT_TYPES["csv"],
         content_disposition=content_disposition(key.rpartition("/")[2]),
-        metadata={"export-id": export.id, "export-type": stream.spec.type},
+        metadata={EXPORT_ID: export.id, "export-type": stream.spec.type},
     )
 
 
-def _publish(writers: list[ObjectWriter], rows: list[int], target: BucketTarget, hooks: ExportHooks) -> None:
+def _publish(
+    writers: list[ObjectWriter], rows: list[int], target: BucketTarget, export_id: str, hooks: ExportHooks
+) -> None:
     reached: list[str] = []
     try:
         for writer, count in zip(writers, rows, strict=True):
@@ -121,7 +123,7 @@ def _publish(writers: list[ObjectWriter], rows: list[int], target: BucketTarget,
             writer.publish({"row-count": str(count)}, hooks.confirm)
     except BaseException:
         try:
-            remove(target, reached)
+            remove(target, reached, export_id)
         except VfexportError as error:
             # The attempt's noted keys say what is left; the error that led here says more to people.
             _log.warning("some of %d files may be left: %s", len(reached), error.message)

@@ -9,6 +9,7 @@ from vfexport_core.catalog.spec import Shape
 from vfexport_core.ccpa.exclusion import LeftOut
 from vfexport_core.delivery.keys import (
     CONTENT_TYPES,
+    EXPORT_ID,
     content_disposition,
     download_name,
     object_key,
@@ -91,7 +92,7 @@ def _deliver_file(stream: RowStream, export: Export, target: BucketTarget, hooks
         acl=spec.acl,
         content_type=CONTENT_TYPES[spec.extension],
         content_disposition=content_disposition(download_name(export.campaign_name, spec.type, spec.extension)),
-        metadata={"export-id": export.id, "export-type": spec.type},
+        metadata={EXPORT_ID: export.id, "export-type": spec.type},
     )
     with watched(writer, hooks):
         with tracing.span("scan"):

@@ -5,14 +5,13 @@ Every test runs twice: with a client as it is made for an address of one's own, 
 
 from __future__ import annotations
 
-import itertools
-import os
 from functools import partial
 
 import pytest
 
 from tests.s3_proxy import S3Proxy
 from tests.s3_wire import resolve_to
+from tests.servers import require_embedded_s3, unique
 from vfexport_core.delivery.clients import make_client, make_session
 from vfexport_core.delivery.multipart import MIN_PART_BYTES
 from vfexport_core.delivery.target import BucketTarget, RetryPolicy
@@ -24,8 +23,6 @@ KEY = "64b7f0c2a1d3e4f5a6b7c8d9/entries/Eras-Tour-20250304T050607Z-64b7f0c2a1d3e
 STAGING_KEY = "_staging/64b7f0c2a1d3e4f5a6b7c8e0-1/1"
 METADATA = {"export-id": "64b7f0c2a1d3e4f5a6b7c8e0", "export-type": "entries"}
 DISPOSITION = 'attachment; filename="Eras Tour - entries.csv"'
-
-_numbers = itertools.count(1)
 
 
 class Store:
@@ -45,8 +42,9 @@ class Store:
         page = self.client.list_object_versions(Bucket=self.bucket)
         return [item["Key"] for item in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]]
 
-    def put(self, key, body=b"x"):
-        self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
+    def put(self, key, body=b"x", owner=None):
+        metadata = {} if owner is None else {"export-id": owner}
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=body, Metadata=metadata)
 
     def version(self):
         """Make the bucket a versioned one."""
@@ -65,7 +63,7 @@ class Store:
 
 
 @pytest.fixture(scope="session")
-def make_s3_client():
+def make_s3_client(s3_server):
     """Make clients as the service does; closed in the end."""
     session, clients = make_session(), []
 
@@ -73,9 +71,9 @@ def make_s3_client():
         settings = BucketSettings(
             name="any",
             endpoint_url=endpoint_url,
-            region="us-east-1",
-            access_key_id="test",
-            secret_access_key="test",
+            region=s3_server.region,
+            access_key_id=s3_server.access_key_id,
+            secret_access_key=s3_server.secret_access_key,
         )
         clients.append(make_client(session, settings, "VFEXPORT_BUCKETS__EXPORTS__", read_seconds=read_seconds))
         return clients[-1]
@@ -101,6 +99,7 @@ def proxy_client(request, shared_proxy, make_s3_client):
     """Give a client that reaches the proxy: at its address, or as if it were AWS."""
     if request.param == "endpoint":
         return make_s3_client(shared_proxy.url)
+    require_embedded_s3("requests for AWS's hosts are sent on to an address that they were not signed for")
     client = make_s3_client(None)
     client.meta.events.register("before-send.s3", partial(_resolve, shared_proxy.url))
     return client
@@ -112,7 +111,7 @@ def _resolve(url, request, **_):
 
 @pytest.fixture
 def store(direct_client):
-    bucket = f"delivery-{os.getpid()}-{next(_numbers)}"
+    bucket = unique("delivery")
     direct_client.create_bucket(Bucket=bucket)
     return Store(direct_client, bucket)
 

@@ -21,7 +21,7 @@ def settings_for(**buckets):
 
 
 @pytest.fixture
-def own_settings(store, proxy):
+def own_settings(store, proxy, s3_server):
     """Make settings whose exports bucket is this test's, behind the proxy."""
 
     def make(**changes):
@@ -29,8 +29,9 @@ def own_settings(store, proxy):
             "name": store.bucket,
             "endpoint_url": proxy.url,
             "region": "us-east-1",
-            "access_key_id": "test",
-            "secret_access_key": SECRET,
+            "access_key_id": s3_server.access_key_id,
+            # An embedded server takes any, so that one can be looked for; others take their own.
+            "secret_access_key": SECRET if s3_server.pid else s3_server.secret_access_key,
         } | changes
         return settings_for(exports={name: value for name, value in bucket.items() if value is not None})
 

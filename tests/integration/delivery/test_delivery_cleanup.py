@@ -116,7 +116,7 @@ def test_a_lost_attempt_leaves_nothing_and_others_stay(store, target):
         store.put(staging_key("e", 1, number))
         begin_upload(store, staging_key("e", 1, number))
     for key in ("final-1", "final-2"):
-        store.put(key)
+        store.put(key, owner="e")
         begin_upload(store, key)
     others = [staging_key("e", 11, 1), staging_key("e2", 1, 1), "final-3"]
     for key in others:
@@ -125,3 +125,40 @@ def test_a_lost_attempt_leaves_nothing_and_others_stay(store, target):
     discard_attempt(target, "e", 1, ["final-1", "final-2"])
     assert sorted(store.objects()) == sorted(others)
     assert sorted(store.uploads()) == sorted(others)
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_an_object_of_another_export_under_the_same_key_stays(store, target, versioned):
+    """Keys that SFMC looks for name no export: what another has put there is not ours to delete."""
+    if versioned:
+        store.version()
+        store.put("part", owner="mine")
+    store.put("part", body=b"another's", owner="another")
+    store.put("mine-part", owner="mine")
+    discard(target, ["part", "mine-part"], "mine")
+    assert store.read("part") == b"another's"
+    assert store.versions() == ["part"]
+
+
+def test_an_object_that_does_not_say_whose_it_is_stays(store, target):
+    store.put("part")
+    remove(target, ["part"], "mine")
+    assert store.objects() == ["part"]
+
+
+def test_what_is_ours_alone_goes_with_its_delete_markers(store, target):
+    store.version()
+    store.put("part", owner="mine")
+    store.client.delete_object(Bucket=store.bucket, Key="part")
+    remove(target, ["part"], "mine")
+    store.assert_empty()
+
+
+def test_a_key_is_not_touched_while_it_is_unknown_whose_object_is_there(store, target, proxy):
+    store.put("part", owner="mine")
+    proxy.fail("HeadObject", SLOW_DOWN, times=ATTEMPTS)
+    with pytest.raises(DeliveryFailed):
+        remove(target, ["part"], "mine")
+    assert store.objects() == ["part"]
+    remove(target, ["part"], "mine")
+    store.assert_empty()

@@ -1,0 +1,194 @@
+"""docs/operations.md lists what the service asks of MongoDB and S3, with read preference and concerns: all of it.
+
+A service does all it can once, through clients that note what they send; the lists must be just that.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pymongo
+import pytest
+from pymongo.monitoring import CommandListener
+from vfexport_core.watching import watch
+
+from tests.api_client import running_api
+from tests.api_tokens import AUDIENCE, EC_KEY, ISSUER, public_pem
+from tests.ccpa import USER_ID, Service
+from tests.cli_helpers import Cli
+from tests.integration.queue_helpers import ERROR
+from tests.s3_proxy import S3Proxy
+from tests.unit.docs_helpers import OPERATIONS, table
+from vfexport_core.catalog import all_specs
+from vfexport_core.delivery.buckets import BucketClients
+from vfexport_core.delivery.multipart import MIN_PART_BYTES
+from vfexport_core.delivery.writer import ObjectWriter
+from vfexport_core.settings import load_settings
+from vfexport_core.sources.client import opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pymongo.database import Database
+
+    from vfexport_core.embedded import S3Server
+    from vfexport_core.settings import Settings
+
+DATE_KEY = "1700000000000"
+# What belongs to no collection, and the driver's own.
+DATABASE = "the database"
+SILENT = {"endSessions", "killCursors", "getMore"}
+# Files of more than 5 GB are copied in parts.
+TOO_LARGE_FOR_A_TEST = {"UploadPartCopy"}
+OWN = ("exports", "ccpaDeletions", "exportFigures")
+
+
+class Sent(CommandListener):
+    """Notes, by collection and command, with which read preference, read concern and write concern they were sent."""
+
+    def __init__(self, database: str) -> None:
+        self.database = database
+        self.found: dict[tuple[str, str], set[tuple[str, str, str]]] = defaultdict(set)
+
+    def started(self, event: Any) -> None:
+        if event.command_name in SILENT:
+            return
+        value = event.command[event.command_name]
+        collection = value if isinstance(value, str) and event.database_name == self.database else DATABASE
+        self.found[collection, event.command_name].add(_ways(event.command))
+
+    def succeeded(self, event: Any) -> None:
+        pass
+
+    def failed(self, event: Any) -> None:
+        pass
+
+
+def _ways(command: Any) -> tuple[str, str, str]:
+    # To a single server the driver sends primaryPreferred for primary: what is there is to be read.
+    mode = command.get("$readPreference", {}).get("mode", "primary")
+    reads = "primary" if mode == "primaryPreferred" else mode
+    writes = command.get("writeConcern", {}).get("w", "")
+    return reads, command.get("readConcern", {}).get("level", ""), str(writes)
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch, database: Database[dict[str, Any]]) -> Sent:
+    """Have every client that the service makes note what it sends."""
+    listener = Sent(database.name)
+    monkeypatch.setattr(pymongo, "MongoClient", partial(pymongo.MongoClient, event_listeners=[listener]))
+    return listener
+
+
+@pytest.fixture
+def proxy(s3_server: S3Server) -> Iterator[S3Proxy]:
+    with S3Proxy(s3_server.endpoint_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def cli(settings_environment: dict[str, str], s3_server: S3Server, proxy: S3Proxy, tmp_path: Path) -> Cli:
+    environment = {
+        name: proxy.url if value == s3_server.endpoint_url else value for name, value in settings_environment.items()
+    }
+    keys = {"PUBLIC_KEY": public_pem(EC_KEY), "ISSUER": ISSUER, "AUDIENCE": AUDIENCE}
+    return Cli(environment | {f"VFEXPORT_JWT_{name}": value for name, value in keys.items()}, tmp_path)
+
+
+@pytest.fixture
+def own_settings(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name, value in cli.environment.items():
+        monkeypatch.setenv(name, value)
+    return load_settings(env_file=None)
+
+
+def do_everything(cli: Cli, settings: Settings, database: Database[dict[str, Any]]) -> None:
+    """Use every way into the service once."""
+    with BucketClients(settings) as buckets, opened(settings) as own:
+        assert cli.run("init", "--check-sources").exit_code == 0
+        service = Service(settings, own, buckets)
+        campaign = Service(settings, database, buckets).add_full_campaign()
+        for spec in all_specs():
+            date_key = ["--date-key", DATE_KEY] if spec.needs_date_key else []
+            result = cli.run("export", campaign, spec.type, *date_key)
+            assert result.exit_code == 0, result.stderr
+        exports = [service.request(campaign, name) for name in ("entries", "fanlist")]
+        assert cli.run("exports", "cancel", exports[0].id).exit_code == 0
+        assert cli.run("exports", "retry", exports[0].id).exit_code == 0
+        assert cli.run("exports", "list").exit_code == 0
+        assert cli.run("exports", "show", exports[0].id).exit_code == 0
+        lose_an_attempt(service, exports[1].id)
+        write_in_parts(buckets)
+        assert cli.run("doctor").exit_code in {0, 1}
+        use_the_api(settings, campaign)
+        assert cli.run("ccpa", "delete", USER_ID).exit_code == 0
+        service.deletions.heal()
+
+
+def lose_an_attempt(service: Service, export_id: str) -> None:
+    claim, _ = service.store.claim(export_id, "run-lost")
+    service.store.note_keys(claim, service.buckets.target("exportsS3").name, ["c/fanlist/lost.csv"])
+    service.store.fail(claim, ERROR)
+    assert watch(service.store, lambda: service.buckets, 60_000).cleaned == (export_id,)
+
+
+def write_in_parts(buckets: BucketClients) -> None:
+    with large_writer(buckets, "large") as writer:
+        writer.write(bytes(MIN_PART_BYTES + 1))
+        writer.publish({}, lambda: None)
+    with large_writer(buckets, "given-up") as writer:  # left without publishing
+        writer.write(bytes(2 * MIN_PART_BYTES + 1))
+
+
+def large_writer(buckets: BucketClients, name: str) -> ObjectWriter:
+    return ObjectWriter(
+        buckets.target("exportsS3"),
+        f"c/entries/{name}.csv",
+        staging_key=f"_staging/{name}/1",
+        acl="private",
+        content_type="text/csv; charset=utf-8",
+        content_disposition='attachment; filename="large.csv"',
+        metadata={},
+        part_bytes=MIN_PART_BYTES,
+    )
+
+
+def use_the_api(settings: Settings, campaign: str) -> None:
+    with running_api(settings) as api:
+        token, path = api.token(campaign), f"/campaigns/{campaign}/exports"
+        made = api.post(path, token=token, json={"exportType": "artistOptIn"}).json()
+        for read in (f"{path}/{made['id']}", path, f"{path}?exportType=entries&limit=1"):
+            assert api.get(read, token=token).status_code == 200
+        assert api.post(f"{path}/{made['id']}/cancel", token=token).status_code == 202
+        assert api.post(f"{path}/{made['id']}/retry", token=token).status_code == 202
+        for read in ("/ready", "/metrics"):
+            assert api.get(read).status_code == 200
+
+
+@pytest.fixture
+def done(
+    cli: Cli, own_settings: Settings, database: Database[dict[str, Any]], sent: Sent, proxy: S3Proxy
+) -> tuple[Sent, S3Proxy]:
+    do_everything(cli, own_settings, database)
+    return sent, proxy
+
+
+def documented_commands() -> dict[tuple[str, str], tuple[str, str, str]]:
+    found: dict[tuple[str, str], tuple[str, str, str]] = {}
+    for collections, commands, reads, read_concern, write_concern in table(OPERATIONS, "asked of"):
+        for collection in collections.replace("`", "").split(", "):
+            for command in commands.replace("`", "").split(", "):
+                found[collection, command] = (reads, read_concern.strip("` "), write_concern.strip("` "))
+    return found
+
+
+def test_every_command_and_call_is_documented_as_it_is_sent(done: tuple[Sent, S3Proxy]) -> None:
+    sent, proxy = done
+    documented = documented_commands()
+    assert {key: {documented.get(key)} for key in sent.found} == dict(sent.found)
+    assert set(documented) == set(sent.found)
+    calls = {call.strip("`") for call, *_ in table(OPERATIONS, "call")}
+    assert {request.operation for request in proxy.seen()} == calls - TOO_LARGE_FOR_A_TEST
