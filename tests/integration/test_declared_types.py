@@ -21,8 +21,9 @@ from tests.builders import (
 )
 from tests.delivered import load, unzipped
 from tests.reference import Campaign
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.contact import EMAIL, MARKET_NAME, OWN_MARKET, PHONE, USER_ID, USER_OF_ENTRY, scoring
-from vfexport_core.catalog.expressions import Column, Field, Kind, Root
+from vfexport_core.catalog.expressions import Column, Field, FieldType
 from vfexport_core.catalog.reminders import HELD_CODE_ID, REMINDER_EMAIL
 from vfexport_core.catalog.spec import Bucket, Expansion, ExportSpec, IsTrue, Lookup, Scan, Shape
 from vfexport_core.exporting import RowStream, write_rows
@@ -57,13 +58,13 @@ BUNDLE = Campaign(
 BASE = ExportSpec(
     type="combined",
     summary="a combination",
-    scan=Scan(Root.ENTRY),
+    scan=Scan(Collection.ENTRIES),
     lookups=(USER_OF_ENTRY,),
     market=OWN_MARKET,
     columns=(Column("user", USER_ID), Column("phone", PHONE), MARKET_NAME),
     bucket=Bucket.EXPORTS,
 )
-SELECTED = Lookup(Root.SCORING, USER_ID, where=IsTrue(scoring("selected", Kind.BOOLEAN)), required=True)
+SELECTED = Lookup(Collection.SCORING, USER_ID, where=IsTrue(scoring("selected", FieldType.BOOLEAN)), required=True)
 
 
 @pytest.fixture
@@ -120,5 +121,7 @@ def test_codes_held_by_those_who_are_in_no_wave(files: Any):
 
 
 def test_a_column_of_a_field_that_no_other_type_has(files: Any):
-    spec = replace(BASE, columns=(Column("venue", Field(Root.MARKET, ("event", "venue"))), Column("ids", USER_ID)))
+    spec = replace(
+        BASE, columns=(Column("venue", Field(Collection.MARKETS, ("event", "venue"))), Column("ids", USER_ID))
+    )
     assert files(spec)[""][0] == "The Hall,1"

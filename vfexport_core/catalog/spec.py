@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from vfexport_core.catalog.expressions import Column, Expression, Field, PreferenceColumns, Root
+    from vfexport_core.catalog.collections import Collection
+    from vfexport_core.catalog.expressions import Column, Expression, Field, PreferenceColumns
 
 
 class ExportType(StrEnum):
@@ -89,8 +90,12 @@ Condition: TypeAlias = IsTrue | IsNotTrue | IsOneOf | IsDateKey
 class Scan:
     """The collection that rows come from: one campaign's documents that meet `where`, by ``_id`` ascending."""
 
-    root: Root
+    collection: Collection
     where: Condition | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a collection that no rows come from."""
+        _ = self.collection.scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +105,14 @@ class Lookup:
     Only documents that meet `where` are found; with `required`, a scanned document without one has no row.
     """
 
-    root: Root
+    collection: Collection
     key: Field
     where: Condition | None = None
     required: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a collection whose documents are not looked up."""
+        _ = self.collection.lookup
 
 
 class Expansion(StrEnum):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.catalog.spec import Shape
-from vfexport_core.ccpa.exclusion import LeftOut
+from vfexport_core.ccpa.exclusion import SuppressionList
 from vfexport_core.delivery.keys import (
     CONTENT_TYPES,
     content_disposition,
@@ -52,7 +52,7 @@ def run_export(
     spec = find_spec(export.export_type)
     target = buckets.target(spec.bucket)
     # After the claim, or the two would miss each other.
-    left_out = LeftOut.load(export, spec, settings, database, lambda: hooks.on_progress(0, 0, 0))
+    left_out = SuppressionList.load(export, spec, settings, database, lambda: hooks.on_progress(0, 0, 0))
     stream = RowStream(
         spec,
         find_campaign(database, export.campaign_id, attempts=ATTEMPTS),

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.catalog.contact import ADDITIONAL_MARKETS, EMAIL, PROMOTER_OPT_INS
-from vfexport_core.catalog.expressions import Root
 from vfexport_core.catalog.reminders import CODES_HELD, COUNTRY_CODE, SFMC_LOCALE
 from vfexport_core.catalog.spec import Expansion
-from vfexport_core.ccpa.exclusion import PERSON_FIELDS, LeftOut
 from vfexport_core.exporting.surroundings import Surroundings
 from vfexport_core.files.csv import csv_lines
 from vfexport_core.rows.cells import cells_of_chunks
@@ -26,7 +24,7 @@ from vfexport_core.sources.conditions import condition_expression
 from vfexport_core.sources.decode import Decoder
 from vfexport_core.sources.lookup import BatchedLookup, LookupTarget
 from vfexport_core.sources.prefetch import Prefetch
-from vfexport_core.sources.ranges import COLLECTIONS, range_of
+from vfexport_core.sources.ranges import range_of
 from vfexport_core.sources.scan import BATCH_DOCUMENTS, scan
 
 if TYPE_CHECKING:
@@ -38,8 +36,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pymongo.database import Database
 
+    from vfexport_core.catalog.collections import Collection
     from vfexport_core.catalog.expressions import Expression, Field
     from vfexport_core.catalog.spec import ExportSpec, Lookup
+    from vfexport_core.ccpa.exclusion import SuppressionList
     from vfexport_core.settings import Settings
     from vfexport_core.sources.batch import Batch
     from vfexport_core.sources.client import Document
@@ -87,7 +87,7 @@ class RowStream:
         include_all_markets: bool = False,
         date_key: str | None = None,
         batch_documents: int = BATCH_DOCUMENTS,
-        left_out: LeftOut | None = None,
+        left_out: SuppressionList | None = None,
     ) -> None:
         """Read what is small (markets, promoters); raises NoMarketsFound, PromotersNotFound, SourceUnavailable."""
         self.spec = spec
@@ -109,7 +109,7 @@ class RowStream:
             self.surroundings.excluded,
             None if left_out is None else left_out.named_by,
         )
-        self._person = PERSON_FIELDS[spec.scan.root] if left_out is not None else ()
+        self._person = spec.scan.collection.personal_fields if left_out is not None else ()
         self.warnings = self._selection.warnings
         self.skipped = self._selection.skipped
         self._renderer = Renderer(
@@ -134,11 +134,11 @@ class RowStream:
     def lines(self) -> Iterator[Lines]:
         """Yield the rows, batch by batch. Raises SourceUnavailable when MongoDB fails for good."""
         stop = threading.Event()
-        root = self.spec.scan.root
-        decoder = Decoder(self._fields(root, include=(*self._scanned_fields(), *self._person)))
+        collection = self.spec.scan.collection
+        decoder = Decoder(self._fields(collection, include=(*self._scanned_fields(), *self._person)))
         batches = scan(
-            self._database[COLLECTIONS[root]],
-            range_of(self._database, root, self.surroundings.campaign_id),
+            self._database[collection.spec.name],
+            range_of(self._database, collection, self.surroundings.campaign_id),
             decoder.names,
             stop,
             where=self._condition(self.spec.scan.where),
@@ -164,8 +164,8 @@ class RowStream:
             needed += _RULES
         return tuple(needed)
 
-    def _fields(self, root: Root, include: tuple[Field, ...] = ()) -> tuple[Field, ...]:
-        return tuple(dict.fromkeys((*fields_of(self._expressions(), root), *include)))
+    def _fields(self, collection: Collection, include: tuple[Field, ...] = ()) -> tuple[Field, ...]:
+        return tuple(dict.fromkeys((*fields_of(self._expressions(), collection), *include)))
 
     def _scanned_fields(self) -> tuple[Field, ...]:
         """List what an expansion needs of the scanned document beside the columns."""
@@ -184,11 +184,12 @@ class RowStream:
 
     def _lookup(self, lookup: Lookup, stop: threading.Event) -> BatchedLookup:
         campaign_id = self.surroundings.campaign_id
-        selection = None if lookup.root is Root.USER else range_of(self._database, lookup.root, campaign_id)
+        per_campaign = lookup.collection.lookup.per_campaign
+        selection = range_of(self._database, lookup.collection, campaign_id) if per_campaign else None
         return BatchedLookup(
             self._database,
-            LookupTarget(lookup.root, selection, self._condition(lookup.where)),
-            self._fields(lookup.root),
+            LookupTarget(lookup.collection, selection, self._condition(lookup.where)),
+            self._fields(lookup.collection),
             lookup_batch=self.settings.lookup_batch,
             stop=stop,
         )
@@ -203,12 +204,12 @@ class RowStream:
         return _Awaited(documents, begun)
 
     def _lines(self, awaited: _Awaited, lookups: list[BatchedLookup]) -> Lines:
-        related: dict[Root, Related] = {}
+        related: dict[Collection, Related] = {}
         for declared, lookup, (keys, futures) in zip(self.spec.lookups, lookups, awaited.begun, strict=True):
             found = lookup.gather(futures)
             index = index_by_key(keys, key_texts(cells_of_chunks(found.columns[lookup.key])))
-            related[declared.root] = Related(found, index)
-        frame = Frame(self.spec.scan.root, awaited.documents, related, self.surroundings.markets)
+            related[declared.collection] = Related(found, index)
+        frame = Frame(self.spec.scan.collection, awaited.documents, related, self.surroundings.markets)
         promoter = self._selection.apply(frame)
         text = csv_lines(self._renderer.render(frame), frame.rows)
         self.read += awaited.documents.size

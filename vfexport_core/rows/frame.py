@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vfexport_core.catalog.expressions import Field, Root
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.rows.cells import Cells, cells_of_chunks, missing
 
 if TYPE_CHECKING:
+    from vfexport_core.catalog.expressions import Field
     from vfexport_core.rows.markets import Markets
     from vfexport_core.sources.batch import Batch
 
@@ -32,8 +33,10 @@ class Frame:
     `market_index` points from row to market (null: none); `held` are cells that belong to rows rather than documents.
     """
 
-    def __init__(self, root: Root, documents: Batch, related: dict[Root, Related], markets: Markets) -> None:
-        self.root = root
+    def __init__(
+        self, collection: Collection, documents: Batch, related: dict[Collection, Related], markets: Markets
+    ) -> None:
+        self.collection = collection
         self.documents = documents
         self.related = related
         self.markets = markets
@@ -68,7 +71,7 @@ class Frame:
         """Give a field's cells, one per row; empty ones where the document it belongs to is not there."""
         if field in self.held:
             return self.held[field]
-        if field.root is Root.MARKET:
+        if field.collection is Collection.MARKETS:
             return self.markets.cells(field).take(self.market_index)
         cells = self._cache.get(field)
         if cells is None:
@@ -81,9 +84,9 @@ class Frame:
 
     def document_cells(self, field: Field) -> Cells:
         """Give a field's cells, one per scanned document."""
-        if field.root is self.root:
+        if field.collection is self.collection:
             return cells_of_chunks(self.documents.columns[field])
-        related = self.related.get(field.root)
+        related = self.related.get(field.collection)
         if related is None or not related.batch.size:
             return missing(self.documents.size)
         return cells_of_chunks(related.batch.columns[field]).take(related.index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import pyarrow as pa
 from bson import DatetimeMS
@@ -62,6 +62,8 @@ class Markets:
                 return cells_of_rendered([show_label(document) for document in self._documents])
             case Field():
                 return cells_of_values([value_at(document, expression.path) for document in self._documents])
+            case _:
+                assert_never(expression)
 
 
 def value_at(document: Any, path: Sequence[str]) -> Any:

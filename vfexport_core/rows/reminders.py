@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vfexport_core.catalog.expressions import Region, SfmcLocale, SubscriberKey, Territory, UpperCase
 from vfexport_core.rows.cells import Cells
 from vfexport_core.rows.expand import elements
 from vfexport_core.rows.markets import value_at
@@ -19,6 +20,8 @@ from vfexport_core.rows.values import GUARDED, REPAIRED, id_key, is_blank, rende
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from vfexport_core.catalog.expressions import Derived
 
 UNKNOWN_REGION = "UNKNOWN"
 _NORTH_AMERICA = "NA"
@@ -32,16 +35,28 @@ class ReminderRules:
     regions: Mapping[str, str]
     sfmc_locales: Mapping[str, str]
 
-    def derive(self, rule: str, inputs: Sequence[Cells]) -> Cells:
-        """Apply a rule to the text of the inputs, once per distinct combination."""
-        rules: dict[str, Callable[..., str]] = {
-            "territory": territory,
-            "upper_case": str.upper,
-            "region": self.region,
-            "sfmc_locale": self.sfmc_locale,
-            "subscriber_key": subscriber_key,
-        }
-        return _by_distinct(rules[rule], inputs)
+    def derive(self, expression: Derived, inputs: Sequence[Cells]) -> Cells:
+        """Return the cells of an expression, given those of its inputs (all of one length, which is the result's).
+
+        The rule is applied to the text of the inputs (null: an empty one), once per distinct combination. No cell of
+        the result is null.
+        """
+        return _by_distinct(self._rule(expression), inputs)
+
+    def _rule(self, expression: Derived) -> Callable[..., str]:
+        match expression:
+            case Territory():
+                return territory
+            case UpperCase():
+                return str.upper
+            case Region():
+                return self.region
+            case SfmcLocale():
+                return self.sfmc_locale
+            case SubscriberKey():
+                return subscriber_key
+            case _:
+                assert_never(expression)
 
     def region(self, country_code: str) -> str:
         """Give a country's region; a country that the table does not have is one of its own."""

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from vfexport_core.catalog.expressions import (
-    ArtistName,
-    Column,
-    Constant,
-    FalseIfMissing,
-    Field,
-    PreferenceColumns,
-    Root,
-)
+from vfexport_core.catalog.collections import Collection
+from vfexport_core.catalog.expressions import ArtistName, Column, Constant, FalseIfMissing, Field, PreferenceColumns
 from vfexport_core.rows.cells import Cells, cells_of_rendered, cells_of_values
 from vfexport_core.rows.evaluate import evaluate, is_of_market
 from vfexport_core.rows.expand import elements
@@ -54,7 +47,7 @@ def _preference_columns(campaign: Mapping[str, Any]) -> list[Column]:
     for preference in elements(campaign.get("preferences")):
         if isinstance(preference, dict):
             identity = preference.get("id")
-            answer = Field(Root.ENTRY, ("fields", text_of(identity)))
+            answer = Field(Collection.ENTRIES, ("fields", text_of(identity)))
             header = f"#{text_of(preference.get('type'))}.{text_of(identity)}"
             columns.append(Column(header, Constant("false") if identity is None else FalseIfMissing(answer)))
     return columns
@@ -86,7 +79,7 @@ class Renderer:
                 self._of_campaign[expression] = cells_of_values([expression.text])
             elif isinstance(expression, ArtistName):
                 self._of_campaign[expression] = self._guarded(cells_of_rendered([artist_name(campaign)]))
-            elif isinstance(expression, Field) and expression.root is Root.CAMPAIGN:
+            elif isinstance(expression, Field) and expression.collection is Collection.CAMPAIGNS:
                 self._of_campaign[expression] = self._guarded(cells_of_values([value_at(campaign, expression.path)]))
 
     def render(self, frame: Frame) -> list[TextColumn]:

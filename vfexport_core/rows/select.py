@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.contact import ADDITIONAL_MARKETS, EMAIL, PROMOTER_OPT_INS
-from vfexport_core.catalog.expressions import Root
 from vfexport_core.catalog.reminders import CODES_HELD, COUNTRY_CODE, HELD_CODE_ID, HELD_CODE_MARKET, SFMC_LOCALE
 from vfexport_core.catalog.spec import Expansion, Shape
 from vfexport_core.rows.cells import cells_of_values
@@ -69,7 +69,7 @@ class RowSelection:
         kept = np.ones(frame.rows, dtype=np.bool_)
         for lookup in self.spec.lookups:
             if lookup.required:
-                kept &= frame.of_documents(np.asarray(frame.related[lookup.root].index.is_valid()))
+                kept &= frame.of_documents(np.asarray(frame.related[lookup.collection].index.is_valid()))
         if self.spec.required is not None:
             kept &= ~np.asarray(evaluate(self.spec.required, frame, self.rules).blank())
         if self.excluded is not None and self.spec.not_in_scheduled_wave is not None:
@@ -129,7 +129,7 @@ class RowSelection:
 
     def _count(self, frame: Frame) -> None:
         """Count what was odd about the documents that have rows."""
-        if Root.USER in frame.related:
+        if Collection.USERS in frame.related:
             self.warnings.add("unknownUser", frame.count_documents(self._without_user(frame)))
         if self.spec.market is not None:
             unknown = unmatched(key_texts(frame.cells(self.spec.market)), frame.market_index)
@@ -140,8 +140,8 @@ class RowSelection:
 
     def _without_user(self, frame: Frame) -> npt.NDArray[np.bool_]:
         """Tell whose user does not exist: an entry always has one, another document only when it names one."""
-        (key,) = (lookup.key for lookup in self.spec.lookups if lookup.root is Root.USER)
-        without = np.asarray(frame.related[Root.USER].index.is_null())
-        if frame.root is not Root.ENTRY:
+        (key,) = (lookup.key for lookup in self.spec.lookups if lookup.collection is Collection.USERS)
+        without = np.asarray(frame.related[Collection.USERS].index.is_null())
+        if frame.collection is not Collection.ENTRIES:
             without = without & np.asarray(key_texts(frame.document_cells(key)).is_valid())
         return frame.of_documents(without)

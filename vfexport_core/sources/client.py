@@ -11,7 +11,7 @@ from pymongo.errors import ConfigurationError as MongoConfigurationError
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 
 from vfexport_core.errors import ConfigurationError, SourceUnavailable
-from vfexport_core.sources.replies import REPLY_CODEC
+from vfexport_core.sources.raw_batches import REPLY_CODEC
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

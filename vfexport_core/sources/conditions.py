@@ -6,7 +6,7 @@ not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from vfexport_core.catalog.spec import IsDateKey, IsNotTrue, IsOneOf, IsTrue
 from vfexport_core.sources.projection import field_expression
@@ -29,6 +29,8 @@ def condition_expression(condition: Condition, date_key: str | None) -> Any:
             return {"$in": [field, {"$literal": list(condition.values)}]}
         case IsDateKey():
             return {"$in": [field, {"$literal": _date_keys(date_key)}]}
+        case _:
+            assert_never(condition)
 
 
 def _date_keys(date_key: str | None) -> list[str | int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bson import MaxKey, ObjectId
 
-from vfexport_core.catalog.expressions import Root
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.errors import SourceMissing
 from vfexport_core.sources.retry import Patience, persistently
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.sources.client import Document
-
-COLLECTIONS = {Root.ENTRY: "entries", Root.SCORING: "scoring", Root.CODE: "codes", Root.USER: "users"}
 
 _ENTRIES_COMPOUND_KEY = {"_id.campaign_id": 1, "_id.user_id": 1}
 # Named one by one, since an index has a range for each of them but none for "not a string".
@@ -97,14 +95,14 @@ class CampaignRange:
 Range: TypeAlias = EntryRange | CampaignRange
 
 
-def range_of(database: Database[Document], root: Root, campaign_id: str) -> Range:
+def range_of(database: Database[Document], collection: Collection, campaign_id: str) -> Range:
     """Look once at the collection and choose the range that its indexes serve.
 
     Raises SourceMissing when the collection does not exist, SourceUnavailable when MongoDB fails.
     """
-    name = COLLECTIONS[root]
+    name = collection.spec.name
     require_collection(database, name)
-    if root is not Root.ENTRY:
+    if not collection.spec.campaign_in_id:
         return CampaignRange(campaign_id)
     dotted = persistently(lambda: entries_are_dotted(database), Patience(name))
     return EntryRange(campaign_id, dotted)
@@ -112,7 +110,7 @@ def range_of(database: Database[Document], root: Root, campaign_id: str) -> Rang
 
 def entries_are_dotted(database: Database[Document]) -> bool:
     """Look, once, whether entries have the compound index (see `EntryRange`); raises what the driver raises."""
-    indexes = database[COLLECTIONS[Root.ENTRY]].list_indexes()
+    indexes = database[Collection.ENTRIES.spec.name].list_indexes()
     return any(dict(index["key"]) == _ENTRIES_COMPOUND_KEY for index in indexes)
 
 

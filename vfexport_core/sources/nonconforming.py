@@ -1,23 +1,23 @@
-"""Odd documents: those with a value that is not of its field's usual type, taken apart one by one.
+"""Nonconforming documents: those with a value that is not of its field's type, taken apart one by one.
 
-An odd document is tamed: its odd values are set aside, and what is left of it is encoded again, so that it can be
-decoded together with the others. The values that were set aside take their places in the columns afterwards.
+The nonconforming values are set aside, and what is left of the document is encoded again, so that it can be decoded
+together with the others. The values that were set aside are restored to their places in the columns afterwards.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 import bson
 from bson.errors import InvalidBSON
 
-from vfexport_core.catalog.expressions import Kind
+from vfexport_core.catalog.expressions import FieldType
 from vfexport_core.sources.client import SOUND_CODEC
 from vfexport_core.sources.strict import EXACT_DOUBLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
 
@@ -44,20 +44,36 @@ def document_bounds(raw: bytes) -> list[int]:
     return bounds
 
 
-def tame(document: bytes, kinds: Mapping[str, Kind]) -> tuple[bytes, dict[str, Any]]:
-    """Give the document without its odd values, and these: by name, as bson decodes them with SOUND_CODEC."""
-    usual: dict[str, Any] = {}
-    odd: dict[str, Any] = {}
+def separate(document: bytes, types: Mapping[str, FieldType]) -> tuple[bytes, dict[str, Any]]:
+    """Return the document without its nonconforming values, and these by name, as SOUND_CODEC decodes them."""
+    conforming: dict[str, Any] = {}
+    nonconforming: dict[str, Any] = {}
     for name, value in bson.decode(document, SOUND_CODEC).items():
-        kind = kinds.get(name)
-        if kind is not None and value is not None:
-            (usual if conforms(value, kind) else odd)[name] = value
-    return bson.encode(usual), odd
+        type_ = types.get(name)
+        if type_ is not None and value is not None:
+            (conforming if conforms(value, type_) else nonconforming)[name] = value
+    return bson.encode(conforming), nonconforming
 
 
-def conforms(value: Any, kind: Kind) -> bool:
-    """Tell whether strict decoding gives exactly this value for a field of this kind; in doubt it says no."""
-    return _CONFORMS[kind](value)
+def conforms(value: Any, type_: FieldType) -> bool:
+    """Return whether strict decoding gives exactly this value for a field of this type; in doubt it is False."""
+    match type_:
+        case FieldType.TEXT:
+            return _is_text(value)
+        case FieldType.DATE:
+            return isinstance(value, bson.DatetimeMS)
+        case FieldType.NUMBER:
+            return _is_exact_number(value)
+        case FieldType.BOOLEAN:
+            return isinstance(value, bool)
+        case FieldType.TEXT_LIST:
+            return isinstance(value, list) and all(map(_is_text, value))
+        case FieldType.OBJECT_ID:
+            return isinstance(value, bson.ObjectId)
+        case FieldType.ANY:
+            raise ValueError("values of any type are not decoded strictly")
+        case _:
+            assert_never(type_)
 
 
 def _is_text(value: Any) -> bool:
@@ -71,10 +87,6 @@ def _is_text(value: Any) -> bool:
     return True
 
 
-def _is_text_list(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
 def _is_exact_number(value: Any) -> bool:
     """Tell whether a value is a number that a double holds as it is, and that is not taken for null."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
@@ -82,23 +94,16 @@ def _is_exact_number(value: Any) -> bool:
     return abs(value) < EXACT_DOUBLE or math.isinf(value)
 
 
-_CONFORMS: dict[Kind, Callable[[Any], bool]] = {
-    Kind.TEXT: _is_text,
-    Kind.DATE: lambda value: isinstance(value, bson.DatetimeMS),
-    Kind.NUMBER: _is_exact_number,
-    Kind.BOOLEAN: lambda value: isinstance(value, bool),
-    Kind.TEXT_LIST: _is_text_list,
-    Kind.OBJECT_ID: lambda value: isinstance(value, bson.ObjectId),
-}
+def restore(array: pa.Array, nonconforming: Mapping[int, Any]) -> list[Chunk]:
+    """Return a column as chunks: `array` (null: missing or null), cut where nonconforming values (by row) belong.
 
-
-def put_back(array: pa.Array, odd: Mapping[int, Any]) -> list[Chunk]:
-    """Cut a column where odd values belong (by row), and put them there."""
-    if not odd:
+    `array` has a place for each of them, whatever stands there.
+    """
+    if not nonconforming:
         return [array]
     chunks: list[Chunk] = []
     start = 0
-    for first, values in _runs(odd):
+    for first, values in _runs(nonconforming):
         if first > start:
             chunks.append(array.slice(start, first - start))
         chunks.append(values)
