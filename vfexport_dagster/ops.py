@@ -3,7 +3,7 @@
 An op whose input is None belongs to a run that was re-executed from a failure on: the claim that the earlier run held
 is worth nothing any more, so it first does what comes before it.
 
-`vfexport_core.exporting` and `.delivery` are imported by the ops that need them: a run claims its export before it
+`vfexport_core.pipeline` and `.delivery` are imported by the ops that need them: a run claims its export before it
 spends its time on loading Arrow.
 """
 

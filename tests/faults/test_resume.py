@@ -27,7 +27,7 @@ from vfexport_core.catalog.contact import USER_ID
 from vfexport_core.catalog.expressions import Column
 from vfexport_core.embedded.synthetic import DATE_KEYS, seed_campaign
 from vfexport_core.errors import SourceMissing, SourceUnavailable
-from vfexport_core.exporting import RowStream, count_rows, write_rows
+from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
 from vfexport_core.sources.campaigns import find_campaign
 from vfexport_core.sources.retry import ATTEMPTS
 
@@ -133,7 +133,8 @@ def ids(database: Database[Any], campaign_id: str, settings: Settings, batch_doc
     bare = replace(find_spec("entries"), lookups=(), expansion=None, columns=(Column("id", USER_ID),))
     out = io.BytesIO()
     campaign = find_campaign(database, campaign_id)
-    write_rows(RowStream(bare, campaign, database, settings, batch_documents=batch_documents), out, lambda *_: None)
+    plan = ExportPlan.load(bare, campaign, database, settings, batch_documents=batch_documents)
+    write_rows(ExportPipeline(plan, database), out, lambda *_: None)
     return out.getvalue().splitlines()[1:]
 
 

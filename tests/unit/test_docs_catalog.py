@@ -11,7 +11,7 @@ from tests.unit.docs_helpers import OPERATIONS, ROOT, blocks, code_spans, prose,
 from vfexport_core.catalog import CATALOG, Registry, all_specs
 from vfexport_core.catalog.dictionary import render
 from vfexport_core.catalog.expressions import Column, Derived
-from vfexport_core.catalog.formatter import RULES, format_expression, letters
+from vfexport_core.catalog.formatter import RULES, format_expression, format_files, letters
 from vfexport_core.rows.cells import cells_of_values
 from vfexport_core.rows.reminders import ReminderRules
 from vfexport_core.sources.indexes import needed_indexes
@@ -36,7 +36,7 @@ def test_every_export_type_and_every_column_is_in_the_dictionary() -> None:
         section = text.split(f"\n## {spec.type}\n")[1].split("\n## ")[0]
         named = re.findall(r"^\| `(.+?)`", section, re.MULTILINE)
         assert named == [column.header if isinstance(column, Column) else "#{type}.{id}" for column in spec.columns]
-        for fact in (spec.bucket, spec.acl, spec.job_name, spec.shape.value):
+        for fact in (spec.bucket, spec.acl, spec.job_name, format_files(spec)):
             assert fact in section, (spec.type, fact)
 
 
@@ -75,7 +75,7 @@ def test_indexes_of_the_source_collections_are_documented() -> None:
 def test_figures_of_an_export_are_documented() -> None:
     counted = {
         f"meta.{kind}.{name}"
-        for package in ("rows", "exporting")
+        for package in ("rows", "pipeline")
         for path in (ROOT / "vfexport_core" / package).glob("*.py")
         for kind, name in re.findall(r"\b(warnings|skipped)\.add\(\s*\"(\w+)\"", text_of(path))
     }

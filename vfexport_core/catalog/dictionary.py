@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.catalog.expressions import Column
-from vfexport_core.catalog.formatter import RULES, format_expression, format_form, letters
+from vfexport_core.catalog.formatter import RULES, format_expression, format_files, format_form, letters
 from vfexport_core.catalog.spec import IsDateKey, IsNotTrue, IsOneOf, IsTrue
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _overview(specs: tuple[ExportSpec, ...]) -> Iterator[str]:
     for spec in specs:
         link, bucket, acl = f"[{spec.type}](#{spec.type.lower()})", _code(spec.bucket), _code(spec.acl)
         flags = _word(spec.preliminary_count), _word(spec.ccpa_deletes)
-        yield _row((link, spec.summary, spec.shape.value, bucket, acl, *flags))
+        yield _row((link, spec.summary, format_files(spec), bucket, acl, *flags))
     yield ""
 
 
@@ -100,7 +100,7 @@ def _facts(spec: ExportSpec) -> Iterator[tuple[str, str]]:
         yield f"Looked up (`{known.letter}`)", f"in `{known.name}` by {_source(lookup.key)}"
     if spec.market is not None:
         yield "Market (`M`)", f"the one of the campaign that {_source(spec.market)} names"
-    yield "File", f"{spec.shape.value} (`.{spec.extension}`)"
+    yield "File", f"{format_files(spec)} (`.{spec.extension}`)"
     yield "Bucket", f"`{spec.bucket}`, ACL `{spec.acl}`"
     yield "Formula guard", _word(spec.for_people)
     yield "Preliminary count", _word(spec.preliminary_count)

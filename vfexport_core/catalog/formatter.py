@@ -1,4 +1,4 @@
-"""Expressions as text, in the notation of 03-export-types: for the data dictionary."""
+"""Expressions, in the notation of 03-export-types, and shapes as text: for the data dictionary."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from vfexport_core.catalog.expressions import (
     Territory,
     UpperCase,
 )
+from vfexport_core.catalog.spec import Container, GroupBy
 
 if TYPE_CHECKING:
     from vfexport_core.catalog.expressions import Derived, Expression
+    from vfexport_core.catalog.spec import ExportSpec
 
 RULES = {
     "territory": "the country that a locale names: `en-us` is us, `en-uk` is gb; empty where it names none",
@@ -97,6 +99,33 @@ def format_form(expression: Expression) -> str:
             return "text"
         case _:
             assert_never(expression)
+
+
+def format_files(spec: ExportSpec) -> str:
+    """Return what files an export of this type is."""
+    one, shape = spec.format.upper(), spec.shape
+    match shape.container:
+        case Container.SINGLE_FILE:
+            text = f"one {one}"
+        case Container.ZIP:
+            text = f"a ZIP with {_members(shape.group_by, one)}"
+        case Container.OBJECTS:
+            text = f"one {one} per region, locale and part, each under a key of its own"
+        case _:
+            assert_never(shape.container)
+    return text if shape.sample is None else f"{text} of {shape.sample.value}"
+
+
+def _members(group_by: GroupBy | None, one: str) -> str:
+    match group_by:
+        case GroupBy.PROMOTER:
+            return f"a {one} per promoter"
+        case GroupBy.REGION_AND_LOCALE:
+            return f"a folder per region and {one} parts per locale"
+        case None:
+            return f"one {one}"
+        case _:
+            assert_never(group_by)
 
 
 def _form_of_type(type_: FieldType) -> str:

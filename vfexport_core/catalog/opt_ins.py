@@ -17,7 +17,17 @@ from vfexport_core.catalog.contact import (
     market,
 )
 from vfexport_core.catalog.expressions import Column, FieldType
-from vfexport_core.catalog.spec import Bucket, Expansion, ExportSpec, ExportType, IsTrue, Scan, Shape
+from vfexport_core.catalog.spec import (
+    Bucket,
+    Container,
+    Expansion,
+    ExportSpec,
+    ExportType,
+    GroupBy,
+    IsTrue,
+    Scan,
+    Shape,
+)
 
 _FAN = (
     *NAMES,
@@ -76,6 +86,6 @@ PROMOTER_EMAIL_OPT_IN = ExportSpec(
     columns=_BY_EMAIL,
     bucket=Bucket.EXPORTS,
     expansion=Expansion.PROMOTERS,
-    shape=Shape.ZIP_BY_PROMOTER,
+    shape=Shape(group_by=GroupBy.PROMOTER, container=Container.ZIP),
     preliminary_count=False,
 )

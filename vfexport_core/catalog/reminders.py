@@ -28,7 +28,19 @@ from vfexport_core.catalog.expressions import (
     Territory,
     UpperCase,
 )
-from vfexport_core.catalog.spec import Bucket, Expansion, ExportSpec, ExportType, IsTrue, Lookup, Scan, Shape
+from vfexport_core.catalog.spec import (
+    Bucket,
+    Container,
+    Expansion,
+    ExportSpec,
+    ExportType,
+    GroupBy,
+    IsTrue,
+    Lookup,
+    Sample,
+    Scan,
+    Shape,
+)
 
 CODES_HELD = scoring("codes", FieldType.ANY)
 HELD_CODE_ID = Field(Collection.HELD_CODES, ("id",))
@@ -66,7 +78,7 @@ REMINDER_EMAIL = ExportSpec(
     ),
     bucket=Bucket.EXPORTS,
     expansion=Expansion.HELD_CODES,
-    shape=Shape.ZIP_BY_REGION,
+    shape=Shape(group_by=GroupBy.REGION_AND_LOCALE, container=Container.ZIP),
     machine_feed=True,
 )
 
@@ -74,7 +86,7 @@ REMINDER_EMAIL_SAMPLE = replace(
     REMINDER_EMAIL,
     type=ExportType.REMINDER_EMAIL_SAMPLE,
     summary="the first reminderEmail rows per locale and market, to look at before the mail goes out",
-    shape=Shape.SAMPLE,
+    shape=Shape(sample=Sample.FIRST_PER_LOCALE_AND_MARKET),
     preliminary_count=False,
 )
 
@@ -83,7 +95,7 @@ AUTO_REMINDER_EMAIL = replace(
     type=ExportType.AUTO_REMINDER_EMAIL,
     summary="the reminders as SFMC picks them up: one file per region and locale",
     bucket=Bucket.SFMC,
-    shape=Shape.FILES_BY_REGION,
+    shape=Shape(group_by=GroupBy.REGION_AND_LOCALE, container=Container.OBJECTS),
     machine_feed=False,
     preliminary_count=False,
     ccpa_deletes=False,

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from vfexport_core.catalog.collections import Collection
 from vfexport_core.rows.cells import Cells, cells_of_chunks, missing
+from vfexport_core.rows.counters import Counters
 
 if TYPE_CHECKING:
     from vfexport_core.catalog.expressions import Field
@@ -29,8 +30,10 @@ class Related:
 class Frame:
     """Rows to be rendered, made from scanned documents.
 
-    At first every document is one row; `choose_rows` leaves documents out or gives them several rows.
-    `market_index` points from row to market (null: none); `held` are cells that belong to rows rather than documents.
+    At first every document is one row; `choose_rows` leaves documents out or gives them several rows. `market_index`
+    (int64, one per row) points from row to market, null for none; `promoter_index` (int64, one per row), of an export
+    by promoter, to the promoter's place in the campaign's list; `held` are cells that belong to rows rather than
+    documents. `counters` are those of these documents and rows alone.
     """
 
     def __init__(
@@ -41,7 +44,9 @@ class Frame:
         self.related = related
         self.markets = markets
         self.row_documents: npt.NDArray[np.int64] | None = None
+        self.counters = Counters(read=documents.size)
         self.market_index: pa.Array = pa.nulls(documents.size, pa.int64())
+        self.promoter_index: npt.NDArray[np.int64] | None = None
         self.held: dict[Field, Cells] = {}
         self._cache: dict[Field, Cells] = {}
 
@@ -54,6 +59,8 @@ class Frame:
         self.row_documents = rows if self.row_documents is None else self.row_documents[rows]
         indices = pa.array(rows)
         self.market_index = self.market_index.take(indices)
+        if self.promoter_index is not None:
+            self.promoter_index = self.promoter_index[rows]
         self.held = {field: cells.take(indices) for field, cells in self.held.items()}
         self._cache.clear()
 

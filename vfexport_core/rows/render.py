@@ -66,8 +66,6 @@ class Renderer:
         formula_guard: bool,
     ) -> None:
         self.columns = tuple(columns)
-        self.repaired_cells = 0
-        """Cells written so far that held bytes which are not UTF-8."""
         self._guard = formula_guard
         self._rules = rules
         self._of_market: dict[Expression, Cells] = {}
@@ -83,25 +81,32 @@ class Renderer:
                 self._of_campaign[expression] = self._guarded(cells_of_values([value_at(campaign, expression.path)]))
 
     def render(self, frame: Frame) -> list[TextColumn]:
-        """Give one text column per column of the export, for all rows of the frame."""
-        return [self._column(column.expression, frame) for column in self.columns]
+        """Return one text column per column of the export, for all rows of the frame.
 
-    def _column(self, expression: Expression, frame: Frame) -> TextColumn:
+        Cells that held bytes which are not UTF-8 are counted in the frame's warnings.
+        """
+        rendered = [self._column(column.expression, frame) for column in self.columns]
+        frame.counters.warnings.add("invalidUtf8", sum(repaired for _, repaired in rendered))
+        return [column for column, _ in rendered]
+
+    def _column(self, expression: Expression, frame: Frame) -> tuple[TextColumn, int]:
+        """Return a column, and how many of its cells are repaired."""
         if expression in self._of_campaign:
             cells = self._of_campaign[expression]
-            self.repaired_cells += cells.repaired() * frame.rows
-            return cells.text[0]
+            return cells.text[0], cells.repaired() * frame.rows
         if expression in self._of_market:
-            return self._market_column(self._of_market[expression], frame)
+            cells = self._of_market[expression]
+            return pa.DictionaryArray.from_arrays(frame.market_index, cells.text), _repaired_by_market(cells, frame)
         cells = self._guarded(evaluate(expression, frame, self._rules))
-        self.repaired_cells += cells.repaired()
-        return cells.text
-
-    def _market_column(self, cells: Cells, frame: Frame) -> pa.DictionaryArray:
-        if not isinstance(cells.flags, int) and np.any(cells.flags & REPAIRED):
-            known = np.asarray(frame.market_index.drop_null(), dtype=np.int64)
-            self.repaired_cells += int(np.count_nonzero(cells.flags[known] & REPAIRED))
-        return pa.DictionaryArray.from_arrays(frame.market_index, cells.text)
+        return cells.text, cells.repaired()
 
     def _guarded(self, cells: Cells) -> Cells:
         return guarded(cells) if self._guard else cells
+
+
+def _repaired_by_market(cells: Cells, frame: Frame) -> int:
+    """Count the rows whose market has a repaired cell."""
+    if isinstance(cells.flags, int) or not np.any(cells.flags & REPAIRED):
+        return 0
+    known = np.asarray(frame.market_index.drop_null(), dtype=np.int64)
+    return int(np.count_nonzero(cells.flags[known] & REPAIRED))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -37,14 +37,3 @@ class Batch:
         self.size += other.size
         self.slow_documents += other.slow_documents
         self.source_bytes += other.source_bytes
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts by name: what was odd but lost nothing (``meta.warnings``), what has no row (``meta.skipped``)."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def add(self, name: str, count: int) -> None:
-        if count:
-            self.counts[name] = self.counts.get(name, 0) + count

@@ -18,6 +18,7 @@ from vfexport_core.sources.batch import Batch, Chunk
 from vfexport_core.sources.client import SOUND_CODEC
 from vfexport_core.sources.fallback import FallbackDecoder, SchemaViolation
 from vfexport_core.sources.nonconforming import document_bounds, restore
+from vfexport_core.sources.projection import short_names
 from vfexport_core.sources.strict import StrictSchema
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Decoder:
 
     def __init__(self, fields: Sequence[Field]) -> None:
         self.fields = tuple(fields)
-        self.names = {field: f"c{index}" for index, field in enumerate(self.fields)}
+        self.names = short_names(self.fields)
         self._any = {field: name for field, name in self.names.items() if field.type is FieldType.ANY}
         self._strict = StrictSchema({name: field.type for field, name in self.names.items() if field not in self._any})
 

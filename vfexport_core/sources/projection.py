@@ -10,11 +10,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from vfexport_core.catalog.expressions import Field
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+def short_names(fields: Iterable[Field]) -> dict[Field, str]:
+    """Return the name of each field in flat documents: the same for the same fields in the same order."""
+    return {field: f"c{index}" for index, field in enumerate(fields)}
 
 
 def flat_projection(names: Mapping[Field, str], **extra: Any) -> dict[str, Any]:
