@@ -8,32 +8,32 @@ from vfexport_core.catalog.spec import Lookup
 
 
 def entry(path: str, type_: FieldType = FieldType.TEXT) -> Field:
-    """Give a field of the fan's entry (E)."""
+    """Return a field of the fan's entry (E)."""
     return Field(Collection.ENTRIES, tuple(path.split(".")), type_)
 
 
 def user(path: str) -> Field:
-    """Give a field of the fan's account (U), counted from ``integrations.ticketmaster``."""
+    """Return a field of the fan's account (U), counted from ``integrations.ticketmaster``."""
     return Field(Collection.USERS, ("integrations", "ticketmaster", *path.split(".")))
 
 
 def market(path: str, type_: FieldType = FieldType.TEXT) -> Field:
-    """Give a field of the row's market (M)."""
+    """Return a field of the row's market (M)."""
     return Field(Collection.MARKETS, tuple(path.split(".")), type_)
 
 
 def campaign(path: str) -> Field:
-    """Give a field of the campaign (C)."""
+    """Return a field of the campaign (C)."""
     return Field(Collection.CAMPAIGNS, tuple(path.split(".")))
 
 
 def scoring(path: str, type_: FieldType = FieldType.TEXT) -> Field:
-    """Give a field of the fan's scoring record (S)."""
+    """Return a field of the fan's scoring record (S)."""
     return Field(Collection.SCORING, tuple(path.split(".")), type_)
 
 
 def code(path: str, type_: FieldType = FieldType.TEXT) -> Field:
-    """Give a field of a code (K)."""
+    """Return a field of a code (K)."""
     return Field(Collection.CODES, tuple(path.split(".")), type_)
 
 

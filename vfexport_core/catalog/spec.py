@@ -208,7 +208,7 @@ class ExportSpec:
 
     @property
     def extension(self) -> str:
-        return "zip" if self.shape.container is Container.ZIP else self.format
+        return "zip" if self.shape.container is Container.ZIP else self.format.value
 
     @property
     def job_name(self) -> str:

@@ -70,7 +70,7 @@ class Spool(Generic[Group]):
         return list(self._groups)
 
     def size(self, group: Group) -> int:
-        """Give a group's size in bytes."""
+        """Return a group's size in bytes."""
         return self._groups[group].size if group in self._groups else 0
 
     def read(self, group: Group) -> Iterator[bytes]:

@@ -88,7 +88,7 @@ def decode(plan: ExportPlan, raw: Iterable[bytes]) -> Iterator[Batch]:
 
 
 def select(plan: ExportPlan, frames: Iterable[Frame]) -> Iterator[Frame]:
-    """Give each frame its rows: none, one or several per document."""
+    """Choose the rows of each frame: none, one or several per document."""
     reference = plan.reference
     selection = RowSelection(
         spec=plan.spec,

@@ -48,7 +48,7 @@ def fields_of(expressions: Iterable[Expression], collection: Collection) -> tupl
 
 
 def expressions_of(columns: Iterable[Column]) -> tuple[Expression, ...]:
-    """Give what stands in the columns, without their headers."""
+    """Return what stands in the columns, without their headers."""
     return tuple(column.expression for column in columns)
 
 
@@ -71,14 +71,14 @@ def _fields(expression: Expression) -> tuple[Field, ...]:
 
 
 def is_of_market(expression: Expression) -> TypeGuard[Field | Joined | ShowLabel]:
-    """Tell whether an expression depends on the market alone."""
+    """Return whether an expression depends on the market alone."""
     if isinstance(expression, Field):
         return expression.collection is Collection.MARKETS
     return isinstance(expression, (Joined, ShowLabel))
 
 
 def evaluate(expression: Expression, frame: Frame, rules: ReminderRules) -> Cells:
-    """Give an expression's cells, one per row of the frame."""
+    """Return an expression's cells, one per row of the frame."""
     match expression:
         case Field():
             return frame.cells(expression)

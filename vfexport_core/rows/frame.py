@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """Documents that were looked up: `index` points from scanned document to its one in `batch`, null for none."""
+    """Documents that were looked up.
+
+    `index` (int64, one per scanned document) points to the one in `batch` that belongs to it, null for none.
+    """
 
     batch: Batch
-    index: pa.Array
+    index: pa.Int64Array
 
 
 class Frame:
@@ -65,7 +68,7 @@ class Frame:
         self._cache.clear()
 
     def of_documents(self, flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Turn what is known per document into the same per row."""
+        """Return per row what `flags` says per scanned document."""
         return flags if self.row_documents is None else flags[self.row_documents]
 
     def count_documents(self, rows: npt.NDArray[np.bool_]) -> int:
@@ -75,7 +78,7 @@ class Frame:
         return len(np.unique(self.row_documents[rows]))
 
     def cells(self, field: Field) -> Cells:
-        """Give a field's cells, one per row; empty ones where the document it belongs to is not there."""
+        """Return a field's cells, one per row; empty ones where the document it belongs to is not there."""
         if field in self.held:
             return self.held[field]
         if field.collection is Collection.MARKETS:
@@ -86,11 +89,11 @@ class Frame:
         return cells
 
     def by_row(self, cells: Cells) -> Cells:
-        """Turn a column with one cell per document into one with one per row."""
+        """Return a column with one cell per row, from one with a cell per scanned document."""
         return cells if self.row_documents is None else cells.take(pa.array(self.row_documents))
 
     def document_cells(self, field: Field) -> Cells:
-        """Give a field's cells, one per scanned document."""
+        """Return a field's cells, one per scanned document."""
         if field.collection is self.collection:
             return cells_of_chunks(self.documents.columns[field])
         related = self.related.get(field.collection)

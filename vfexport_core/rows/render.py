@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from vfexport_core.rows.markets import Markets
     from vfexport_core.rows.reminders import ReminderRules
 
-# A column of text: one string per row (null: empty), a dictionary over the markets, or one string for all rows.
 TextColumn: TypeAlias = "pa.StringArray | pa.DictionaryArray | pa.StringScalar"
+"""A column of text: one string per row, a dictionary of strings over the markets, or one string for all rows.
+
+A null, in the array, among the indices (int64, one per row), in the dictionary or as the scalar, is an empty cell.
+"""
 
 
 def resolve_columns(spec: ExportSpec, campaign: Mapping[str, Any]) -> tuple[Column, ...]:
-    """Give the columns of this campaign's file: the declared ones, with those of its preferences in place."""
+    """Return the columns of this campaign's file: the declared ones, with those of its preferences in place."""
     columns: list[Column] = []
     for column in spec.columns:
         if isinstance(column, PreferenceColumns):

@@ -44,7 +44,7 @@ class RowSelection:
     """Returns, per scanned document, whether it is one of a user whose data is being deleted."""
 
     def apply(self, frame: Frame) -> None:
-        """Give the frame its rows, and count what has none."""
+        """Choose the rows of the frame, and count what has none."""
         # Expansions first: they read lists by document, so they need the frame as it was scanned.
         self._expand(frame)
         kept = self._kept(frame)

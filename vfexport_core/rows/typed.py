@@ -18,7 +18,7 @@ _INT64_LIMIT = 2.0**63
 
 
 def render_array(array: pa.Array) -> tuple[pa.Array, bool]:
-    """Write an array's values as strings; tells whether they were strings before."""
+    """Return an array's values as strings (null: missing or null), and whether they were strings before."""
     arrow_type = array.type
     if pa.types.is_string(arrow_type):
         return array, True

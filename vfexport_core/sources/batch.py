@@ -10,14 +10,18 @@ if TYPE_CHECKING:
 
     from vfexport_core.catalog.expressions import Field
 
-# A run of values of one field: an Arrow array where every value had the expected BSON type, else the values
-# themselves as bson decodes them with SOUND_CODEC, to be rendered one by one.
 Chunk: TypeAlias = "pa.Array | list[Any]"
+"""A run of values of one field, one per document.
+
+An array of the Arrow type of the field's `FieldType` (sources.strict), or of the one that was learned; null for a value
+that is missing or null. Where values did not conform, a list of these as bson decodes them, to be rendered one by
+one.
+"""
 
 
 @dataclass(slots=True)
 class Batch:
-    """`size` documents; each column's chunks, in order, hold one value per document."""
+    """`size` documents; each column's chunks, in order, hold one value per document (null or None: missing or null)."""
 
     size: int
     columns: dict[Field, list[Chunk]]
@@ -27,7 +31,7 @@ class Batch:
 
     @classmethod
     def empty(cls, fields: tuple[Field, ...]) -> Batch:
-        """Give a batch of no documents."""
+        """Return a batch of no documents."""
         return cls(0, {item: [] for item in fields})
 
     def extend(self, other: Batch) -> None:

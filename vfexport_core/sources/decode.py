@@ -88,5 +88,5 @@ class Decoder:
 
 
 def last_document(raw: bytes) -> RawBSONDocument:
-    """Give the last of the concatenated documents of `raw` (at least one), its values byte for byte as they came."""
+    """Return the last of the concatenated documents of `raw` (at least one), its values byte for byte as they came."""
     return RawBSONDocument(raw[document_bounds(raw)[-2] :], _RAW_CODEC)

@@ -97,7 +97,7 @@ class BatchedLookup:
         return found
 
     def _matches_of_users(self, texts: pa.Array) -> Iterator[tuple[Document, int]]:
-        """Give the queries, and how many documents each may find at most: users have ObjectIds as ``_id``."""
+        """Return the queries, and how many documents each may find at most: users have ObjectIds as ``_id``."""
         ids = object_ids(texts)
         for start in range(0, len(ids), self._lookup_batch):
             some = ids[start : start + self._lookup_batch]
@@ -112,7 +112,7 @@ class BatchedLookup:
             yield selection.having(some), len(some)
 
     def _forms(self, keys: Iterable[str]) -> Iterator[Any]:
-        """Give the values that a key of this text may have in the database."""
+        """Return the values that a key of this text may have in the database."""
         for key in keys:
             yield key
             if self._also_object_ids and _OBJECT_ID_HEX.fullmatch(key) is not None:

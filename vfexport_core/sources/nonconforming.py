@@ -29,7 +29,7 @@ _Value = TypeVar("_Value")
 
 
 def document_bounds(raw: bytes) -> list[int]:
-    """Give where each of the concatenated documents of `raw` begins, and where the last one ends.
+    """Return where each of the concatenated documents of `raw` begins, and where the last one ends.
 
     Raises InvalidBSON when a document's length cannot be.
     """
@@ -77,7 +77,7 @@ def conforms(value: Any, type_: FieldType) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    """Tell whether a value is a string whose bytes were UTF-8: what was not has become lone surrogates."""
+    """Return whether a value is a string whose bytes were UTF-8: what was not has become lone surrogates."""
     if type(value) is not str:  # not a Code either, which bson gives as one
         return False
     try:
@@ -88,7 +88,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_exact_number(value: Any) -> bool:
-    """Tell whether a value is a number that a double holds as it is, and that is not taken for null."""
+    """Return whether a value is a number that a double holds as it is, and that is not taken for null."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
         return False
     return abs(value) < EXACT_DOUBLE or math.isinf(value)
@@ -114,7 +114,7 @@ def restore(array: pa.Array, nonconforming: Mapping[int, Any]) -> list[Chunk]:
 
 
 def _runs(values: Mapping[int, _Value]) -> Iterator[tuple[int, list[_Value]]]:
-    """Give the values of neighbouring rows together, each run with its first row."""
+    """Return the values of neighbouring rows together, each run with its first row."""
     run: list[_Value] = []
     first = 0
     for row in sorted(values):

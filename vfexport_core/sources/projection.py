@@ -28,7 +28,7 @@ def flat_projection(names: Mapping[Field, str], **extra: Any) -> dict[str, Any]:
 
 
 def field_expression(field: Field) -> Any:
-    """Give the aggregation expression of a field's value; missing where the document has none."""
+    """Return the aggregation expression of a field's value; missing where the document has none."""
     path = field.path
     plain = 0
     while plain < len(path) and _PLAIN_NAME.fullmatch(path[plain]):
@@ -48,7 +48,7 @@ def _literal_member(parent: Any, name: str) -> Any:
 
 
 def _can_be_a_key(name: str) -> bool:
-    """Tell whether a BSON document can have a key of this name at all."""
+    """Return whether a BSON document can have a key of this name at all."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -129,7 +129,7 @@ def _without(document: memoryview, element: _Element) -> bytes:
 
 
 def strip_keys(array: memoryview) -> bytes:
-    """Give the documents of a BSON array, one behind the other; raises InvalidBSON when it holds anything else."""
+    """Return the documents of a BSON array, one behind the other; raises InvalidBSON when it holds anything else."""
     documents: list[memoryview] = []
     for element in _elements(array):
         if element.type != _DOCUMENT:

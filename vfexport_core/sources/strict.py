@@ -45,7 +45,9 @@ def arrow_type(type_: FieldType) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The columns of the first documents of a batch, one value per document.
+    """The columns of the first documents of a batch: by name, one value per document, of `arrow_type`.
+
+    A null is a value that is missing or null.
 
     When decoding `stopped`, a document was not as the schema says: the one behind these, or the one behind that.
     """
@@ -68,7 +70,7 @@ class StrictSchema:
         self._lists = [name for name, type_ in types.items() if type_ is FieldType.TEXT_LIST]
 
     def suspects(self, raw: bytes) -> list[int]:
-        """Give the places of the values in `raw` that `read` may pass wrong in silence."""
+        """Return the places of the values in `raw` that `read` may pass wrong in silence."""
         return sorted([*nans(raw, self.types), *booleans(raw, self._numbers), *non_lists(raw, self._lists)])
 
     def read(self, raw: bytes) -> Decoded:
@@ -87,7 +89,7 @@ class StrictSchema:
         return _before_the_stop(decoded, lists=bool(self._lists)) if stopped else decoded
 
     def wrong_rows(self, arrays: Mapping[str, pa.Array]) -> set[int]:
-        """Give the rows that were decoded without an error but would be written wrong."""
+        """Return the rows that were decoded without an error but would be written wrong."""
         rows: set[int] = set()
         for name, type_ in self.types.items():
             if type_ in (FieldType.TEXT, FieldType.TEXT_LIST):
@@ -109,7 +111,7 @@ def _before_the_stop(decoded: Decoded, *, lists: bool) -> Decoded:
 
 
 def _invalid(array: pa.Array) -> Iterable[int]:
-    """Give the rows whose bytes are not UTF-8."""
+    """Return the rows whose bytes are not UTF-8."""
     if not isinstance(array, pa.ListArray):
         return _invalid_texts(array)
     # A slice of lists is validated with all the strings of the whole.
@@ -131,6 +133,6 @@ def _invalid_texts(array: pa.Array) -> list[int]:
 
 
 def _inexact(array: pa.Array) -> list[int]:
-    """Give the rows whose doubles may be rounded integers."""
+    """Return the rows whose doubles may be rounded integers."""
     values = np.asarray(array.fill_null(0.0))
     return np.flatnonzero((np.abs(values) >= EXACT_DOUBLE) & np.isfinite(values)).tolist()
