@@ -60,7 +60,7 @@ class Sink(io.RawIOBase):
 def export_one(export_type: str, uri: str, campaign_id: str) -> None:
     """Export one type in this process and print its figures as JSON."""
     # Imported here: the parent's memory and the time of importing are nobody's figures.
-    from vfexport_core.exporting import RowStream, write_rows  # noqa: PLC0415
+    from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows  # noqa: PLC0415
     from vfexport_core.settings import load_settings  # noqa: PLC0415
     from vfexport_core.sources.campaigns import find_campaign  # noqa: PLC0415
     from vfexport_core.sources.client import opened  # noqa: PLC0415
@@ -69,7 +69,7 @@ def export_one(export_type: str, uri: str, campaign_id: str) -> None:
     spec, sink = find_spec(export_type), Sink()
     began, cpu = time.perf_counter(), time.process_time()
     with opened(settings) as database:
-        stream = RowStream(
+        plan = ExportPlan.load(
             spec,
             find_campaign(database, campaign_id),
             database,
@@ -77,9 +77,16 @@ def export_one(export_type: str, uri: str, campaign_id: str) -> None:
             include_all_markets=True,
             date_key=DATE_KEYS[0] if spec.needs_date_key else None,
         )
-        write_rows(stream, sink, lambda *_: None)  # pyright: ignore[reportArgumentType] a raw stream is enough
+        pipeline = ExportPipeline(plan, database)
+        write_rows(pipeline, sink, lambda *_: None)  # pyright: ignore[reportArgumentType] a raw stream is enough
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    figures = {"read": stream.read, "rows": stream.rows, "bytes": sink.size, "seconds": seconds, "cpu": cpu}
+    figures = {
+        "read": pipeline.counters.read,
+        "rows": pipeline.counters.rows,
+        "bytes": sink.size,
+        "seconds": seconds,
+        "cpu": cpu,
+    }
     print(json.dumps({**figures, "sha256": sink.sha256.hexdigest()}))
 
 

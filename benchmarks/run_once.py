@@ -58,7 +58,7 @@ class Sink(io.RawIOBase):
 def prepare_pipeline(port: int, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
     """Give the run of the service's own pipeline; the run returns the rows written."""
     from vfexport_core.catalog import find_spec
-    from vfexport_core.exporting import RowStream, write_rows
+    from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows
     from vfexport_core.settings import Settings
     from vfexport_core.sources.campaigns import find_campaign
     from vfexport_core.sources.client import opened
@@ -68,9 +68,9 @@ def prepare_pipeline(port: int, export_type: str, campaign_id: ObjectId, sink: S
     def run() -> int:
         with opened(settings) as database:
             campaign = find_campaign(database, str(campaign_id))
-            stream = RowStream(find_spec(export_type), campaign, database, settings)
-            write_rows(stream, sink, lambda _read, _rows, _written: None)
-            return stream.rows
+            pipeline = ExportPipeline(ExportPlan.load(find_spec(export_type), campaign, database, settings), database)
+            write_rows(pipeline, sink, lambda _read, _rows, _written: None)
+            return pipeline.counters.rows
 
     return run
 

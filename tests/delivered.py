@@ -13,7 +13,7 @@ from bson import ObjectId
 from tests.strategies.loading import COLLECTIONS
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.embedded.synthetic import create_source_indexes
-from vfexport_core.exporting import ExportHooks, run_export
+from vfexport_core.pipeline import ExportHooks, run_export
 from vfexport_core.queue.models import Delivered, Export, ExportDates, ExportStatus
 from vfexport_core.sources.campaigns import find_campaign
 

@@ -15,7 +15,7 @@ from tests.strategies.loading import COLLECTIONS
 from tests.strategies.loading import load as load_documents
 from vfexport_core.catalog import find_spec
 from vfexport_core.embedded.synthetic.indexes import create_source_indexes
-from vfexport_core.exporting import RowStream, write_rows
+from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows
 from vfexport_core.sources.campaigns import find_campaign
 
 if TYPE_CHECKING:
@@ -52,10 +52,11 @@ def run_pipeline(
 ) -> Exported:
     """Export through the pipeline into memory."""
     spec = find_spec(export_type)
-    stream = RowStream(spec, find_campaign(database, campaign_id), database, settings, **options)
+    plan = ExportPlan.load(spec, find_campaign(database, campaign_id), database, settings, **options)
+    pipeline = ExportPipeline(plan, database)
     out = io.BytesIO()
     seen: list[tuple[int, int, int]] = []
-    size = write_rows(stream, out, lambda *figures: seen.append(figures))
+    size = write_rows(pipeline, out, lambda *figures: seen.append(figures))
     assert size == len(out.getvalue())
     assert seen == sorted(seen), "progress never goes back"
     files: dict[Any, bytes] = {"": out.getvalue()}
@@ -63,7 +64,8 @@ def run_pipeline(
         with zipfile.ZipFile(out) as archive:
             assert archive.testzip() is None
             files = {name: archive.read(name) for name in archive.namelist()}
-    return Exported(files, stream.rows, dict(stream.warnings.counts), dict(stream.skipped.counts))
+    counters = pipeline.counters
+    return Exported(files, counters.rows, dict(counters.warnings.counts), dict(counters.skipped.counts))
 
 
 def expected(bundle: Campaign, export_type: str, **options: Any) -> ReferenceExport:

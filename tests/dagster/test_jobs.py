@@ -11,7 +11,7 @@ from bson import ObjectId
 from tests.dagster.conftest import Buckets, Runner, reference_bytes
 from tests.integration.queue_helpers import new_export
 from tests.s3_faults import ACCESS_DENIED, Run
-from vfexport_core import exporting
+from vfexport_core import pipeline
 from vfexport_core.queue.models import Export, ExportStatus
 from vfexport_dagster import reporting, tags
 
@@ -199,7 +199,7 @@ def test_an_unexpected_error_tells_its_class_and_place_but_no_data(
     def stumble(*_args: Any, **_options: Any) -> None:
         raise ValueError(FAN) from KeyError(FAN)
 
-    monkeypatch.setattr(exporting, "run_export", stumble)
+    monkeypatch.setattr(pipeline, "run_export", stumble)
     result = runner.run_requested(export)
     failed = store.get(export.id)
     assert failed.error is not None

@@ -27,7 +27,7 @@ from tests.delivered import BUCKETS, unzipped
 from tests.integration.queue_helpers import new_export
 from tests.pipeline import bundle_of, expected
 from vfexport_core.catalog import find_spec
-from vfexport_core.catalog.spec import Shape
+from vfexport_core.catalog.spec import Container
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.queue.models import FINAL, ExportStatus
 from vfexport_core.queue.store import ExportStore
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 DATABASE_VARIABLE = f"{PREFIX}MONGO_DATABASE"
 PROCESS_SECONDS = 30
 CLEANING_SECONDS = 10
-ZIPPED = {Shape.ZIP_BY_PROMOTER, Shape.ZIP_BY_REGION}
 Place = tuple[str, str]
 
 
@@ -140,7 +139,7 @@ class Checker:
         assert sum(map(len, files)) == export.bytes, export
         reference = self._reference(export)
         assert export.count == reference.rows, export
-        if find_spec(export.export_type).shape in ZIPPED:
+        if find_spec(export.export_type).shape.container is Container.ZIP:
             right = unzipped(files[0]) == reference.files
         else:
             right = files == [data for _, data in sorted(reference.files.items())]

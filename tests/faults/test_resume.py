@@ -22,11 +22,12 @@ from tests.faults.failing import APP, FailPoint
 from tests.golden.campaign import BUNDLE
 from tests.pipeline import Exported, run_pipeline
 from vfexport_core.catalog import all_specs, find_spec
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.contact import USER_ID
-from vfexport_core.catalog.expressions import Column, Root
+from vfexport_core.catalog.expressions import Column
 from vfexport_core.embedded.synthetic import DATE_KEYS, seed_campaign
 from vfexport_core.errors import SourceMissing, SourceUnavailable
-from vfexport_core.exporting import RowStream, count_rows, write_rows
+from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
 from vfexport_core.sources.campaigns import find_campaign
 from vfexport_core.sources.retry import ATTEMPTS
 
@@ -127,7 +128,7 @@ def exported(
     database: Database[Any], campaign_id: str, export_type: str, settings: Settings, **options: Any
 ) -> Exported:
     date_key = DATE_KEYS[0] if find_spec(export_type).needs_date_key else None
-    batch = BATCH if find_spec(export_type).scan.root is Root.ENTRY else BATCH // 6
+    batch = BATCH if find_spec(export_type).scan.collection is Collection.ENTRIES else BATCH // 6
     options = {"batch_documents": batch, "include_all_markets": True, "date_key": date_key} | options
     return run_pipeline(database, campaign_id, export_type, settings, **options)
 
@@ -137,7 +138,8 @@ def ids(database: Database[Any], campaign_id: str, settings: Settings, batch_doc
     bare = replace(find_spec("entries"), lookups=(), expansion=None, columns=(Column("id", USER_ID),))
     out = io.BytesIO()
     campaign = find_campaign(database, campaign_id)
-    write_rows(RowStream(bare, campaign, database, settings, batch_documents=batch_documents), out, lambda *_: None)
+    plan = ExportPlan.load(bare, campaign, database, settings, batch_documents=batch_documents)
+    write_rows(ExportPipeline(plan, database), out, lambda *_: None)
     return out.getvalue().splitlines()[1:]
 
 

@@ -21,11 +21,12 @@ from tests.builders import (
 )
 from tests.delivered import load, unzipped
 from tests.reference import Campaign
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.contact import EMAIL, MARKET_NAME, OWN_MARKET, PHONE, USER_ID, USER_OF_ENTRY, scoring
-from vfexport_core.catalog.expressions import Column, Field, Kind, Root
+from vfexport_core.catalog.expressions import Column, Field, FieldType
 from vfexport_core.catalog.reminders import HELD_CODE_ID, REMINDER_EMAIL
-from vfexport_core.catalog.spec import Bucket, Expansion, ExportSpec, IsTrue, Lookup, Scan, Shape
-from vfexport_core.exporting import RowStream, write_rows
+from vfexport_core.catalog.spec import Bucket, Container, Expansion, ExportSpec, GroupBy, IsTrue, Lookup, Scan, Shape
+from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows
 from vfexport_core.sources.campaigns import find_campaign
 
 if TYPE_CHECKING:
@@ -57,13 +58,14 @@ BUNDLE = Campaign(
 BASE = ExportSpec(
     type="combined",
     summary="a combination",
-    scan=Scan(Root.ENTRY),
+    scan=Scan(Collection.ENTRIES),
     lookups=(USER_OF_ENTRY,),
     market=OWN_MARKET,
     columns=(Column("user", USER_ID), Column("phone", PHONE), MARKET_NAME),
     bucket=Bucket.EXPORTS,
 )
-SELECTED = Lookup(Root.SCORING, USER_ID, where=IsTrue(scoring("selected", Kind.BOOLEAN)), required=True)
+BY_PROMOTER = Shape(group_by=GroupBy.PROMOTER, container=Container.ZIP)
+SELECTED = Lookup(Collection.SCORING, USER_ID, where=IsTrue(scoring("selected", FieldType.BOOLEAN)), required=True)
 
 
 @pytest.fixture
@@ -72,10 +74,11 @@ def files(database: Database[Any], settings: Settings) -> Any:
 
     def export(spec: ExportSpec, **options: Any) -> dict[str, list[str]]:
         out = io.BytesIO()
-        stream = RowStream(spec, find_campaign(database, campaign_id), database, settings, **options)
-        write_rows(stream, out, lambda *_: None)
+        plan = ExportPlan.load(spec, find_campaign(database, campaign_id), database, settings, **options)
+        pipeline = ExportPipeline(plan, database)
+        write_rows(pipeline, out, lambda *_: None)
         found = unzipped(out.getvalue()) if spec.extension == "zip" else {"": out.getvalue()}
-        assert sum(data.count(b"\n") - 1 for data in found.values()) == stream.rows
+        assert sum(data.count(b"\n") - 1 for data in found.values()) == pipeline.counters.rows
         return {name: data.decode().replace("0" * 23, "").splitlines()[1:] for name, data in found.items()}
 
     return export
@@ -90,7 +93,7 @@ def test_a_required_cell_and_a_row_per_market(files: Any):
 
 
 def test_a_required_cell_and_a_row_per_promoter(files: Any):
-    spec = replace(BASE, required=PHONE, expansion=Expansion.PROMOTERS, shape=Shape.ZIP_BY_PROMOTER)
+    spec = replace(BASE, required=PHONE, expansion=Expansion.PROMOTERS, shape=BY_PROMOTER)
     assert files(spec) == {
         "One.csv": ["3,5125550003,Market 1", "4,5125550004,Market 1"],
         "Two.csv": ["2,5125550002,Market 1", "3,5125550003,Market 1"],
@@ -98,7 +101,7 @@ def test_a_required_cell_and_a_row_per_promoter(files: Any):
 
 
 def test_a_required_look_up_and_a_row_per_promoter(files: Any):
-    spec = replace(BASE, lookups=(USER_OF_ENTRY, SELECTED), expansion=Expansion.PROMOTERS, shape=Shape.ZIP_BY_PROMOTER)
+    spec = replace(BASE, lookups=(USER_OF_ENTRY, SELECTED), expansion=Expansion.PROMOTERS, shape=BY_PROMOTER)
     assert files(spec) == {
         "One.csv": ["1,,Market 1", "4,5125550004,Market 1"],
         "Two.csv": ["1,,Market 1", "2,5125550002,Market 1"],
@@ -111,7 +114,7 @@ def test_codes_held_by_those_who_are_in_no_wave(files: Any):
         type="combined",
         columns=(Column("email", EMAIL), Column("code", HELD_CODE_ID), MARKET_NAME),
         not_in_scheduled_wave=scoring("memberId"),
-        shape=Shape.SINGLE,
+        shape=Shape(),
     )
     expected = ["fan1@example.com,A,Market 1", "fan1@example.com,B,Market 2"]
     expected += ["fan4@example.com,D,Market 1", "fan4@example.com,C,Market 2"]
@@ -120,5 +123,7 @@ def test_codes_held_by_those_who_are_in_no_wave(files: Any):
 
 
 def test_a_column_of_a_field_that_no_other_type_has(files: Any):
-    spec = replace(BASE, columns=(Column("venue", Field(Root.MARKET, ("event", "venue"))), Column("ids", USER_ID)))
+    spec = replace(
+        BASE, columns=(Column("venue", Field(Collection.MARKETS, ("event", "venue"))), Column("ids", USER_ID))
+    )
     assert files(spec)[""][0] == "The Hall,1"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pymongo
 import pytest
 from pymongo.monitoring import CommandListener
-from vfexport_core.watching import watch
 
 from tests.api_client import running_api
 from tests.api_tokens import AUDIENCE, EC_KEY, ISSUER, public_pem
@@ -25,6 +24,7 @@ from vfexport_core.catalog import all_specs
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.delivery.multipart import MIN_PART_BYTES
 from vfexport_core.delivery.writer import ObjectWriter
+from vfexport_core.services.reap import watch
 from vfexport_core.settings import load_settings
 from vfexport_core.sources.client import opened
 

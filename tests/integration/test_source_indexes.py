@@ -10,7 +10,7 @@ from pymongo import IndexModel
 
 from tests.cli_helpers import Cli, error_of
 from vfexport_core.catalog import all_specs, find_spec
-from vfexport_core.catalog.expressions import Root
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.embedded.process import free_port
 from vfexport_core.embedded.synthetic.indexes import SOURCE_INDEXES, create_source_indexes
 from vfexport_core.sources.indexes import missing_source_indexes, needed_indexes
@@ -124,22 +124,22 @@ def test_an_index_that_cannot_serve_every_query_is_not_taken_for_the_compound_on
     sources: Database[dict[str, Any]], index: IndexModel
 ) -> None:
     sources["entries"].create_indexes([index])
-    assert range_of(sources, Root.ENTRY, CAMPAIGN) == EntryRange(CAMPAIGN, dotted=False)
+    assert range_of(sources, Collection.ENTRIES, CAMPAIGN) == EntryRange(CAMPAIGN, dotted=False)
     assert not entries_are_dotted(sources)
 
 
 @pytest.mark.parametrize("more", [[], [("locale", 1)]])
 def test_the_compound_index_is_taken_where_it_is(sources: Database[dict[str, Any]], more: list[Any]) -> None:
     sources["entries"].create_indexes([IndexModel(COMPOUND[::-1]), IndexModel([*COMPOUND, *more])])
-    assert range_of(sources, Root.ENTRY, CAMPAIGN) == EntryRange(CAMPAIGN, dotted=True)
+    assert range_of(sources, Collection.ENTRIES, CAMPAIGN) == EntryRange(CAMPAIGN, dotted=True)
     assert entries_are_dotted(sources)
 
 
-@pytest.mark.parametrize("root", [Root.SCORING, Root.CODE])
+@pytest.mark.parametrize("root", [Collection.SCORING, Collection.CODES])
 def test_a_scan_that_goes_on_names_the_campaigns_index_where_it_is(
-    sources: Database[dict[str, Any]], root: Root
+    sources: Database[dict[str, Any]], root: Collection
 ) -> None:
-    collection = sources[{Root.SCORING: "scoring", Root.CODE: "codes"}[root]]
+    collection = sources[{Collection.SCORING: "scoring", Collection.CODES: "codes"}[root]]
     collection.create_index([("campaignId", 1), ("_id", 1)], sparse=True, name="sparse")
     assert range_of(sources, root, CAMPAIGN) == CampaignRange(CAMPAIGN, None)
     collection.drop_index("sparse")

@@ -8,7 +8,8 @@ from bson import DatetimeMS, Decimal128, Int64, ObjectId
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from vfexport_core.catalog.expressions import Field, Kind, Root
+from vfexport_core.catalog.collections import Collection
+from vfexport_core.catalog.expressions import Field, FieldType
 from vfexport_core.rows.cells import cells_of_chunks
 from vfexport_core.rows.expand import elements, flat_keys
 from vfexport_core.rows.values import id_key, render
@@ -16,8 +17,8 @@ from vfexport_core.sources.client import SOUND_CODEC
 from vfexport_core.sources.decode import Decoder
 from vfexport_core.sources.strict import StrictSchema
 
-SCALAR_KINDS = [kind for kind in Kind if kind is not Kind.TEXT_LIST]
-FIELDS = tuple(Field(Root.ENTRY, (kind.value,), kind) for kind in Kind)
+SCALAR_KINDS = [kind for kind in FieldType if kind is not FieldType.TEXT_LIST]
+FIELDS = tuple(Field(Collection.ENTRIES, (kind.value,), kind) for kind in FieldType)
 
 int64 = st.integers(-(2**63), 2**63 - 1)
 values = st.recursive(
@@ -38,16 +39,16 @@ values = st.recursive(
     max_leaves=4,
 )
 usual = {
-    Kind.TEXT: st.text(max_size=8),
-    Kind.DATE: st.integers(-(10**14), 10**15).map(DatetimeMS),
-    Kind.NUMBER: st.floats() | st.integers(-(2**31), 2**31 - 1),
-    Kind.BOOLEAN: st.booleans(),
-    Kind.TEXT_LIST: st.lists(st.text(max_size=4), max_size=3),
-    Kind.OBJECT_ID: st.binary(min_size=12, max_size=12).map(ObjectId),
-    Kind.ANY: st.lists(st.dictionaries(st.sampled_from("ab"), st.text(max_size=4), max_size=2), max_size=2),
+    FieldType.TEXT: st.text(max_size=8),
+    FieldType.DATE: st.integers(-(10**14), 10**15).map(DatetimeMS),
+    FieldType.NUMBER: st.floats() | st.integers(-(2**31), 2**31 - 1),
+    FieldType.BOOLEAN: st.booleans(),
+    FieldType.TEXT_LIST: st.lists(st.text(max_size=4), max_size=3),
+    FieldType.OBJECT_ID: st.binary(min_size=12, max_size=12).map(ObjectId),
+    FieldType.ANY: st.lists(st.dictionaries(st.sampled_from("ab"), st.text(max_size=4), max_size=2), max_size=2),
 }
 names = Decoder(FIELDS).names
-clean = st.fixed_dictionaries({}, optional={names[field]: usual[field.kind] for field in FIELDS})
+clean = st.fixed_dictionaries({}, optional={names[field]: usual[field.type] for field in FIELDS})
 dirty = st.fixed_dictionaries({}, optional=dict.fromkeys(names.values(), values))
 
 
@@ -60,7 +61,7 @@ def agree(decoder: Decoder, documents: list[dict]) -> None:
     batch = decoder.decode(raw)
     assert batch.size == len(documents)
     for field, name in decoder.names.items():
-        if field.kind is Kind.TEXT_LIST:
+        if field.type is FieldType.TEXT_LIST:
             texts, parents = flat_keys(batch.columns[field])
             wanted = [
                 (row, key)
@@ -99,7 +100,7 @@ def test_clean_documents_take_the_fast_path():
             "text list": ["a"],
             "object id": ObjectId(),
             "any": [{"id": "x"}],
-        }[field.kind]
+        }[field.type]
         for field in FIELDS
     }
     assert Decoder(FIELDS).decode(bson.encode(document) * 500).slow_documents == 0
@@ -117,12 +118,12 @@ def test_only_the_odd_documents_are_slow(value):
 
 
 def test_only_the_columns_with_an_odd_value_are_cut():
-    document = {names[field]: "x" for field in FIELDS if field.kind is Kind.TEXT}
-    document |= {names[field]: DatetimeMS(5) for field in FIELDS if field.kind is Kind.DATE}
+    document = {names[field]: "x" for field in FIELDS if field.type is FieldType.TEXT}
+    document |= {names[field]: DatetimeMS(5) for field in FIELDS if field.type is FieldType.DATE}
     odd = {**document, names[FIELDS[0]]: 7}
     batch = Decoder(FIELDS).decode(bson.encode(document) * 50 + bson.encode(odd) + bson.encode(document) * 50)
-    chunks = {field.kind: len(batch.columns[field]) for field in FIELDS}
-    assert chunks == {kind: 3 if kind is Kind.TEXT else 1 for kind in Kind}
+    chunks = {field.type: len(batch.columns[field]) for field in FIELDS}
+    assert chunks == {kind: 3 if kind is FieldType.TEXT else 1 for kind in FieldType}
 
 
 LEARNING = 128  # documents, at most, until a type is learned
@@ -134,7 +135,7 @@ LEARNING = 128  # documents, at most, until a type is learned
     ids=lambda v: type(v).__name__,
 )
 def test_a_field_of_another_type_all_the_time_is_learned(value):
-    field = Field(Root.ENTRY, ("phone",))
+    field = Field(Collection.ENTRIES, ("phone",))
     decoder = Decoder([field])
     raw = bson.encode({decoder.names[field]: value}) * 1000
     first, second = decoder.decode(raw), decoder.decode(raw)
@@ -150,7 +151,7 @@ def test_a_field_of_another_type_all_the_time_is_learned(value):
 
 
 def test_what_is_odd_now_and_then_is_not_learned():
-    field = Field(Root.ENTRY, ("phone",))
+    field = Field(Collection.ENTRIES, ("phone",))
     decoder = Decoder([field])
     raw = (bson.encode({decoder.names[field]: "x"}) * 2 + bson.encode({decoder.names[field]: 7})) * 300
     assert [decoder.decode(raw).slow_documents for _ in range(3)] == [300, 300, 300]
@@ -166,7 +167,7 @@ def test_runs_of_documents_change_what_is_expected_and_no_cell(runs):
 
 
 def test_after_learning_the_usual_type_is_still_exact():
-    field = Field(Root.ENTRY, ("phone",))
+    field = Field(Collection.ENTRIES, ("phone",))
     decoder = Decoder([field])
     name = decoder.names[field]
     decoder.decode(bson.encode({name: 7}) * 1000)
@@ -179,14 +180,14 @@ def test_bytes_that_are_not_utf8_in_a_list_make_one_document_odd(junk, place):
     name, filler = "c0", b"\x01" * len(junk)
     raw = [bson.encode({name: ["a", f"{number}"]}) for number in range(12)]
     raw[place] = bson.encode({name: ["b", filler.decode()]}).replace(filler, junk)
-    strict = StrictSchema({name: Kind.TEXT_LIST})
+    strict = StrictSchema({name: FieldType.TEXT_LIST})
     assert strict.wrong_rows(strict.read(b"".join(raw)).arrays) == {place}
 
 
 @given(st.binary(min_size=1, max_size=4))
 def test_bytes_that_are_not_utf8_survive_as_replacement_characters(junk):
     filler = b"\x01" * len(junk)
-    field = Field(Root.ENTRY, ("name",))
+    field = Field(Collection.ENTRIES, ("name",))
     decoder = Decoder([field])
     document = bson.encode({decoder.names[field]: "<" + filler.decode() + ">"}).replace(filler, junk)
     cells = cells_of_chunks(decoder.decode(document).columns[field])

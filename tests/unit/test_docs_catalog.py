@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.unit.docs_helpers import OPERATIONS, ROOT, blocks, code_spans, prose,
 from vfexport_core.catalog import CATALOG, Registry, all_specs
 from vfexport_core.catalog.dictionary import render
 from vfexport_core.catalog.expressions import Column, Derived
-from vfexport_core.catalog.notation import LETTERS, RULES
+from vfexport_core.catalog.formatter import RULES, format_expression, format_files, letters
 from vfexport_core.rows.cells import cells_of_values
 from vfexport_core.rows.reminders import ReminderRules
 from vfexport_core.sources.indexes import needed_indexes
@@ -36,12 +36,12 @@ def test_every_export_type_and_every_column_is_in_the_dictionary() -> None:
         section = text.split(f"\n## {spec.type}\n")[1].split("\n## ")[0]
         named = re.findall(r"^\| `(.+?)`", section, re.MULTILINE)
         assert named == [column.header if isinstance(column, Column) else "#{type}.{id}" for column in spec.columns]
-        for fact in (spec.bucket, spec.acl, spec.job_name, spec.shape.value):
+        for fact in (spec.bucket, spec.acl, spec.job_name, format_files(spec)):
             assert fact in section, (spec.type, fact)
 
 
 def derived(value: Any) -> Iterator[Derived]:
-    if isinstance(value, Derived):
+    if isinstance(value, get_args(Derived)):
         yield value
     for name in getattr(value, "__dataclass_fields__", ()):
         child = getattr(value, name)
@@ -53,17 +53,17 @@ def test_the_dictionary_explains_what_its_notation_uses() -> None:
     text = render(all_specs())
     sources = " ".join(re.findall(r"`([^`]+)`", text.split("## Overview")[1]))
     assert set(re.findall(r"([a-z_]+)\(", sources)) <= RULES.keys()
-    assert set(re.findall(r"\b([A-Z])\.\w", sources)) <= {root.value for root in LETTERS}
+    assert set(re.findall(r"\b([A-Z])\.\w", sources)) <= letters().keys()
 
 
 def test_rules_of_derived_columns_are_those_that_are_applied() -> None:
-    used = {item.rule for spec in all_specs() for item in derived(spec)}
+    used = {format_expression(item).partition("(")[0]: item for spec in all_specs() for item in derived(spec)}
     assert used
-    assert used <= RULES.keys()
+    assert used.keys() <= RULES.keys()
     rules = ReminderRules({}, {})
     cells = cells_of_values(["en-us"])
-    for item in {item.rule: item for spec in all_specs() for item in derived(spec)}.values():
-        assert len(rules.derive(item.rule, [cells] * len(item.inputs))) == 1
+    for item in used.values():
+        assert len(rules.derive(item, [cells] * len(item.inputs))) == 1
 
 
 def test_indexes_of_the_source_collections_are_documented() -> None:
@@ -75,7 +75,7 @@ def test_indexes_of_the_source_collections_are_documented() -> None:
 def test_figures_of_an_export_are_documented() -> None:
     counted = {
         f"meta.{kind}.{name}"
-        for package in ("rows", "exporting")
+        for package in ("rows", "pipeline")
         for path in (ROOT / "vfexport_core" / package).glob("*.py")
         for kind, name in re.findall(r"\b(warnings|skipped)\.add\(\s*\"(\w+)\"", text_of(path))
     }

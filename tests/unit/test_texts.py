@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vfexport_core.files.csv import csv_lines, header_line, lines_bytes, quoted
+from vfexport_core.files.csv import encode_header, encode_rows, quoted
 from vfexport_core.rows.cells import Cells
 from vfexport_core.rows.guard import guarded
 from vfexport_core.rows.texts import contains_byte, rows_beginning_with, rows_holding, text_bytes
@@ -94,10 +94,10 @@ def test_what_needs_quotes_is_quoted_and_nothing_else(column, data):
 @given(st.integers(0, 5).flatmap(lambda rows: st.lists(st.lists(texts, min_size=rows, max_size=rows), min_size=1)))
 def test_lines_are_their_cells(table):
     rows = len(table[0])
-    lines = csv_lines([pa.array(column, pa.string()) for column in table], rows)
+    lines = encode_rows([pa.array(column, pa.string()) for column in table], rows)
     wanted = [",".join(in_csv(cell) for cell in row) + "\n" for row in zip(*table, strict=True)]
     assert lines.to_pylist() == wanted
-    assert lines_bytes(lines) == "".join(wanted).encode()
+    assert text_bytes(lines) == "".join(wanted).encode()
 
 
 @given(texts, texts, st.integers(0, 4), st.data())
@@ -107,12 +107,12 @@ def test_one_text_for_all_rows_and_one_per_market_are_written_on_every_row(text,
     markets = pa.DictionaryArray.from_arrays(pa.array(indices, pa.int64()), pa.array([text, other], pa.string()))
     one = in_csv(text)
     many = ["" if index is None else in_csv((text, other)[index]) for index in indices]
-    assert csv_lines([scalar, scalar], rows).to_pylist() == [f"{one},{one}\n"] * rows
-    assert csv_lines([scalar], rows).to_pylist() == [f"{one}\n"] * rows
-    assert csv_lines([markets, scalar], rows).to_pylist() == [f"{cell},{one}\n" for cell in many]
-    assert csv_lines([scalar, markets], rows).to_pylist() == [f"{one},{cell}\n" for cell in many]
+    assert encode_rows([scalar, scalar], rows).to_pylist() == [f"{one},{one}\n"] * rows
+    assert encode_rows([scalar], rows).to_pylist() == [f"{one}\n"] * rows
+    assert encode_rows([markets, scalar], rows).to_pylist() == [f"{cell},{one}\n" for cell in many]
+    assert encode_rows([scalar, markets], rows).to_pylist() == [f"{one},{cell}\n" for cell in many]
 
 
 @pytest.mark.parametrize("names", [["id"], ["a,b", 'c"d', "", "#text.x\ny"]])
 def test_the_header_is_quoted_like_the_cells(names):
-    assert header_line(names) == (",".join(map(in_csv, names)) + "\n").encode()
+    assert encode_header(names) == (",".join(map(in_csv, names)) + "\n").encode()

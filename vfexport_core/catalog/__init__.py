@@ -42,12 +42,12 @@ CATALOG = Registry(
 
 
 def find_spec(export_type: object) -> ExportSpec:
-    """Give the type of this name; raises InvalidExportType for anything else."""
+    """Return the type of this name; raises InvalidExportType for anything else."""
     return CATALOG.find(export_type)
 
 
 def all_specs() -> tuple[ExportSpec, ...]:
-    """Give every registered type."""
+    """Return every registered type."""
     return CATALOG.all()
 
 

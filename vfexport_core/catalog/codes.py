@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.contact import (
     EMAIL,
     FIRST_NAME,
@@ -12,22 +13,22 @@ from vfexport_core.catalog.contact import (
     code,
     entry,
 )
-from vfexport_core.catalog.expressions import Column, Kind, Root
+from vfexport_core.catalog.expressions import Column, FieldType
 from vfexport_core.catalog.spec import Bucket, ExportSpec, ExportType, IsDateKey, IsOneOf, Lookup, Scan
 
 _ASSIGNED_USER = code("assignment.userId")
-_FAN_OF_CODE = (Lookup(Root.ENTRY, _ASSIGNED_USER), Lookup(Root.USER, _ASSIGNED_USER))
+_FAN_OF_CODE = (Lookup(Collection.ENTRIES, _ASSIGNED_USER), Lookup(Collection.USERS, _ASSIGNED_USER))
 
 _CODE = Column("code", code("_id"))
 _EVENT_ID = Column("event_id", code("eventId"))
 _MARKET_ID = Column("market_id", code("marketId"))
 _MEMBER_ID = code("assignment.memberId")
-_ASSIGNED_AT = Column("assigned_at", code("assignment.date", Kind.DATE))
+_ASSIGNED_AT = Column("assigned_at", code("assignment.date", FieldType.DATE))
 
 CODES = ExportSpec(
     type=ExportType.CODES,
     summary="every code of the campaign",
-    scan=Scan(Root.CODE),
+    scan=Scan(Collection.CODES),
     market=code("marketId"),
     columns=(
         _CODE,
@@ -45,7 +46,7 @@ CODES = ExportSpec(
 CODE_ASSIGNMENTS = ExportSpec(
     type=ExportType.CODE_ASSIGNMENTS,
     summary="assigned or redeemed codes, with their fan",
-    scan=Scan(Root.CODE, where=IsOneOf(code("status"), ("ASSIGNED", "REDEEMED"))),
+    scan=Scan(Collection.CODES, where=IsOneOf(code("status"), ("ASSIGNED", "REDEEMED"))),
     lookups=_FAN_OF_CODE,
     columns=(
         _EVENT_ID,
@@ -65,7 +66,7 @@ CODE_ASSIGNMENTS = ExportSpec(
 CODE_WAVES = ExportSpec(
     type=ExportType.CODE_WAVES,
     summary="codes of the wave dateKey",
-    scan=Scan(Root.CODE, where=IsDateKey(code("dateKey"))),
+    scan=Scan(Collection.CODES, where=IsDateKey(code("dateKey"))),
     lookups=_FAN_OF_CODE,
     columns=(
         Column("member_id", _MEMBER_ID),

@@ -2,53 +2,54 @@
 
 from __future__ import annotations
 
-from vfexport_core.catalog.expressions import Column, Field, FirstOf, Joined, Kind, Root, ShowLabel
+from vfexport_core.catalog.collections import Collection
+from vfexport_core.catalog.expressions import Column, Field, FieldType, FirstOf, Joined, ShowLabel
 from vfexport_core.catalog.spec import Lookup
 
 
-def entry(path: str, kind: Kind = Kind.TEXT) -> Field:
-    """Give a field of the fan's entry (E)."""
-    return Field(Root.ENTRY, tuple(path.split(".")), kind)
+def entry(path: str, type_: FieldType = FieldType.TEXT) -> Field:
+    """Return a field of the fan's entry (E)."""
+    return Field(Collection.ENTRIES, tuple(path.split(".")), type_)
 
 
 def user(path: str) -> Field:
-    """Give a field of the fan's account (U), counted from ``integrations.ticketmaster``."""
-    return Field(Root.USER, ("integrations", "ticketmaster", *path.split(".")))
+    """Return a field of the fan's account (U), counted from ``integrations.ticketmaster``."""
+    return Field(Collection.USERS, ("integrations", "ticketmaster", *path.split(".")))
 
 
-def market(path: str, kind: Kind = Kind.TEXT) -> Field:
-    """Give a field of the row's market (M)."""
-    return Field(Root.MARKET, tuple(path.split(".")), kind)
+def market(path: str, type_: FieldType = FieldType.TEXT) -> Field:
+    """Return a field of the row's market (M)."""
+    return Field(Collection.MARKETS, tuple(path.split(".")), type_)
 
 
 def campaign(path: str) -> Field:
-    """Give a field of the campaign (C)."""
-    return Field(Root.CAMPAIGN, tuple(path.split(".")))
+    """Return a field of the campaign (C)."""
+    return Field(Collection.CAMPAIGNS, tuple(path.split(".")))
 
 
-def scoring(path: str, kind: Kind = Kind.TEXT) -> Field:
-    """Give a field of the fan's scoring record (S)."""
-    return Field(Root.SCORING, tuple(path.split(".")), kind)
+def scoring(path: str, type_: FieldType = FieldType.TEXT) -> Field:
+    """Return a field of the fan's scoring record (S)."""
+    return Field(Collection.SCORING, tuple(path.split(".")), type_)
 
 
-def code(path: str, kind: Kind = Kind.TEXT) -> Field:
-    """Give a field of a code (K)."""
-    return Field(Root.CODE, tuple(path.split(".")), kind)
+def code(path: str, type_: FieldType = FieldType.TEXT) -> Field:
+    """Return a field of a code (K)."""
+    return Field(Collection.CODES, tuple(path.split(".")), type_)
 
 
 USER_ID = entry("_id.user_id")
 OWN_MARKET = entry("fields.market")
-ADDITIONAL_MARKETS = entry("fields.additionalMarkets", Kind.TEXT_LIST)
-PROMOTER_OPT_INS = entry("fields.promoterOptIns", Kind.TEXT_LIST)
+ADDITIONAL_MARKETS = entry("fields.additionalMarkets", FieldType.TEXT_LIST)
+PROMOTER_OPT_INS = entry("fields.promoterOptIns", FieldType.TEXT_LIST)
 
-USER_OF_ENTRY = Lookup(Root.USER, USER_ID)
+USER_OF_ENTRY = Lookup(Collection.USERS, USER_ID)
 
 EMAIL = FirstOf((entry("fields.email"), user("email")))
 FIRST_NAME = FirstOf((user("name.first"), entry("fields.first_name")))
 LAST_NAME = FirstOf((user("name.last"), entry("fields.last_name")))
 POSTAL_CODE = FirstOf((entry("origin.ip.postalCode"), user("postalCode")))
 PHONE = FirstOf((entry("fields.phone"), user("phone")))
-ENTRY_DATE = entry("date.created", Kind.DATE)
+ENTRY_DATE = entry("date.created", FieldType.DATE)
 COUNTRY = FirstOf((entry("origin.ip.countryCode"), market("countryCode")))
 SCORING_LOCALE = FirstOf((scoring("locale"), entry("locale")))
 
@@ -69,8 +70,8 @@ ENTRY_COLUMNS = (
     Column("Mobile Phone", PHONE),
     Column("Hbase_ID", user("member_id")),
     Column("Select Show", ShowLabel()),
-    Column("Event_ID", Joined(market("event.ids", Kind.TEXT_LIST), ",")),
+    Column("Event_ID", Joined(market("event.ids", FieldType.TEXT_LIST), ",")),
     Column("locale", entry("locale")),
     Column("campaign_id", campaign("_id")),
-    Column("Phone confirmed", entry("date.phoneConfirmed", Kind.DATE)),
+    Column("Phone confirmed", entry("date.phoneConfirmed", FieldType.DATE)),
 )

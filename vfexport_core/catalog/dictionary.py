@@ -8,11 +8,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from vfexport_core.catalog import all_specs
-from vfexport_core.catalog.expressions import Column, Root
-from vfexport_core.catalog.notation import LETTERS, RULES, form, notation
+from vfexport_core.catalog.expressions import Column
+from vfexport_core.catalog.formatter import RULES, format_expression, format_files, format_form, letters
 from vfexport_core.catalog.spec import IsDateKey, IsNotTrue, IsOneOf, IsTrue
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from vfexport_core.catalog.expressions import Expression, PreferenceColumns
     from vfexport_core.catalog.spec import Condition, ExportSpec
-
-_COLLECTIONS = {Root.ENTRY: "entries", Root.USER: "users", Root.SCORING: "scoring", Root.CODE: "codes"}
 
 _INTRODUCTION = """\
 # Data dictionary
@@ -55,12 +53,11 @@ Names before brackets:
 def render(specs: Iterable[ExportSpec]) -> str:
     """Write the dictionary of these types as Markdown."""
     known = tuple(specs)
-    letters = "\n".join(
-        ["| letter | document |", "|---|---|", *(_row((_code(root), text)) for root, text in LETTERS.items())]
-    )
+    documents = (_row((_code(letter), text)) for letter, text in letters().items())
+    explained = "\n".join(["| letter | document |", "|---|---|", *documents])
     rules = "\n".join(f"- {_code(name)}: {meaning}" for name, meaning in RULES.items())
     body = [*_overview(known), *(line for spec in known for line in _type(spec))]
-    return _INTRODUCTION.format(letters=letters, rules=rules) + "\n" + "\n".join(body)
+    return _INTRODUCTION.format(letters=explained, rules=rules) + "\n" + "\n".join(body)
 
 
 def _overview(specs: tuple[ExportSpec, ...]) -> Iterator[str]:
@@ -71,7 +68,7 @@ def _overview(specs: tuple[ExportSpec, ...]) -> Iterator[str]:
     for spec in specs:
         link, bucket, acl = f"[{spec.type}](#{spec.type.lower()})", _code(spec.bucket), _code(spec.acl)
         flags = _word(spec.preliminary_count), _word(spec.ccpa_deletes)
-        yield _row((link, spec.summary, spec.shape.value, bucket, acl, *flags))
+        yield _row((link, spec.summary, format_files(spec), bucket, acl, *flags))
     yield ""
 
 
@@ -99,10 +96,11 @@ def _facts(spec: ExportSpec) -> Iterator[tuple[str, str]]:
     if spec.expansion is not None:
         yield "Rows per document", spec.expansion.value
     for lookup in spec.lookups:
-        yield f"Looked up (`{lookup.root}`)", f"in `{_COLLECTIONS[lookup.root]}` by {_source(lookup.key)}"
+        known = lookup.collection.spec
+        yield f"Looked up (`{known.letter}`)", f"in `{known.name}` by {_source(lookup.key)}"
     if spec.market is not None:
         yield "Market (`M`)", f"the one of the campaign that {_source(spec.market)} names"
-    yield "File", f"{spec.shape.value} (`.{spec.extension}`)"
+    yield "File", f"{format_files(spec)} (`.{spec.extension}`)"
     yield "Bucket", f"`{spec.bucket}`, ACL `{spec.acl}`"
     yield "Formula guard", _word(spec.for_people)
     yield "Preliminary count", _word(spec.preliminary_count)
@@ -113,13 +111,15 @@ def _facts(spec: ExportSpec) -> Iterator[tuple[str, str]]:
 
 
 def _rows_from(spec: ExportSpec) -> str:
-    parts = [f"the campaign's documents of `{_COLLECTIONS[spec.scan.root]}` (`{spec.scan.root}`)"]
+    scanned = spec.scan.collection.spec
+    parts = [f"the campaign's documents of `{scanned.name}` (`{scanned.letter}`)"]
     if spec.scan.where is not None:
         parts.append(f"where {_condition(spec.scan.where)}")
     for lookup in spec.lookups:
         if lookup.required:
             condition = "" if lookup.where is None else f" where {_condition(lookup.where)}"
-            parts.append(f"that have one of `{_COLLECTIONS[lookup.root]}` (`{lookup.root}`){condition}")
+            found = lookup.collection.spec
+            parts.append(f"that have one of `{found.name}` (`{found.letter}`){condition}")
     return " ".join(parts) + ", by `_id` ascending"
 
 
@@ -134,17 +134,19 @@ def _condition(condition: Condition) -> str:
             return f"{field} is " + " or ".join(map(_code, condition.values))
         case IsDateKey():
             return f"{field} is the request's `dateKey`"
+        case _:
+            assert_never(condition)
 
 
 def _column(column: Column | PreferenceColumns) -> tuple[str, str, str]:
     if isinstance(column, Column):
-        return _code(column.header), _source(column.expression), form(column.expression)
+        return _code(column.header), _source(column.expression), format_form(column.expression)
     source = "`or_false(E.fields[id])` for each of `C.preferences`, in their order"
     return f"`{column.header}`, one per preference", source, "text"
 
 
 def _source(expression: Expression) -> str:
-    return _code(notation(expression))
+    return _code(format_expression(expression))
 
 
 def _code(text: str) -> str:

@@ -1,32 +1,22 @@
 """What stands in the cells of a row: fields of its documents, and expressions over them.
 
-The letters of 03-export-types name the documents of a row: see `Root`.
+The letters of 03-export-types name the documents of a row: see catalog.collections.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from vfexport_core.catalog.collections import Collection
 
 ARRAY_SEPARATOR = ";"
 """What stands between the elements of an array in a cell."""
 
 
-class Root(StrEnum):
-    """The documents that a row is made from."""
-
-    ENTRY = "E"
-    USER = "U"
-    MARKET = "M"
-    CAMPAIGN = "C"
-    SCORING = "S"
-    CODE = "K"
-    HELD_CODE = "H"
-    """The code that a scoring record holds for the row's market: {id, marketId}."""
-
-
-class Kind(StrEnum):
+class FieldType(StrEnum):
     """The BSON type that a field usually has: a hint for fast decoding, never a condition (02: data is dirty)."""
 
     TEXT = "text"
@@ -43,9 +33,9 @@ class Kind(StrEnum):
 class Field:
     """One value of one document, by its path in the collection."""
 
-    root: Root
+    collection: Collection
     path: tuple[str, ...]
-    kind: Kind = Kind.TEXT
+    type: FieldType = FieldType.TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +86,66 @@ class ArtistName:
 
 
 @dataclass(frozen=True, slots=True)
-class Derived:
-    """A cell computed from the text of others by a rule of rows.reminders, named in `rule`."""
+class Territory:
+    """The country that a locale names."""
 
-    rule: str
-    inputs: tuple[Expression, ...]
+    locale: Expression
 
+    @property
+    def inputs(self) -> tuple[Expression, ...]:
+        return (self.locale,)
+
+
+@dataclass(frozen=True, slots=True)
+class UpperCase:
+    """A text in upper case."""
+
+    text: Expression
+
+    @property
+    def inputs(self) -> tuple[Expression, ...]:
+        return (self.text,)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """The region of a country."""
+
+    country_code: Expression
+
+    @property
+    def inputs(self) -> tuple[Expression, ...]:
+        return (self.country_code,)
+
+
+@dataclass(frozen=True, slots=True)
+class SfmcLocale:
+    """A locale as SFMC knows it."""
+
+    locale: Expression
+    region: Expression
+
+    @property
+    def inputs(self) -> tuple[Expression, ...]:
+        return (self.locale, self.region)
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberKey:
+    """The key by which SFMC knows an address."""
+
+    email: Expression
+
+    @property
+    def inputs(self) -> tuple[Expression, ...]:
+        return (self.email,)
+
+
+Derived: TypeAlias = Territory | UpperCase | Region | SfmcLocale | SubscriberKey
+"""Cells computed from the text of others, their `inputs`, by a rule of rows.reminders."""
 
 Expression: TypeAlias = (
-    "Field | FirstOf | Joined | FalseIfMissing | Constant | ShowLabel | MarketNames | ArtistName | Derived"
+    Field | FirstOf | Joined | FalseIfMissing | Constant | ShowLabel | MarketNames | ArtistName | Derived
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.contact import (
     ADDITIONAL_MARKETS,
     COUNTRY,
@@ -20,13 +21,13 @@ from vfexport_core.catalog.contact import (
     scoring,
     user,
 )
-from vfexport_core.catalog.expressions import Column, Kind, MarketNames, Root
+from vfexport_core.catalog.expressions import Column, FieldType, MarketNames
 from vfexport_core.catalog.spec import Bucket, ExportSpec, ExportType, IsNotTrue, Lookup, Scan
 
 FANLIST = ExportSpec(
     type=ExportType.FANLIST,
     summary="every fan of the campaign, once",
-    scan=Scan(Root.ENTRY),
+    scan=Scan(Collection.ENTRIES),
     lookups=(USER_OF_ENTRY,),
     market=OWN_MARKET,
     columns=(
@@ -48,8 +49,8 @@ FANLIST = ExportSpec(
 WAITLIST = ExportSpec(
     type=ExportType.WAITLIST,
     summary="scoring records not selected, less the members of scheduled SMS waves",
-    scan=Scan(Root.SCORING, where=IsNotTrue(scoring("selected", Kind.BOOLEAN))),
-    lookups=(Lookup(Root.ENTRY, scoring("userId")), Lookup(Root.USER, scoring("userId"))),
+    scan=Scan(Collection.SCORING, where=IsNotTrue(scoring("selected", FieldType.BOOLEAN))),
+    lookups=(Lookup(Collection.ENTRIES, scoring("userId")), Lookup(Collection.USERS, scoring("userId"))),
     market=scoring("marketId"),
     not_in_scheduled_wave=scoring("memberId"),
     columns=(
@@ -61,8 +62,8 @@ WAITLIST = ExportSpec(
         Column("market_id", scoring("marketId")),
         MARKET_NAME,
         Column("locale", SCORING_LOCALE),
-        Column("score", scoring("score", Kind.NUMBER)),
-        Column("priority", scoring("priority", Kind.NUMBER)),
+        Column("score", scoring("score", FieldType.NUMBER)),
+        Column("priority", scoring("priority", FieldType.NUMBER)),
     ),
     bucket=Bucket.EXPORTS,
     needs_markets=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.contact import (
     COUNTRY,
     EMAIL,
@@ -15,8 +16,18 @@ from vfexport_core.catalog.contact import (
     entry,
     market,
 )
-from vfexport_core.catalog.expressions import Column, Kind, Root
-from vfexport_core.catalog.spec import Bucket, Expansion, ExportSpec, ExportType, IsTrue, Scan, Shape
+from vfexport_core.catalog.expressions import Column, FieldType
+from vfexport_core.catalog.spec import (
+    Bucket,
+    Container,
+    Expansion,
+    ExportSpec,
+    ExportType,
+    GroupBy,
+    IsTrue,
+    Scan,
+    Shape,
+)
 
 _FAN = (
     *NAMES,
@@ -32,7 +43,7 @@ _BY_EMAIL = (Column("email", EMAIL), *_FAN)
 
 
 def _opted_in(field: str) -> Scan:
-    return Scan(Root.ENTRY, where=IsTrue(entry(f"fields.{field}", Kind.BOOLEAN)))
+    return Scan(Collection.ENTRIES, where=IsTrue(entry(f"fields.{field}", FieldType.BOOLEAN)))
 
 
 ARTIST_OPT_IN = ExportSpec(
@@ -69,12 +80,12 @@ LIVENATION_OPT_IN = ExportSpec(
 PROMOTER_EMAIL_OPT_IN = ExportSpec(
     type=ExportType.PROMOTER_EMAIL_OPT_IN,
     summary="entries by the promoters they opted in to",
-    scan=Scan(Root.ENTRY),
+    scan=Scan(Collection.ENTRIES),
     lookups=(USER_OF_ENTRY,),
     market=OWN_MARKET,
     columns=_BY_EMAIL,
     bucket=Bucket.EXPORTS,
     expansion=Expansion.PROMOTERS,
-    shape=Shape.ZIP_BY_PROMOTER,
+    shape=Shape(group_by=GroupBy.PROMOTER, container=Container.ZIP),
     preliminary_count=False,
 )

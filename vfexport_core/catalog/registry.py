@@ -31,7 +31,7 @@ class Registry:
         self._specs[spec.type] = spec
 
     def find(self, export_type: object) -> ExportSpec:
-        """Give the type of this name; raises InvalidExportType for anything else, whatever its Python type.
+        """Return the type of this name; raises InvalidExportType for anything else, whatever its Python type.
 
         Its payload is what was asked for when that looks like a name, else None.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.contact import (
     EMAIL,
     FIRST_NAME,
@@ -14,26 +15,50 @@ from vfexport_core.catalog.contact import (
     market,
     scoring,
 )
-from vfexport_core.catalog.expressions import ArtistName, Column, Derived, Field, FirstOf, Joined, Kind, Root
-from vfexport_core.catalog.spec import Bucket, Expansion, ExportSpec, ExportType, IsTrue, Lookup, Scan, Shape
+from vfexport_core.catalog.expressions import (
+    ArtistName,
+    Column,
+    Field,
+    FieldType,
+    FirstOf,
+    Joined,
+    Region,
+    SfmcLocale,
+    SubscriberKey,
+    Territory,
+    UpperCase,
+)
+from vfexport_core.catalog.spec import (
+    Bucket,
+    Container,
+    Expansion,
+    ExportSpec,
+    ExportType,
+    GroupBy,
+    IsTrue,
+    Lookup,
+    Sample,
+    Scan,
+    Shape,
+)
 
-CODES_HELD = scoring("codes", Kind.ANY)
-HELD_CODE_ID = Field(Root.HELD_CODE, ("id",))
-HELD_CODE_MARKET = Field(Root.HELD_CODE, ("marketId",))
+CODES_HELD = scoring("codes", FieldType.ANY)
+HELD_CODE_ID = Field(Collection.HELD_CODES, ("id",))
+HELD_CODE_MARKET = Field(Collection.HELD_CODES, ("marketId",))
 
-_TERRITORY = Derived("territory", (SCORING_LOCALE,))
-COUNTRY_CODE = Derived("upper_case", (FirstOf((scoring("countryCode"), entry("origin.ip.countryCode"), _TERRITORY)),))
-REGION = Derived("region", (COUNTRY_CODE,))
-SFMC_LOCALE = Derived("sfmc_locale", (SCORING_LOCALE, REGION))
+_TERRITORY = Territory(SCORING_LOCALE)
+COUNTRY_CODE = UpperCase(FirstOf((scoring("countryCode"), entry("origin.ip.countryCode"), _TERRITORY)))
+REGION = Region(COUNTRY_CODE)
+SFMC_LOCALE = SfmcLocale(SCORING_LOCALE, REGION)
 
 REMINDER_EMAIL = ExportSpec(
     type=ExportType.REMINDER_EMAIL,
     summary="selected scoring records with their code, by region and locale",
-    scan=Scan(Root.SCORING, where=IsTrue(scoring("selected", Kind.BOOLEAN))),
-    lookups=(Lookup(Root.ENTRY, scoring("userId")), Lookup(Root.USER, scoring("userId"))),
+    scan=Scan(Collection.SCORING, where=IsTrue(scoring("selected", FieldType.BOOLEAN))),
+    lookups=(Lookup(Collection.ENTRIES, scoring("userId")), Lookup(Collection.USERS, scoring("userId"))),
     market=HELD_CODE_MARKET,
     columns=(
-        Column("SubscriberKey", Derived("subscriber_key", (EMAIL,))),
+        Column("SubscriberKey", SubscriberKey(EMAIL)),
         Column("EmailAddress", EMAIL),
         Column("FirstName", FIRST_NAME),
         Column("LastName", LAST_NAME),
@@ -46,14 +71,14 @@ REMINDER_EMAIL = ExportSpec(
         Column("MarketName", market("name")),
         Column("City", market("city")),
         Column("State", market("state")),
-        Column("EventDate", market("event.date", Kind.DATE)),
-        Column("EventIds", Joined(market("event.ids", Kind.TEXT_LIST), ",")),
+        Column("EventDate", market("event.date", FieldType.DATE)),
+        Column("EventIds", Joined(market("event.ids", FieldType.TEXT_LIST), ",")),
         Column("AccessCode", HELD_CODE_ID),
         Column("TicketUrl", campaign("ticketUrl")),
     ),
     bucket=Bucket.EXPORTS,
     expansion=Expansion.HELD_CODES,
-    shape=Shape.ZIP_BY_REGION,
+    shape=Shape(group_by=GroupBy.REGION_AND_LOCALE, container=Container.ZIP),
     machine_feed=True,
 )
 
@@ -61,7 +86,7 @@ REMINDER_EMAIL_SAMPLE = replace(
     REMINDER_EMAIL,
     type=ExportType.REMINDER_EMAIL_SAMPLE,
     summary="the first reminderEmail rows per locale and market, to look at before the mail goes out",
-    shape=Shape.SAMPLE,
+    shape=Shape(sample=Sample.FIRST_PER_LOCALE_AND_MARKET),
     preliminary_count=False,
 )
 
@@ -70,7 +95,7 @@ AUTO_REMINDER_EMAIL = replace(
     type=ExportType.AUTO_REMINDER_EMAIL,
     summary="the reminders as SFMC picks them up: one file per region and locale",
     bucket=Bucket.SFMC,
-    shape=Shape.FILES_BY_REGION,
+    shape=Shape(group_by=GroupBy.REGION_AND_LOCALE, container=Container.OBJECTS),
     machine_feed=False,
     preliminary_count=False,
     ccpa_deletes=False,

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from vfexport_core.catalog.expressions import Column, Expression, Field, PreferenceColumns, Root
+    from vfexport_core.catalog.collections import Collection
+    from vfexport_core.catalog.expressions import Column, Expression, Field, PreferenceColumns
 
 
 class ExportType(StrEnum):
@@ -89,8 +90,12 @@ Condition: TypeAlias = IsTrue | IsNotTrue | IsOneOf | IsDateKey
 class Scan:
     """The collection that rows come from: one campaign's documents that meet `where`, by ``_id`` ascending."""
 
-    root: Root
+    collection: Collection
     where: Condition | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a collection that no rows come from."""
+        _ = self.collection.scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +105,14 @@ class Lookup:
     Only documents that meet `where` are found; with `required`, a scanned document without one has no row.
     """
 
-    root: Root
+    collection: Collection
     key: Field
     where: Condition | None = None
     required: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a collection whose documents are not looked up."""
+        _ = self.collection.lookup
 
 
 class Expansion(StrEnum):
@@ -114,14 +123,48 @@ class Expansion(StrEnum):
     PROMOTERS = "one per promoter of the campaign that the fan opted in to"
 
 
-class Shape(StrEnum):
-    """How rows become files."""
+class Sample(Enum):
+    """Which rows are kept when not all are."""
 
-    SINGLE = "one CSV"
-    SAMPLE = "one CSV of the first rows per locale and market"
-    ZIP_BY_PROMOTER = "a ZIP with a CSV per promoter"
-    ZIP_BY_REGION = "a ZIP with a folder per region and CSV parts per locale"
-    FILES_BY_REGION = "one CSV per region, locale and part, each under a key of its own"
+    FIRST_PER_LOCALE_AND_MARKET = "the first rows per locale and market"
+
+
+class GroupBy(Enum):
+    """What the rows of one file have in common."""
+
+    PROMOTER = "promoter"
+    REGION_AND_LOCALE = "region and locale"
+    """In parts of at most VFEXPORT_MAX_ROWS_PER_FILE rows."""
+
+
+class Container(Enum):
+    """What the files of an export are put into."""
+
+    SINGLE_FILE = "one file"
+    ZIP = "one archive"
+    OBJECTS = "an object for each file"
+
+
+class Format(StrEnum):
+    """How a file is written, by the extension of its name."""
+
+    CSV = "csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How rows become files: which rows, grouped by what, in what container. By default all rows are in one file."""
+
+    sample: Sample | None = None
+    group_by: GroupBy | None = None
+    container: Container = Container.SINGLE_FILE
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for parts that do not go together."""
+        if (self.group_by is None) != (self.container is Container.SINGLE_FILE):
+            raise ValueError("rows in groups need a container of several files, and others need none")
+        if self.container is Container.OBJECTS and self.group_by is not GroupBy.REGION_AND_LOCALE:
+            raise ValueError("only files by region and locale have keys of their own")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,13 +185,21 @@ class ExportSpec:
     not_in_scheduled_wave: Field | None = None
     """A document whose member is in a SCHEDULED SMS wave of the campaign has no row."""
     expansion: Expansion | None = None
-    shape: Shape = Shape.SINGLE
+    shape: Shape = Shape()
+    format: Format = Format.CSV
     needs_markets: bool = True
     needs_date_key: bool = False
     preliminary_count: bool = True
     ccpa_deletes: bool = True
     machine_feed: bool = False
     """Read by machines although it lies in exportsS3: its cells are never altered."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when the shape needs rows of another kind."""
+        if self.shape.group_by is GroupBy.PROMOTER and self.expansion is not Expansion.PROMOTERS:
+            raise ValueError(f"{self.type}: files by promoter need a row per promoter")
+        if self.shape.sample is not None and self.expansion is not Expansion.HELD_CODES:
+            raise ValueError(f"{self.type}: a sample per locale and market needs a row per code held")
 
     @property
     def slug(self) -> str:
@@ -157,7 +208,7 @@ class ExportSpec:
 
     @property
     def extension(self) -> str:
-        return "zip" if self.shape in (Shape.ZIP_BY_PROMOTER, Shape.ZIP_BY_REGION) else "csv"
+        return "zip" if self.shape.container is Container.ZIP else self.format.value
 
     @property
     def job_name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.contact import (
     EMAIL,
     ENTRY_DATE,
@@ -15,15 +16,15 @@ from vfexport_core.catalog.contact import (
     campaign,
     scoring,
 )
-from vfexport_core.catalog.expressions import Column, Kind, Root
+from vfexport_core.catalog.expressions import Column, FieldType
 from vfexport_core.catalog.spec import Bucket, ExportSpec, ExportType, IsTrue, Lookup, Scan
 
 VERIFIED_ENTRIES = ExportSpec(
     type=ExportType.VERIFIED_ENTRIES,
     summary="entries whose scoring record is selected",
-    scan=Scan(Root.ENTRY),
+    scan=Scan(Collection.ENTRIES),
     lookups=(
-        Lookup(Root.SCORING, USER_ID, where=IsTrue(scoring("selected", Kind.BOOLEAN)), required=True),
+        Lookup(Collection.SCORING, USER_ID, where=IsTrue(scoring("selected", FieldType.BOOLEAN)), required=True),
         USER_OF_ENTRY,
     ),
     market=scoring("marketId"),
@@ -38,8 +39,8 @@ VERIFIED_ENTRIES = ExportSpec(
         Column("market_id", scoring("marketId")),
         MARKET_NAME,
         Column("locale", SCORING_LOCALE),
-        Column("score", scoring("score", Kind.NUMBER)),
-        Column("priority", scoring("priority", Kind.NUMBER)),
+        Column("score", scoring("score", FieldType.NUMBER)),
+        Column("priority", scoring("priority", FieldType.NUMBER)),
         Column("entry_date", ENTRY_DATE),
     ),
     bucket=Bucket.VF_SCORING,

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vfexport_core.catalog.contact import USER_ID, code, scoring
-from vfexport_core.catalog.expressions import Root
 from vfexport_core.ccpa.finding import Sources, forms_of, users_of
 from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.ccpa.ledger import Ledger
@@ -23,26 +21,18 @@ from vfexport_core.rows.members import MemberSet
 from vfexport_core.rows.values import id_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from pymongo.database import Database
 
-    from vfexport_core.catalog.expressions import Field
     from vfexport_core.catalog.spec import ExportSpec
     from vfexport_core.queue.models import Document, Export
     from vfexport_core.rows.frame import Frame
     from vfexport_core.settings import Settings
 
-PERSON_FIELDS: Mapping[Root, tuple[Field, ...]] = {
-    Root.ENTRY: (USER_ID,),
-    Root.SCORING: (scoring("userId"), scoring("memberId")),
-    Root.CODE: (code("assignment.userId"), code("assignment.memberId")),
-}
-"""What in a scanned document says whose it is: the user's id, and the member's id where there is one."""
-
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class SuppressionList:
     """The users of one campaign whom an export leaves out; `members` are their member ids."""
 
     hashes: frozenset[str]
@@ -57,7 +47,7 @@ class LeftOut:
         settings: Settings,
         database: Database[Document],
         alive: Callable[[], object],
-    ) -> LeftOut | None:
+    ) -> SuppressionList | None:
         """Ask the record of deletions; None when nobody is to be left out, which is the rule.
 
         Raises SourceUnavailable, and ConfigurationError when somebody is but cannot be told without the hash key.
@@ -72,13 +62,13 @@ class LeftOut:
             hasher.require(key_check)
         hashes = frozenset(user_hash for user_hash, _ in respected)
         sources = Sources(database, settings.lookup_batch, alive)
-        has_members = len(PERSON_FIELDS[spec.scan.root]) > 1
+        has_members = len(spec.scan.collection.personal_fields) > 1
         members = _members(sources, export.campaign_id, hashes, hasher) if has_members else []
         return cls(hashes, hasher, MemberSet([members]))
 
     def named_by(self, frame: Frame) -> npt.NDArray[np.bool_]:
         """Tell which of a frame's scanned documents are those of a user to be left out."""
-        user, *member = PERSON_FIELDS[frame.root]
+        user, *member = frame.collection.personal_fields
         keys = key_texts(frame.document_cells(user)).to_pylist()
         named = np.fromiter((bool(key) and self.hasher.hash(key) in self.hashes for key in keys), np.bool_, len(keys))
         for field in member:

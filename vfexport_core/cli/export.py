@@ -20,7 +20,7 @@ from vfexport_core.cli.queued import QueuedExport
 from vfexport_core.cli.report import failure_of_export, summary_of, tell
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import InvalidDateKey, MissingDateKey
-from vfexport_core.exporting import count_rows, open_rows, write_rows
+from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services.request_export import DATE_KEY_PATTERN, new_export
 from vfexport_core.services.run_attempt import Tools, worker_store
@@ -91,7 +91,7 @@ def _check_date_key(wanted: Wanted) -> None:
 def _to_output(wanted: Wanted, output: str, settings: Settings, database: Database[Document]) -> None:
     start = time.monotonic()
     campaign = find_campaign(database, wanted.campaign_id)
-    rows = open_rows(
+    plan = ExportPlan.load(
         wanted.spec,
         campaign,
         database,
@@ -99,16 +99,17 @@ def _to_output(wanted: Wanted, output: str, settings: Settings, database: Databa
         include_all_markets=wanted.all_markets,
         date_key=wanted.date_key,
     )
+    pipeline = ExportPipeline(plan, database)
     with shown(wanted.spec.type, as_json=wanted.as_json) as display, opened_output(output) as out:
         display.expect(count_rows(wanted.spec, wanted.campaign_id, database, settings))
-        written = write_rows(rows, cast("BinaryIO", out), display.update)
+        written = write_rows(pipeline, cast("BinaryIO", out), display.update)
     summary: dict[str, Any] = {
         "output": output,
-        "rows": rows.rows,
+        "rows": pipeline.counters.rows,
         "bytes": written,
         "sha256": out.sha256,
         "seconds": round(time.monotonic() - start, 3),
-        "warnings": rows.meta().get("warnings", {}),
+        "warnings": pipeline.counters.warnings.counts,
     }
     # Where the file goes to stdout, or a person looks on, stdout has no room for the summary.
     tell(summary, as_json=wanted.as_json, err=output == STDOUT or not wanted.as_json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vfexport_core.rows.texts import rewrite, rows_holding, text_bytes
+from vfexport_core.rows.texts import rewrite, rows_holding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,14 +17,25 @@ if TYPE_CHECKING:
 _NEED_QUOTES = b',"\n\r'
 
 
-def header_line(names: Iterable[str]) -> bytes:
-    """Write the header row."""
+class Csv:
+    """The file format: a header row, then the rows."""
+
+    def __init__(self, headers: Iterable[str]) -> None:
+        self.header = encode_header(headers)
+
+    def rows(self, columns: Sequence[TextColumn], count: int) -> pa.StringArray:
+        """Return `count` rows: one string each, with its line end, none null."""
+        return encode_rows(columns, count)
+
+
+def encode_header(names: Iterable[str]) -> bytes:
+    """Return the header row."""
     fields = quoted(pa.array(list(names), pa.string()))
     return (",".join(fields.to_pylist()) + "\n").encode()
 
 
-def csv_lines(columns: Sequence[TextColumn], rows: int) -> pa.Array:
-    """Write `rows` rows: one string per row, each with its line end."""
+def encode_rows(columns: Sequence[TextColumn], rows: int) -> pa.StringArray:
+    """Return `rows` rows: one string each, with its line end, none null. `columns` are as long, or scalars."""
     encoded = [_encoded(column) for column in columns]
     # Here the line end lengthens one column; at the end of a line it would mean to write all lines once more.
     encoded[-1] = _joined(encoded[-1], "\n", "")
@@ -33,13 +44,8 @@ def csv_lines(columns: Sequence[TextColumn], rows: int) -> pa.Array:
     return _joined(*encoded, ",")
 
 
-def lines_bytes(lines: pa.Array) -> bytes:
-    """Give the bytes of the lines, one behind the other."""
-    return text_bytes(lines)
-
-
 def quoted(text: pa.Array) -> pa.Array:
-    """Quote the strings that RFC 4180 wants quoted."""
+    """Return the strings, those in quotes that RFC 4180 wants quoted; a null stays one."""
     return rewrite(text, rows_holding(text, _NEED_QUOTES), _in_quotes)
 
 

@@ -22,7 +22,7 @@ def folder_name(name: str) -> str:
 
 
 def unique_names(names: Iterable[str], extension: str) -> list[str]:
-    """Give each a file name; equal ones get `` (2)``, `` (3)`` before the extension."""
+    """Return a file name for each; equal ones get `` (2)``, `` (3)`` before the extension."""
     taken: set[str] = set()
     result: list[str] = []
     for name in map(file_name, names):

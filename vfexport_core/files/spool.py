@@ -50,7 +50,7 @@ class Spool(Generic[Group]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._file.close()
 
@@ -70,7 +70,7 @@ class Spool(Generic[Group]):
         return list(self._groups)
 
     def size(self, group: Group) -> int:
-        """Give a group's size in bytes."""
+        """Return a group's size in bytes."""
         return self._groups[group].size if group in self._groups else 0
 
     def read(self, group: Group) -> Iterator[bytes]:

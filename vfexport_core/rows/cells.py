@@ -26,19 +26,21 @@ Flags: TypeAlias = "int | npt.NDArray[np.uint8]"
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """One column: `text` is an Arrow string array (null: missing or null) of as many cells as `flags` speaks of.
+    """One column of cells: `text` holds strings, one per cell, null for a value that is missing or null.
+
+    `flags` (rows.values) is one integer for all cells, or an array of uint8 with one per cell.
 
     PRESENT is only set where it matters: on cells that are not blank although their text is empty.
     """
 
-    text: pa.Array
+    text: pa.StringArray
     flags: Flags
 
     def __len__(self) -> int:
         return len(self.text)
 
     def take(self, indices: pa.Array) -> Cells:
-        """Pick cells by index; a null index gives a missing cell."""
+        """Return the cells at `indices` (int64), as many as these; a null index gives a missing cell."""
         flags = self.flags
         if not isinstance(flags, int):
             places = np.asarray(indices.fill_null(-1), dtype=np.int64)
@@ -46,7 +48,10 @@ class Cells:
         return Cells(self.text.take(indices), flags)
 
     def blank(self) -> pa.Array:
-        """Tell which cells ``a | b`` passes over: missing, null or an empty string."""
+        """Return, per cell, whether ``a | b`` passes over it: missing, null or an empty string.
+
+        Booleans, as many as cells, none null.
+        """
         nothing = pc.is_null(self.text)
         if isinstance(self.flags, int) and self.flags & PRESENT:
             return nothing
@@ -77,7 +82,7 @@ class Cells:
 
 
 def missing(size: int) -> Cells:
-    """Give `size` missing cells."""
+    """Return `size` missing cells."""
     return Cells(pa.nulls(size, pa.string()), 0)
 
 

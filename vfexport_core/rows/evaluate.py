@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard, assert_never
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.expressions import (
     ARRAY_SEPARATOR,
     ArtistName,
     Column,
     Constant,
-    Derived,
     FalseIfMissing,
     Field,
     FirstOf,
     Joined,
     MarketNames,
-    Root,
+    Region,
+    SfmcLocale,
     ShowLabel,
+    SubscriberKey,
+    Territory,
+    UpperCase,
 )
 from vfexport_core.rows.cells import Cells, missing
 from vfexport_core.rows.expand import fan_markets
@@ -34,16 +38,18 @@ if TYPE_CHECKING:
     from vfexport_core.rows.frame import Frame
     from vfexport_core.rows.reminders import ReminderRules
 
-_MARKET_NAME = Field(Root.MARKET, ("name",))
+_MARKET_NAME = Field(Collection.MARKETS, ("name",))
 
 
-def fields_of(expressions: Iterable[Expression], root: Root) -> tuple[Field, ...]:
-    """List the fields of one root that the expressions need, each once."""
-    return tuple(dict.fromkeys(field for item in expressions for field in _fields(item) if field.root is root))
+def fields_of(expressions: Iterable[Expression], collection: Collection) -> tuple[Field, ...]:
+    """List the fields of one collection that the expressions need, each once."""
+    return tuple(
+        dict.fromkeys(field for item in expressions for field in _fields(item) if field.collection is collection)
+    )
 
 
 def expressions_of(columns: Iterable[Column]) -> tuple[Expression, ...]:
-    """Give what stands in the columns, without their headers."""
+    """Return what stands in the columns, without their headers."""
     return tuple(column.expression for column in columns)
 
 
@@ -57,21 +63,23 @@ def _fields(expression: Expression) -> tuple[Field, ...]:
             return (expression.field,)
         case MarketNames():
             return (expression.own, expression.additional)
-        case Derived():
+        case Territory() | UpperCase() | Region() | SfmcLocale() | SubscriberKey():
             return tuple(field for item in expression.inputs for field in _fields(item))
         case ShowLabel() | ArtistName() | Constant():
             return ()
+        case _:
+            assert_never(expression)
 
 
 def is_of_market(expression: Expression) -> TypeGuard[Field | Joined | ShowLabel]:
-    """Tell whether an expression depends on the market alone."""
+    """Return whether an expression depends on the market alone."""
     if isinstance(expression, Field):
-        return expression.root is Root.MARKET
+        return expression.collection is Collection.MARKETS
     return isinstance(expression, (Joined, ShowLabel))
 
 
 def evaluate(expression: Expression, frame: Frame, rules: ReminderRules) -> Cells:
-    """Give an expression's cells, one per row of the frame."""
+    """Return an expression's cells, one per row of the frame."""
     match expression:
         case Field():
             return frame.cells(expression)
@@ -84,10 +92,12 @@ def evaluate(expression: Expression, frame: Frame, rules: ReminderRules) -> Cell
             return frame.cells(expression.field).filled("false")
         case MarketNames():
             return _market_names(expression, frame)
-        case Derived():
-            return rules.derive(expression.rule, [evaluate(item, frame, rules) for item in expression.inputs])
+        case Territory() | UpperCase() | Region() | SfmcLocale() | SubscriberKey():
+            return rules.derive(expression, [evaluate(item, frame, rules) for item in expression.inputs])
         case Joined() | ShowLabel() | ArtistName() | Constant():
             raise AssertionError(f"{type(expression).__name__} is rendered once, not per row")
+        case _:
+            assert_never(expression)
 
 
 def _market_names(expression: MarketNames, frame: Frame) -> Cells:

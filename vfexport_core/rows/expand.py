@@ -62,7 +62,7 @@ def _each_once(
 
 
 def flat_keys(chunks: Sequence[Chunk]) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    """Give all elements of the lists as keys (null: no id), and for each the document that it came from."""
+    """Return all elements of the lists as keys (null: no id), and for each the document that it came from."""
     texts: list[pa.Array] = [pa.array([], pa.string())]
     parents: list[npt.NDArray[np.int64]] = [np.array([], dtype=np.int64)]
     start = 0
@@ -78,7 +78,7 @@ def flat_keys(chunks: Sequence[Chunk]) -> tuple[pa.Array, npt.NDArray[np.int64]]
 
 
 def elements(value: Any) -> list[Any]:
-    """Give the elements of a list that may be no list: a value stands for itself, as it does in MongoDB's queries."""
+    """Return the elements of a list that may be no list: a value stands for itself, as it does in MongoDB's queries."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]

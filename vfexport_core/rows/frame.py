@@ -9,36 +9,47 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vfexport_core.catalog.expressions import Field, Root
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.rows.cells import Cells, cells_of_chunks, missing
+from vfexport_core.rows.counters import Counters
 
 if TYPE_CHECKING:
+    from vfexport_core.catalog.expressions import Field
     from vfexport_core.rows.markets import Markets
     from vfexport_core.sources.batch import Batch
 
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """Documents that were looked up: `index` points from scanned document to its one in `batch`, null for none."""
+    """Documents that were looked up.
+
+    `index` (int64, one per scanned document) points to the one in `batch` that belongs to it, null for none.
+    """
 
     batch: Batch
-    index: pa.Array
+    index: pa.Int64Array
 
 
 class Frame:
     """Rows to be rendered, made from scanned documents.
 
-    At first every document is one row; `choose_rows` leaves documents out or gives them several rows.
-    `market_index` points from row to market (null: none); `held` are cells that belong to rows rather than documents.
+    At first every document is one row; `choose_rows` leaves documents out or gives them several rows. `market_index`
+    (int64, one per row) points from row to market, null for none; `promoter_index` (int64, one per row), of an export
+    by promoter, to the promoter's place in the campaign's list; `held` are cells that belong to rows rather than
+    documents. `counters` are those of these documents and rows alone.
     """
 
-    def __init__(self, root: Root, documents: Batch, related: dict[Root, Related], markets: Markets) -> None:
-        self.root = root
+    def __init__(
+        self, collection: Collection, documents: Batch, related: dict[Collection, Related], markets: Markets
+    ) -> None:
+        self.collection = collection
         self.documents = documents
         self.related = related
         self.markets = markets
         self.row_documents: npt.NDArray[np.int64] | None = None
+        self.counters = Counters(read=documents.size)
         self.market_index: pa.Array = pa.nulls(documents.size, pa.int64())
+        self.promoter_index: npt.NDArray[np.int64] | None = None
         self.held: dict[Field, Cells] = {}
         self._cache: dict[Field, Cells] = {}
 
@@ -51,11 +62,13 @@ class Frame:
         self.row_documents = rows if self.row_documents is None else self.row_documents[rows]
         indices = pa.array(rows)
         self.market_index = self.market_index.take(indices)
+        if self.promoter_index is not None:
+            self.promoter_index = self.promoter_index[rows]
         self.held = {field: cells.take(indices) for field, cells in self.held.items()}
         self._cache.clear()
 
     def of_documents(self, flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Turn what is known per document into the same per row."""
+        """Return per row what `flags` says per scanned document."""
         return flags if self.row_documents is None else flags[self.row_documents]
 
     def count_documents(self, rows: npt.NDArray[np.bool_]) -> int:
@@ -65,10 +78,10 @@ class Frame:
         return len(np.unique(self.row_documents[rows]))
 
     def cells(self, field: Field) -> Cells:
-        """Give a field's cells, one per row; empty ones where the document it belongs to is not there."""
+        """Return a field's cells, one per row; empty ones where the document it belongs to is not there."""
         if field in self.held:
             return self.held[field]
-        if field.root is Root.MARKET:
+        if field.collection is Collection.MARKETS:
             return self.markets.cells(field).take(self.market_index)
         cells = self._cache.get(field)
         if cells is None:
@@ -76,14 +89,14 @@ class Frame:
         return cells
 
     def by_row(self, cells: Cells) -> Cells:
-        """Turn a column with one cell per document into one with one per row."""
+        """Return a column with one cell per row, from one with a cell per scanned document."""
         return cells if self.row_documents is None else cells.take(pa.array(self.row_documents))
 
     def document_cells(self, field: Field) -> Cells:
-        """Give a field's cells, one per scanned document."""
-        if field.root is self.root:
+        """Return a field's cells, one per scanned document."""
+        if field.collection is self.collection:
             return cells_of_chunks(self.documents.columns[field])
-        related = self.related.get(field.root)
+        related = self.related.get(field.collection)
         if related is None or not related.batch.size:
             return missing(self.documents.size)
         return cells_of_chunks(related.batch.columns[field]).take(related.index)

@@ -15,12 +15,12 @@ _HEX_PATTERN = r"\A[0-9A-Fa-f]{24}\z"
 
 
 def key_texts(cells: Cells) -> pa.Array:
-    """Give the keys of a column of ids; null where the cell is blank."""
+    """Return the keys of a column of ids (strings, one per cell); null where the cell is blank."""
     return _lower_hex(pc.if_else(cells.blank(), None, cells.text))
 
 
 def id_keys(text: pa.Array) -> pa.Array:
-    """Give the keys of ids that are texts already; null where the text is missing or empty."""
+    """Return the keys of ids that are texts already; null where the text is missing or empty."""
     return _lower_hex(pc.if_else(pc.equal(text, ""), None, text))
 
 
@@ -33,7 +33,7 @@ def _lower_hex(text: pa.Array) -> pa.Array:
 
 
 def index_by_key(keys: pa.Array, found: pa.Array) -> pa.Array:
-    """Point from each key to the first place at which `found` has it; null where it has not.
+    """Return, per key, the first place at which `found` has it (int32); null where it has not, and for a null key.
 
     An id whose text is empty (an empty array, a string of U+0000) names nobody.
     """
@@ -42,5 +42,5 @@ def index_by_key(keys: pa.Array, found: pa.Array) -> pa.Array:
 
 
 def unmatched(keys: pa.Array, index: pa.Array) -> Any:
-    """Tell, per key, whether it is given but points nowhere (a numpy array of booleans)."""
+    """Return, per key, whether it is given but points nowhere (a numpy array of booleans)."""
     return np.asarray(pc.and_(pc.is_valid(keys), pc.is_null(index)))

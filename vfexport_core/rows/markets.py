@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import pyarrow as pa
 from bson import DatetimeMS
@@ -42,11 +42,11 @@ class Markets:
         return len(self._documents)
 
     def index_of(self, keys: pa.Array) -> pa.Array:
-        """Find markets by their keys; null where there is no such market."""
+        """Return, per key, the place of its market in the list (int32); null where there is no such market."""
         return index_by_key(keys, self._keys)
 
     def cells(self, expression: Field | Joined | ShowLabel) -> Cells:
-        """Render an expression over the market (M), one cell per market; done once."""
+        """Return the cells of an expression over the market (M), one per market in the list's order; rendered once."""
         cells = self._rendered.get(expression)
         if cells is None:
             cells = self._rendered[expression] = self._render(expression)
@@ -62,6 +62,8 @@ class Markets:
                 return cells_of_rendered([show_label(document) for document in self._documents])
             case Field():
                 return cells_of_values([value_at(document, expression.path) for document in self._documents])
+            case _:
+                assert_never(expression)
 
 
 def value_at(document: Any, path: Sequence[str]) -> Any:

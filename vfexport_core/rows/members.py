@@ -42,7 +42,7 @@ class MemberSet:
         return len(self._sorted) - repeated + len(self._long)
 
     def holds(self, keys: pa.Array) -> npt.NDArray[np.bool_]:
-        """Tell, per key, whether it is in the set; a missing key is not."""
+        """Return, per key, whether it is in the set; a missing key is not."""
         texts = [(key or "").encode() for key in keys.to_pylist()]
         found = np.fromiter((len(text) > _WIDTH and text in self._long for text in texts), np.bool_, len(texts))
         if len(self._sorted):

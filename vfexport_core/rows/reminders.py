@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vfexport_core.catalog.expressions import Region, SfmcLocale, SubscriberKey, Territory, UpperCase
 from vfexport_core.rows.cells import Cells
 from vfexport_core.rows.expand import elements
 from vfexport_core.rows.markets import value_at
@@ -19,6 +20,8 @@ from vfexport_core.rows.values import GUARDED, REPAIRED, id_key, is_blank, rende
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from vfexport_core.catalog.expressions import Derived
 
 UNKNOWN_REGION = "UNKNOWN"
 _NORTH_AMERICA = "NA"
@@ -32,30 +35,42 @@ class ReminderRules:
     regions: Mapping[str, str]
     sfmc_locales: Mapping[str, str]
 
-    def derive(self, rule: str, inputs: Sequence[Cells]) -> Cells:
-        """Apply a rule to the text of the inputs, once per distinct combination."""
-        rules: dict[str, Callable[..., str]] = {
-            "territory": territory,
-            "upper_case": str.upper,
-            "region": self.region,
-            "sfmc_locale": self.sfmc_locale,
-            "subscriber_key": subscriber_key,
-        }
-        return _by_distinct(rules[rule], inputs)
+    def derive(self, expression: Derived, inputs: Sequence[Cells]) -> Cells:
+        """Return the cells of an expression, given those of its inputs (all of one length, which is the result's).
+
+        The rule is applied to the text of the inputs (null: an empty one), once per distinct combination. No cell of
+        the result is null.
+        """
+        return _by_distinct(self._rule(expression), inputs)
+
+    def _rule(self, expression: Derived) -> Callable[..., str]:
+        match expression:
+            case Territory():
+                return territory
+            case UpperCase():
+                return str.upper
+            case Region():
+                return self.region
+            case SfmcLocale():
+                return self.sfmc_locale
+            case SubscriberKey():
+                return subscriber_key
+            case _:
+                assert_never(expression)
 
     def region(self, country_code: str) -> str:
-        """Give a country's region; a country that the table does not have is one of its own."""
+        """Return a country's region; a country that the table does not have is one of its own."""
         return self.regions.get(country_code, country_code) or UNKNOWN_REGION
 
     def sfmc_locale(self, locale: str, region: str) -> str:
-        """Give the locale as SFMC knows it; where there is none, English as the region writes it."""
+        """Return the locale as SFMC knows it; where there is none, English as the region writes it."""
         if not locale:
             return "en-us" if region in (_NORTH_AMERICA, UNKNOWN_REGION) else "en-gb"
         return self.sfmc_locales.get(locale.lower(), locale.lower())
 
 
 def territory(locale: str) -> str:
-    """Give the country that a locale names, empty where it names none (``en-us`` is us, ``en-uk`` is gb)."""
+    """Return the country that a locale names, empty where it names none (``en-us`` is us, ``en-uk`` is gb)."""
     _, *others = re.split("[-_]", locale.lower())
     code = others[-1] if others else ""
     if not _TERRITORY.fullmatch(code):
@@ -64,17 +79,17 @@ def territory(locale: str) -> str:
 
 
 def normal_email(email: str) -> str:
-    """Give an address as it is compared: trimmed, in lower case."""
+    """Return an address as it is compared: trimmed, in lower case."""
     return email.strip().lower()
 
 
 def subscriber_key(email: str) -> str:
-    """Give the SHA-256 of the trimmed, lower-cased address in lower-case hex."""
+    """Return the SHA-256 of the trimmed, lower-cased address in lower-case hex."""
     return hashlib.sha256(normal_email(email).encode()).hexdigest()
 
 
 def artist_name(campaign: Mapping[str, Any]) -> tuple[str | None, int]:
-    """Give the artist's name; of a fan club campaign with the fan club's, unless that has it already."""
+    """Return the artist's name; of a fan club campaign with the fan club's, unless that has it already."""
     name, fan_club = value_at(campaign, ("artist", "name")), value_at(campaign, ("artist", "fanClubName"))
     if campaign.get("type") != "fanclub" or is_blank(fan_club):
         return render(name)
@@ -85,7 +100,7 @@ def artist_name(campaign: Mapping[str, Any]) -> tuple[str | None, int]:
 
 
 def held_codes(value: Any) -> list[tuple[Any, Any]]:
-    """Give (id, marketId) of the first code by id of each market, in the order of the markets' ids."""
+    """Return (id, marketId) of the first code by id of each market, in the order of the markets' ids."""
     codes = [code for code in elements(value) if isinstance(code, dict) and not is_blank(code.get("id"))]
     first: dict[str, tuple[Any, Any]] = {}
     for code in sorted(codes, key=lambda code: text_of(code["id"])):

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from vfexport_core.catalog.expressions import (
-    ArtistName,
-    Column,
-    Constant,
-    FalseIfMissing,
-    Field,
-    PreferenceColumns,
-    Root,
-)
+from vfexport_core.catalog.collections import Collection
+from vfexport_core.catalog.expressions import ArtistName, Column, Constant, FalseIfMissing, Field, PreferenceColumns
 from vfexport_core.rows.cells import Cells, cells_of_rendered, cells_of_values
 from vfexport_core.rows.evaluate import evaluate, is_of_market
 from vfexport_core.rows.expand import elements
@@ -34,12 +27,15 @@ if TYPE_CHECKING:
     from vfexport_core.rows.markets import Markets
     from vfexport_core.rows.reminders import ReminderRules
 
-# A column of text: one string per row (null: empty), a dictionary over the markets, or one string for all rows.
 TextColumn: TypeAlias = "pa.StringArray | pa.DictionaryArray | pa.StringScalar"
+"""A column of text: one string per row, a dictionary of strings over the markets, or one string for all rows.
+
+A null, in the array, among the indices (int64, one per row), in the dictionary or as the scalar, is an empty cell.
+"""
 
 
 def resolve_columns(spec: ExportSpec, campaign: Mapping[str, Any]) -> tuple[Column, ...]:
-    """Give the columns of this campaign's file: the declared ones, with those of its preferences in place."""
+    """Return the columns of this campaign's file: the declared ones, with those of its preferences in place."""
     columns: list[Column] = []
     for column in spec.columns:
         if isinstance(column, PreferenceColumns):
@@ -54,7 +50,7 @@ def _preference_columns(campaign: Mapping[str, Any]) -> list[Column]:
     for preference in elements(campaign.get("preferences")):
         if isinstance(preference, dict):
             identity = preference.get("id")
-            answer = Field(Root.ENTRY, ("fields", text_of(identity)))
+            answer = Field(Collection.ENTRIES, ("fields", text_of(identity)))
             header = f"#{text_of(preference.get('type'))}.{text_of(identity)}"
             columns.append(Column(header, Constant("false") if identity is None else FalseIfMissing(answer)))
     return columns
@@ -73,8 +69,6 @@ class Renderer:
         formula_guard: bool,
     ) -> None:
         self.columns = tuple(columns)
-        self.repaired_cells = 0
-        """Cells written so far that held bytes which are not UTF-8."""
         self._guard = formula_guard
         self._rules = rules
         self._of_market: dict[Expression, Cells] = {}
@@ -86,29 +80,36 @@ class Renderer:
                 self._of_campaign[expression] = cells_of_values([expression.text])
             elif isinstance(expression, ArtistName):
                 self._of_campaign[expression] = self._guarded(cells_of_rendered([artist_name(campaign)]))
-            elif isinstance(expression, Field) and expression.root is Root.CAMPAIGN:
+            elif isinstance(expression, Field) and expression.collection is Collection.CAMPAIGNS:
                 self._of_campaign[expression] = self._guarded(cells_of_values([value_at(campaign, expression.path)]))
 
     def render(self, frame: Frame) -> list[TextColumn]:
-        """Give one text column per column of the export, for all rows of the frame."""
-        return [self._column(column.expression, frame) for column in self.columns]
+        """Return one text column per column of the export, for all rows of the frame.
 
-    def _column(self, expression: Expression, frame: Frame) -> TextColumn:
+        Cells that held bytes which are not UTF-8 are counted in the frame's warnings.
+        """
+        rendered = [self._column(column.expression, frame) for column in self.columns]
+        frame.counters.warnings.add("invalidUtf8", sum(repaired for _, repaired in rendered))
+        return [column for column, _ in rendered]
+
+    def _column(self, expression: Expression, frame: Frame) -> tuple[TextColumn, int]:
+        """Return a column, and how many of its cells are repaired."""
         if expression in self._of_campaign:
             cells = self._of_campaign[expression]
-            self.repaired_cells += cells.repaired() * frame.rows
-            return cells.text[0]
+            return cells.text[0], cells.repaired() * frame.rows
         if expression in self._of_market:
-            return self._market_column(self._of_market[expression], frame)
+            cells = self._of_market[expression]
+            return pa.DictionaryArray.from_arrays(frame.market_index, cells.text), _repaired_by_market(cells, frame)
         cells = self._guarded(evaluate(expression, frame, self._rules))
-        self.repaired_cells += cells.repaired()
-        return cells.text
-
-    def _market_column(self, cells: Cells, frame: Frame) -> pa.DictionaryArray:
-        if not isinstance(cells.flags, int) and np.any(cells.flags & REPAIRED):
-            known = np.asarray(frame.market_index.drop_null(), dtype=np.int64)
-            self.repaired_cells += int(np.count_nonzero(cells.flags[known] & REPAIRED))
-        return pa.DictionaryArray.from_arrays(frame.market_index, cells.text)
+        return cells.text, cells.repaired()
 
     def _guarded(self, cells: Cells) -> Cells:
         return guarded(cells) if self._guard else cells
+
+
+def _repaired_by_market(cells: Cells, frame: Frame) -> int:
+    """Count the rows whose market has a repaired cell."""
+    if isinstance(cells.flags, int) or not np.any(cells.flags & REPAIRED):
+        return 0
+    known = np.asarray(frame.market_index.drop_null(), dtype=np.int64)
+    return int(np.count_nonzero(cells.flags[known] & REPAIRED))

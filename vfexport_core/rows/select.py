@@ -1,26 +1,22 @@
-"""From documents to rows: who has none, who has several, and what is counted on the way."""
+"""From documents to rows: who has none, who has several. What one batch becomes does not depend on any other."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vfexport_core.catalog.contact import ADDITIONAL_MARKETS, EMAIL, PROMOTER_OPT_INS
-from vfexport_core.catalog.expressions import Root
-from vfexport_core.catalog.reminders import CODES_HELD, COUNTRY_CODE, HELD_CODE_ID, HELD_CODE_MARKET, SFMC_LOCALE
-from vfexport_core.catalog.spec import Expansion, Shape
+from vfexport_core.catalog.reminders import CODES_HELD, HELD_CODE_ID, HELD_CODE_MARKET
+from vfexport_core.catalog.spec import Expansion
 from vfexport_core.rows.cells import cells_of_values
 from vfexport_core.rows.evaluate import evaluate
 from vfexport_core.rows.expand import fan_markets, promoter_rows
-from vfexport_core.rows.keys import key_texts, unmatched
+from vfexport_core.rows.keys import key_texts
 from vfexport_core.rows.reminders import held_codes, normal_email
-from vfexport_core.sources.batch import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,71 +27,60 @@ if TYPE_CHECKING:
     from vfexport_core.rows.reminders import ReminderRules
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowSelection:
-    """Chooses the rows of one export; `warnings` and `skipped` grow with every frame.
+    """Chooses the rows of one export.
 
-    `promoters` are the keys of the campaign's promoters, `excluded` the members that get no row.
+    `promoters` are the keys of the campaign's promoters (strings, none null), `wave_members` those who get no row of a
+    type that leaves out scheduled waves.
     """
 
     spec: ExportSpec
     rules: ReminderRules
     include_all_markets: bool
-    sample_rows: int
-    promoters: pa.Array
-    excluded: MemberSet | None
-    left_out: Callable[[Frame], npt.NDArray[np.bool_]] | None = None
-    """Tells which documents are those of users whose data is being deleted."""
-    left_out_documents: int = 0
-    warnings: Tally = field(default_factory=Tally)
-    skipped: Tally = field(default_factory=Tally)
-    _sampled: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
+    promoters: pa.StringArray
+    wave_members: MemberSet | None
+    suppressed: Callable[[Frame], npt.NDArray[np.bool_]] | None = None
+    """Returns, per scanned document, whether it is one of a user whose data is being deleted."""
 
-    def apply(self, frame: Frame) -> npt.NDArray[np.int64] | None:
-        """Give the frame its rows; for an export by promoter, the promoter of each row."""
+    def apply(self, frame: Frame) -> None:
+        """Choose the rows of the frame, and count what has none."""
         # Expansions first: they read lists by document, so they need the frame as it was scanned.
-        promoter = self._expand(frame)
-        kept = self._wanted(frame)
+        self._expand(frame)
+        kept = self._kept(frame)
         if not kept.all():
             frame.choose_rows(np.flatnonzero(kept))
-            promoter = None if promoter is None else promoter[kept]
-        if self.spec.shape is Shape.SAMPLE:
-            self._sample(frame)
-        self._count(frame)
-        return promoter
 
-    def _wanted(self, frame: Frame) -> npt.NDArray[np.bool_]:
-        """Tell which rows stay: those with what the type requires, and of no excluded member."""
-        kept = np.ones(frame.rows, dtype=np.bool_)
-        for lookup in self.spec.lookups:
-            if lookup.required:
-                kept &= frame.of_documents(np.asarray(frame.related[lookup.root].index.is_valid()))
-        if self.spec.required is not None:
-            kept &= ~np.asarray(evaluate(self.spec.required, frame, self.rules).blank())
-        if self.excluded is not None and self.spec.not_in_scheduled_wave is not None:
-            kept &= ~self.excluded.holds(key_texts(frame.cells(self.spec.not_in_scheduled_wave)))
-        if self.left_out is not None:
-            named = kept & frame.of_documents(self.left_out(frame))
-            self.left_out_documents += frame.count_documents(named)
-            kept &= ~named
-        return kept
+    def _expand(self, frame: Frame) -> None:
+        expansion = self.spec.expansion
+        match expansion:
+            case Expansion.HELD_CODES:
+                self._hold_codes(frame)
+                self._find_markets(frame)
+            case Expansion.PROMOTERS:
+                rows, promoters = promoter_rows(frame.documents.columns[PROMOTER_OPT_INS], self.promoters)
+                frame.choose_rows(rows)
+                frame.promoter_index = promoters
+                self._find_markets(frame)
+            case Expansion.MARKETS_IF_ASKED:
+                self._find_markets(frame)
+                if self.include_all_markets:
+                    self._add_markets(frame)
+            case None:
+                self._find_markets(frame)
+            case _:
+                assert_never(expansion)
 
-    def _expand(self, frame: Frame) -> npt.NDArray[np.int64] | None:
-        promoter = None
-        if self.spec.expansion is Expansion.HELD_CODES:
-            self._hold_codes(frame)
-        elif self.spec.expansion is Expansion.PROMOTERS:
-            rows, promoter = promoter_rows(frame.documents.columns[PROMOTER_OPT_INS], self.promoters)
-            frame.choose_rows(rows)
+    def _find_markets(self, frame: Frame) -> None:
         if self.spec.market is not None:
             frame.market_index = frame.markets.index_of(key_texts(frame.cells(self.spec.market)))
-        if self.spec.expansion is Expansion.MARKETS_IF_ASKED and self.include_all_markets:
-            additional = frame.documents.columns[ADDITIONAL_MARKETS]
-            rows, market, unknown = fan_markets(frame.market_index, additional, frame.markets)
-            self.warnings.add("unknownAdditionalMarket", unknown)
-            frame.choose_rows(rows)
-            frame.market_index = pa.array(market, mask=market < 0)
-        return promoter
+
+    def _add_markets(self, frame: Frame) -> None:
+        additional = frame.documents.columns[ADDITIONAL_MARKETS]
+        rows, market, unknown = fan_markets(frame.market_index, additional, frame.markets)
+        frame.counters.warnings.add("unknownAdditionalMarket", unknown)
+        frame.choose_rows(rows)
+        frame.market_index = pa.array(market, mask=market < 0)
 
     def _hold_codes(self, frame: Frame) -> None:
         emails = evaluate(EMAIL, frame, self.rules).text.to_pylist()
@@ -105,8 +90,8 @@ class RowSelection:
         for row, (email, value) in enumerate(zip(emails, values, strict=True)):
             codes = held_codes(value)
             reachable = bool(normal_email(email or ""))
-            self.skipped.add("missingCode", not codes)
-            self.skipped.add("missingEmail", not reachable)
+            frame.counters.skipped.add("missingCode", not codes)
+            frame.counters.skipped.add("missingEmail", not reachable)
             if reachable:
                 rows.extend([row] * len(codes))
                 held.extend(codes)
@@ -116,32 +101,18 @@ class RowSelection:
             HELD_CODE_MARKET: cells_of_values([market for _, market in held]),
         }
 
-    def _sample(self, frame: Frame) -> None:
-        locales = evaluate(SFMC_LOCALE, frame, self.rules).text.to_pylist()
-        markets = key_texts(frame.cells(HELD_CODE_MARKET)).to_pylist()
-        keep = np.zeros(frame.rows, dtype=np.bool_)
-        for row, group in enumerate(zip(locales, markets, strict=True)):
-            if self._sampled[group] < self.sample_rows:
-                self._sampled[group] += 1
-                keep[row] = True
-        if not keep.all():
-            frame.choose_rows(np.flatnonzero(keep))
-
-    def _count(self, frame: Frame) -> None:
-        """Count what was odd about the documents that have rows."""
-        if Root.USER in frame.related:
-            self.warnings.add("unknownUser", frame.count_documents(self._without_user(frame)))
-        if self.spec.market is not None:
-            unknown = unmatched(key_texts(frame.cells(self.spec.market)), frame.market_index)
-            self.warnings.add("unknownMarket", frame.count_documents(unknown))
-        if self.spec.expansion is Expansion.HELD_CODES:
-            nowhere = np.asarray(pc.equal(evaluate(COUNTRY_CODE, frame, self.rules).text, ""))
-            self.warnings.add("unknownRegion", frame.count_documents(nowhere.astype(np.bool_)))
-
-    def _without_user(self, frame: Frame) -> npt.NDArray[np.bool_]:
-        """Tell whose user does not exist: an entry always has one, another document only when it names one."""
-        (key,) = (lookup.key for lookup in self.spec.lookups if lookup.root is Root.USER)
-        without = np.asarray(frame.related[Root.USER].index.is_null())
-        if frame.root is not Root.ENTRY:
-            without = without & np.asarray(key_texts(frame.document_cells(key)).is_valid())
-        return frame.of_documents(without)
+    def _kept(self, frame: Frame) -> npt.NDArray[np.bool_]:
+        """Return which rows stay: those with what the type requires, and of nobody who is left out."""
+        kept = np.ones(frame.rows, dtype=np.bool_)
+        for lookup in self.spec.lookups:
+            if lookup.required:
+                kept &= frame.of_documents(np.asarray(frame.related[lookup.collection].index.is_valid()))
+        if self.spec.required is not None:
+            kept &= ~np.asarray(evaluate(self.spec.required, frame, self.rules).blank())
+        if self.wave_members is not None and self.spec.not_in_scheduled_wave is not None:
+            kept &= ~self.wave_members.holds(key_texts(frame.cells(self.spec.not_in_scheduled_wave)))
+        if self.suppressed is not None:
+            named = kept & frame.of_documents(self.suppressed(frame))
+            frame.counters.suppressed += frame.count_documents(named)
+            kept &= ~named
+        return kept

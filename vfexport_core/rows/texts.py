@@ -18,18 +18,18 @@ _AT_ONCE = 2**20
 
 
 def text_bytes(text: pa.Array) -> bytes:
-    """Give the bytes of all strings of an Arrow string array, one behind the other."""
+    """Return the bytes of all strings of an Arrow string array, one behind the other."""
     bounds, data = _bounds_and_data(text)
     return b"" if data is None else data[int(bounds[0]) : int(bounds[-1])].to_pybytes()
 
 
 def contains_byte(text: pa.Array, byte: bytes) -> bool:
-    """Tell whether any of the strings holds this byte; one pass over the bytes of all."""
+    """Return whether any of the strings holds this byte; one pass over the bytes of all."""
     return byte in text_bytes(text)
 
 
 def rows_beginning_with(text: pa.Array, characters: bytes) -> npt.NDArray[np.int64]:
-    """Give the rows of the strings that begin with one of these ASCII characters, in their order."""
+    """Return the rows of the strings that begin with one of these ASCII characters, in their order."""
     bounds, data = _bounds_and_data(text)
     if data is None:
         return np.empty(0, dtype=np.int64)
@@ -39,7 +39,7 @@ def rows_beginning_with(text: pa.Array, characters: bytes) -> npt.NDArray[np.int
 
 
 def rows_holding(text: pa.Array, characters: bytes) -> npt.NDArray[np.int64]:
-    """Give the rows of the strings that hold one of these ASCII characters anywhere, in their order."""
+    """Return the rows of the strings that hold one of these ASCII characters anywhere, in their order."""
     data = text_bytes(text)
     # Most columns hold none, which a plain search tells at once.
     if not any(character in data for character in characters):
@@ -63,7 +63,7 @@ def rewrite(text: pa.Array, rows: npt.NDArray[np.int64], change: Callable[[pa.Ar
 
 
 def _bounds_and_data(text: pa.Array) -> tuple[npt.NDArray[np.int32], pa.Buffer | None]:
-    """Give where the strings begin, and the last one ends, in the buffer of their bytes; None when there are none."""
+    """Return where the strings begin, and the last one ends, in the buffer of their bytes; None when there are none."""
     _, offsets, data = text.buffers()
     if data is None or not len(text):
         return np.zeros(1, dtype=np.int32), None

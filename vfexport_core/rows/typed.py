@@ -18,15 +18,15 @@ _INT64_LIMIT = 2.0**63
 
 
 def render_array(array: pa.Array) -> tuple[pa.Array, bool]:
-    """Write an array's values as strings; tells whether they were strings before."""
-    kind = array.type
-    if pa.types.is_string(kind):
+    """Return an array's values as strings (null: missing or null), and whether they were strings before."""
+    arrow_type = array.type
+    if pa.types.is_string(arrow_type):
         return array, True
-    if pa.types.is_timestamp(kind):
+    if pa.types.is_timestamp(arrow_type):
         return _dates(array), False
-    if pa.types.is_float64(kind):
+    if pa.types.is_float64(arrow_type):
         return _doubles(array), False
-    if pa.types.is_boolean(kind):
+    if pa.types.is_boolean(arrow_type):
         return array.cast(pa.string()), False
     return object_id_hex(array), False
 

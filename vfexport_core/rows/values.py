@@ -37,7 +37,7 @@ _REGEX_FLAGS = {2: "i", 4: "l", 8: "m", 16: "s", 32: "u", 64: "x"}
 
 
 def render(value: Any) -> tuple[str | None, int]:
-    """Give a value's cell: its text (None when missing or null) and its flags.
+    """Return a value's cell: its text (None when missing or null) and its flags.
 
     Values of a type that 03 has no rule for are written as text that names them whole, never dropped.
     """
@@ -55,18 +55,18 @@ def render(value: Any) -> tuple[str | None, int]:
 
 
 def text_of(value: Any) -> str:
-    """Give a value's cell text, empty when missing or null."""
+    """Return a value's cell text, empty when missing or null."""
     return render(value)[0] or ""
 
 
 def id_key(value: Any) -> str:
-    """Give the key by which an id is compared: its text, 24 hex digits in lower case."""
+    """Return the key by which an id is compared: its text, 24 hex digits in lower case."""
     text = text_of(value)
     return text.lower() if _OBJECT_ID.fullmatch(text) else text
 
 
 def is_blank(value: Any) -> bool:
-    """Tell whether ``a | b`` passes over this value: missing, null or an empty string."""
+    """Return whether ``a | b`` passes over this value: missing, null or an empty string."""
     return value is None or value == ""
 
 
@@ -101,7 +101,7 @@ def _document(value: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def _json(value: Any) -> Any:
-    """Give a value as JSON has it; what JSON lacks becomes a string by the cell rules."""
+    """Return a value as JSON has it; what JSON lacks becomes a string by the cell rules."""
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):

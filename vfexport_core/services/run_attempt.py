@@ -113,7 +113,7 @@ class Worker:
 
     def count(self) -> int | None:
         """Count the documents to read, and note it; None for a type without a preliminary count."""
-        from vfexport_core.exporting import count_rows  # noqa: PLC0415 a claim comes before the time to load Arrow
+        from vfexport_core.pipeline import count_rows  # noqa: PLC0415 a claim comes before the time to load Arrow
 
         self._keeper.check()
         with self._span("count"):
@@ -129,7 +129,7 @@ class Worker:
 
         `on_progress` is told documents read, rows and bytes written, after every batch.
         """
-        from vfexport_core.exporting import ExportHooks, run_export  # noqa: PLC0415 see `count`
+        from vfexport_core.pipeline import ExportHooks, run_export  # noqa: PLC0415 see `count`
 
         self._buckets = buckets
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -10,14 +10,18 @@ if TYPE_CHECKING:
 
     from vfexport_core.catalog.expressions import Field
 
-# A run of values of one field: an Arrow array where every value had the expected BSON type, else the values
-# themselves as bson decodes them with SOUND_CODEC, to be rendered one by one.
 Chunk: TypeAlias = "pa.Array | list[Any]"
+"""A run of values of one field, one per document.
+
+An array of the Arrow type of the field's `FieldType` (sources.strict), or of the one that was learned; null for a value
+that is missing or null. Where values did not conform, a list of these as bson decodes them, to be rendered one by
+one.
+"""
 
 
 @dataclass(slots=True)
 class Batch:
-    """`size` documents; each column's chunks, in order, hold one value per document."""
+    """`size` documents; each column's chunks, in order, hold one value per document (null or None: missing or null)."""
 
     size: int
     columns: dict[Field, list[Chunk]]
@@ -27,7 +31,7 @@ class Batch:
 
     @classmethod
     def empty(cls, fields: tuple[Field, ...]) -> Batch:
-        """Give a batch of no documents."""
+        """Return a batch of no documents."""
         return cls(0, {item: [] for item in fields})
 
     def extend(self, other: Batch) -> None:
@@ -37,14 +41,3 @@ class Batch:
         self.size += other.size
         self.slow_documents += other.slow_documents
         self.source_bytes += other.source_bytes
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts by name: what was odd but lost nothing (``meta.warnings``), what has no row (``meta.skipped``)."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def add(self, name: str, count: int) -> None:
-        if count:
-            self.counts[name] = self.counts.get(name, 0) + count

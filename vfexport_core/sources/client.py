@@ -14,7 +14,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference, make_read_preference, read_pref_mode_from_name
 
 from vfexport_core.errors import ConfigurationError, SourceUnavailable
-from vfexport_core.sources.replies import REPLY_CODEC
+from vfexport_core.sources.raw_batches import REPLY_CODEC
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

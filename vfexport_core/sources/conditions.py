@@ -6,7 +6,7 @@ not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from vfexport_core.catalog.spec import IsDateKey, IsNotTrue, IsOneOf, IsTrue
 from vfexport_core.sources.projection import field_expression
@@ -18,7 +18,7 @@ _INT64_MAX = 2**63 - 1
 
 
 def condition_expression(condition: Condition, date_key: str | None) -> Any:
-    """Give the aggregation expression that is true for the documents which meet the condition."""
+    """Return the aggregation expression that is true for the documents which meet the condition."""
     field = field_expression(condition.field)
     match condition:
         case IsTrue():
@@ -29,10 +29,12 @@ def condition_expression(condition: Condition, date_key: str | None) -> Any:
             return {"$in": [field, {"$literal": list(condition.values)}]}
         case IsDateKey():
             return {"$in": [field, {"$literal": _date_keys(date_key)}]}
+        case _:
+            assert_never(condition)
 
 
 def _date_keys(date_key: str | None) -> list[str | int]:
-    """Give the forms in which a wave's key may be stored: its digits, or (dirty) the number that they write."""
+    """Return the forms in which a wave's key may be stored: its digits, or (dirty) the number that they write."""
     if date_key is None:
         return []
     number = int(date_key)

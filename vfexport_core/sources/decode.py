@@ -2,8 +2,8 @@
 
 The documents are flat: the server renames each needed path to a short top-level name, because decoding nested documents
 costs ten times as much. A batch is decoded strictly against a schema; a document with a value of another BSON type is
-taken apart, and only its odd values are kept as they are. A field that is of another type all the time teaches the
-decoder, which then expects that type.
+taken apart, and only its nonconforming values are kept as they are. A field that is of another type all the time
+teaches the decoder, which then expects that type.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import bson
 from bson.raw_bson import RawBSONDocument
 
-from vfexport_core.catalog.expressions import Field, Kind
+from vfexport_core.catalog.expressions import Field, FieldType
 from vfexport_core.sources.batch import Batch, Chunk
 from vfexport_core.sources.client import SOUND_CODEC
-from vfexport_core.sources.mending import Distrusted, Mending
-from vfexport_core.sources.odd import document_bounds, put_back
+from vfexport_core.sources.fallback import FallbackDecoder, SchemaViolation
+from vfexport_core.sources.nonconforming import document_bounds, restore
+from vfexport_core.sources.projection import short_names
 from vfexport_core.sources.strict import StrictSchema
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ class Decoder:
 
     def __init__(self, fields: Sequence[Field]) -> None:
         self.fields = tuple(fields)
-        self.names = {field: f"c{index}" for index, field in enumerate(self.fields)}
-        self._any = {field: name for field, name in self.names.items() if field.kind is Kind.ANY}
-        self._strict = StrictSchema({name: field.kind for field, name in self.names.items() if field not in self._any})
+        self.names = short_names(self.fields)
+        self._any = {field: name for field, name in self.names.items() if field.type is FieldType.ANY}
+        self._strict = StrictSchema({name: field.type for field, name in self.names.items() if field not in self._any})
 
     def decode(self, raw: bytes) -> Batch:
         """Decode the concatenated documents of `raw`. No value is lost, whatever its type."""
@@ -57,20 +58,20 @@ class Decoder:
             decoded = strict.read(raw)
             if not (decoded.stopped or strict.wrong_rows(decoded.arrays)):
                 return self._batch(raw, {name: [array] for name, array in decoded.arrays.items()})
-        mending = Mending(raw, strict)
+        fallback = FallbackDecoder(raw, strict)
         try:
-            mending.run(suspects, decoded)
-        except Distrusted:
+            fallback.run(suspects, decoded)
+        except SchemaViolation:
             return self._value_by_value(raw)
-        if mending.learned:
-            self._strict = StrictSchema({**strict.kinds, **mending.learned})
-        columns = {name: put_back(array, mending.odd[name]) for name, array in mending.arrays().items()}
-        batch = self._batch(raw[: mending.decoded_bytes], columns)
-        batch.slow_documents = len(mending.odd_documents)
+        if fallback.learned:
+            self._strict = StrictSchema({**strict.types, **fallback.learned})
+        columns = {name: restore(array, fallback.nonconforming[name]) for name, array in fallback.arrays().items()}
+        batch = self._batch(raw[: fallback.decoded_bytes], columns)
+        batch.slow_documents = len(fallback.slow_documents)
         return batch
 
     def _batch(self, raw: bytes, strict_columns: Mapping[str, list[Chunk]]) -> Batch:
-        """Put the columns together; fields of kind ANY are decoded value by value, and no other field pays for them."""
+        """Put the columns together; fields of type ANY are decoded value by value, and no other field pays for them."""
         columns = {field: strict_columns[name] for field, name in self.names.items() if field not in self._any}
         if self._any:
             documents = bson.decode_all(raw, SOUND_CODEC)
@@ -87,5 +88,5 @@ class Decoder:
 
 
 def last_document(raw: bytes) -> RawBSONDocument:
-    """Give the last of the concatenated documents of `raw` (at least one), its values byte for byte as they came."""
+    """Return the last of the concatenated documents of `raw` (at least one), its values byte for byte as they came."""
     return RawBSONDocument(raw[document_bounds(raw)[-2] :], _RAW_CODEC)

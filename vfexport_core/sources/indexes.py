@@ -10,13 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vfexport_core.catalog.expressions import Root
 from vfexport_core.sources.client import reading
-from vfexport_core.sources.ranges import COLLECTIONS
 from vfexport_core.sources.usable import Keys, index_beginning_with, usable_indexes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from pymongo.database import Database
 
@@ -25,16 +23,6 @@ if TYPE_CHECKING:
 
 # Every collection has it: those that are queried by it are only checked for being there.
 _DEFAULT: Keys = ("_id",)
-_SCANS: Mapping[Root, Keys] = {
-    Root.ENTRY: _DEFAULT,
-    Root.SCORING: ("campaignId", "_id"),
-    Root.CODE: ("campaignId", "_id"),
-}
-_LOOKUPS: Mapping[Root, Keys] = {
-    Root.ENTRY: _DEFAULT,
-    Root.USER: _DEFAULT,
-    Root.SCORING: ("campaignId", "userId"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +72,8 @@ def _missing(database: Database[Document], needed: NeededIndex) -> MissingIndex 
 def _needs(spec: ExportSpec) -> Iterator[tuple[str, Keys]]:
     yield "campaigns", _DEFAULT
     yield "markets", ("campaignId",)
-    yield COLLECTIONS[spec.scan.root], _SCANS[spec.scan.root]
+    yield spec.scan.collection.spec.name, spec.scan.collection.scan.index
     for lookup in spec.lookups:
-        yield COLLECTIONS[lookup.root], _LOOKUPS[lookup.root]
+        yield lookup.collection.spec.name, lookup.collection.lookup.index
     if spec.not_in_scheduled_wave is not None:
         yield "smsWaves", ("campaignId", "status")

@@ -15,13 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from bson import ObjectId
 
-from vfexport_core.catalog.expressions import ARRAY_SEPARATOR, Field, Kind, Root
+from vfexport_core.catalog.expressions import ARRAY_SEPARATOR
 from vfexport_core.sources.batch import Batch
 from vfexport_core.sources.client import raw_batches
 from vfexport_core.sources.decode import Decoder
 from vfexport_core.sources.object_ids import object_ids, one_of
 from vfexport_core.sources.projection import flat_projection
-from vfexport_core.sources.ranges import COLLECTIONS
 from vfexport_core.sources.retry import Patience, persistently
 from vfexport_core.sources.scan import and_where
 
@@ -32,26 +31,22 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.catalog.collections import Collection
+    from vfexport_core.catalog.expressions import Field
     from vfexport_core.sources.client import Document
     from vfexport_core.sources.ranges import Range
 
 _OBJECT_ID_HEX = re.compile(r"[0-9a-f]{24}")
 _PARALLEL_QUERIES = 2
-# More documents with an odd key than this are not dirt but a habit: then both forms of each id are asked for.
-_FEW_ODD_KEYS = 10_000
-
-KEYS = {
-    Root.USER: Field(Root.USER, ("_id",), Kind.OBJECT_ID),
-    Root.ENTRY: Field(Root.ENTRY, ("_id", "user_id")),
-    Root.SCORING: Field(Root.SCORING, ("userId",)),
-}
+# More documents with a nonconforming key than this are not dirt but a habit: then both forms of each id are asked for.
+_FEW_NONCONFORMING = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class LookupTarget:
-    """Where to look: a collection, the campaign's part of it (None for users) and a condition (an expression)."""
+    """Where to look: a collection, the campaign's part of it (None: there is none) and a condition (an expression)."""
 
-    root: Root
+    collection: Collection
     selection: Range | None
     where: Any = None
 
@@ -71,15 +66,15 @@ class BatchedLookup:
         lookup_batch: int,
         stop: threading.Event,
     ) -> None:
-        self.key = KEYS[target.root]
-        self._collection = database[COLLECTIONS[target.root]]
+        self.key = target.collection.key
+        self._collection = database[target.collection.spec.name]
         self._target = target
         self._decoder = Decoder(tuple(dict.fromkeys((self.key, *fields))))
         self._project = flat_projection(self._decoder.names)
         self._lookup_batch = lookup_batch
         self._stop = stop
         self._pool = ThreadPoolExecutor(_PARALLEL_QUERIES, thread_name_prefix="lookup")
-        self._odd: Batch | None = None
+        self._nonconforming: Batch | None = None
         self._also_object_ids = False
 
     def close(self) -> None:
@@ -87,7 +82,7 @@ class BatchedLookup:
 
     def submit(self, *keys: pa.Array) -> list[Future[list[bytes]]]:
         """Begin to read the documents with these keys, as they are written in the documents that refer to them."""
-        self._read_odd_ones()
+        self._read_nonconforming()
         texts = pc.unique(pa.concat_arrays(keys))
         matches = self._matches_of_users(texts) if self._target.selection is None else self._matches(texts)
         return [self._pool.submit(self._matching, match, count) for match, count in matches]
@@ -98,12 +93,12 @@ class BatchedLookup:
         Of several with the same key the first by ``_id`` comes first. Raises SourceUnavailable.
         """
         found = self._decode([raw for future in futures for raw in future.result()])
-        if self._odd is not None:
-            found.extend(self._odd)
+        if self._nonconforming is not None:
+            found.extend(self._nonconforming)
         return found
 
     def _matches_of_users(self, texts: pa.Array) -> Iterator[tuple[Document, int]]:
-        """Give the queries, and how many documents each may find at most: users have ObjectIds as ``_id``."""
+        """Return the queries, and how many documents each may find at most: users have ObjectIds as ``_id``."""
         ids = object_ids(texts)
         for start in range(0, len(ids), self._lookup_batch):
             some = ids[start : start + self._lookup_batch]
@@ -118,7 +113,7 @@ class BatchedLookup:
             yield selection.having(some), len(some)
 
     def _forms(self, keys: Iterable[str]) -> Iterator[Any]:
-        """Give the values that a key of this text may have in the database, but for those that are odd."""
+        """Return the values that a key of this text may have in the database, but for those that are odd."""
         for key in keys:
             yield key
             if ARRAY_SEPARATOR in key:
@@ -134,16 +129,16 @@ class BatchedLookup:
 
     def _in_order(self) -> list[Document]:
         """Sort where a key may occur twice, so that the same document is taken in every run."""
-        return [] if self._target.root is Root.USER else [{"$sort": {"_id": 1}}]
+        return [{"$sort": {"_id": 1}}] if self._target.collection.lookup.per_campaign else []
 
-    def _read_odd_ones(self) -> None:
+    def _read_nonconforming(self) -> None:
         """Read, once, the documents whose key is no string: they are few, and ``$in`` of strings would miss them."""
-        if self._odd is not None or self._target.selection is None:
+        if self._nonconforming is not None or self._target.selection is None:
             return
         match = and_where(self._target.selection.with_odd_keys(), self._target.where)
-        pipeline = [{"$match": match}, {"$limit": _FEW_ODD_KEYS}]
-        self._odd = self._decode(self._read(pipeline, _FEW_ODD_KEYS))
-        if self._odd.size == _FEW_ODD_KEYS:
+        pipeline = [{"$match": match}, {"$limit": _FEW_NONCONFORMING}]
+        self._nonconforming = self._decode(self._read(pipeline, _FEW_NONCONFORMING))
+        if self._nonconforming.size == _FEW_NONCONFORMING:
             self._also_object_ids = True
 
     def _decode(self, batches: Iterable[bytes]) -> Batch:

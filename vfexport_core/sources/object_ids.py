@@ -27,7 +27,7 @@ Ids = npt.NDArray[np.uint8]
 
 
 def object_ids(texts: pa.Array) -> Ids:
-    """Give the ids that the strings of a column write, in their order; only 24 digits in lower case are an id."""
+    """Return the ids that the strings of a column write, in their order; only 24 digits in lower case are an id."""
     _, offsets, data = texts.buffers()
     if data is None or not len(texts):
         return np.empty((0, ID_BYTES), dtype=np.uint8)

@@ -59,7 +59,7 @@ def non_lists(raw: bytes, names: Collection[str]) -> list[int]:
 
 
 def _types_of(raw: bytes, name: str) -> Iterator[int]:
-    """Give the places of the bytes that say the type of a field; a text may look like one."""
+    """Return the places of the bytes that say the type of a field; a text may look like one."""
     key = name.encode() + b"\0"
     position = raw.find(key, 1)
     while position > 0:

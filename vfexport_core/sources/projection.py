@@ -10,11 +10,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from vfexport_core.catalog.expressions import Field
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+def short_names(fields: Iterable[Field]) -> dict[Field, str]:
+    """Return the name of each field in flat documents: the same for the same fields in the same order."""
+    return {field: f"c{index}" for index, field in enumerate(fields)}
 
 
 def flat_projection(names: Mapping[Field, str], **extra: Any) -> dict[str, Any]:
@@ -23,7 +28,7 @@ def flat_projection(names: Mapping[Field, str], **extra: Any) -> dict[str, Any]:
 
 
 def field_expression(field: Field) -> Any:
-    """Give the aggregation expression of a field's value; missing where the document has none."""
+    """Return the aggregation expression of a field's value; missing where the document has none."""
     path = field.path
     plain = 0
     while plain < len(path) and _PLAIN_NAME.fullmatch(path[plain]):
@@ -43,7 +48,7 @@ def _literal_member(parent: Any, name: str) -> Any:
 
 
 def _can_be_a_key(name: str) -> bool:
-    """Tell whether a BSON document can have a key of this name at all."""
+    """Return whether a BSON document can have a key of this name at all."""
     try:
         name.encode()
     except UnicodeEncodeError:

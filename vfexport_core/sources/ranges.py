@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from bson import MaxKey, ObjectId
 
-from vfexport_core.catalog.expressions import Root
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.errors import SourceMissing
 from vfexport_core.sources.retry import Patience, persistently
 from vfexport_core.sources.usable import index_beginning_with, usable_indexes
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from vfexport_core.sources.client import Document
     from vfexport_core.sources.usable import Keys
-
-COLLECTIONS = {Root.ENTRY: "entries", Root.SCORING: "scoring", Root.CODE: "codes", Root.USER: "users"}
 
 _ENTRIES_COMPOUND_KEY = ("_id.campaign_id", "_id.user_id")
 _CAMPAIGN_KEY = ("campaignId", "_id")
@@ -110,24 +108,24 @@ class CampaignRange:
 Range: TypeAlias = EntryRange | CampaignRange
 
 
-def range_of(database: Database[Document], root: Root, campaign_id: str) -> Range:
+def range_of(database: Database[Document], collection: Collection, campaign_id: str) -> Range:
     """Look once at the collection and choose the range that its indexes serve.
 
     Raises SourceMissing when the collection does not exist, SourceUnavailable when MongoDB fails.
     """
-    name = COLLECTIONS[root]
+    name = collection.spec.name
     indexes = persistently(lambda: usable_indexes(database, name), Patience(name))
     if indexes is None:
         # That is no empty file.
         raise SourceMissing(f"collection {name} does not exist in database {database.name}", payload=name)
-    if root is not Root.ENTRY:
+    if not collection.spec.campaign_in_id:
         return CampaignRange(campaign_id, index_beginning_with(_CAMPAIGN_KEY, indexes))
     return EntryRange(campaign_id, _has_compound_key(indexes))
 
 
 def entries_are_dotted(database: Database[Document]) -> bool:
     """Look, once, whether entries have the compound index (see `EntryRange`); raises what the driver raises."""
-    return _has_compound_key(usable_indexes(database, COLLECTIONS[Root.ENTRY]) or {})
+    return _has_compound_key(usable_indexes(database, Collection.ENTRIES.spec.name) or {})
 
 
 def _has_compound_key(indexes: Mapping[str, Keys]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from pymongoarrow.errors import InvalidBSON
 from pymongoarrow.schema import Schema
 from pymongoarrow.types import ObjectIdType
 
-from vfexport_core.catalog.expressions import Kind
+from vfexport_core.catalog.expressions import FieldType
 from vfexport_core.sources.probes import booleans, nans, non_lists
 
 if TYPE_CHECKING:
@@ -21,19 +21,33 @@ if TYPE_CHECKING:
 
 EXACT_DOUBLE = 2.0**53
 
-_ARROW_TYPES: dict[Kind, Any] = {
-    Kind.TEXT: pa.string(),
-    Kind.DATE: pa.timestamp("ms"),
-    Kind.NUMBER: pa.float64(),
-    Kind.BOOLEAN: pa.bool_(),
-    Kind.TEXT_LIST: pa.list_(pa.string()),
-    Kind.OBJECT_ID: ObjectIdType(),
-}
+
+def arrow_type(type_: FieldType) -> Any:
+    """Return the Arrow type of a column of this type; raises ValueError for one that is decoded value by value."""
+    match type_:
+        case FieldType.TEXT:
+            return pa.string()
+        case FieldType.DATE:
+            return pa.timestamp("ms")
+        case FieldType.NUMBER:
+            return pa.float64()
+        case FieldType.BOOLEAN:
+            return pa.bool_()
+        case FieldType.TEXT_LIST:
+            return pa.list_(pa.string())
+        case FieldType.OBJECT_ID:
+            return ObjectIdType()
+        case FieldType.ANY:
+            raise ValueError("values of any type have no Arrow type")
+        case _:
+            assert_never(type_)
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The columns of the first documents of a batch, one value per document.
+    """The columns of the first documents of a batch: by name, one value per document, of `arrow_type`.
+
+    A null is a value that is missing or null.
 
     When decoding `stopped`, a document was not as the schema says: the one behind these, or the one behind that.
     """
@@ -47,17 +61,17 @@ class Decoded:
 
 
 class StrictSchema:
-    """The expected kinds of the fields of flat documents, by short name."""
+    """The expected types of the fields of flat documents, by short name."""
 
-    def __init__(self, kinds: Mapping[str, Kind]) -> None:
-        self.kinds = dict(kinds)
-        self._schema = Schema({name: _ARROW_TYPES[kind] for name, kind in kinds.items()})
-        self._numbers = [name for name, kind in kinds.items() if kind is Kind.NUMBER]
-        self._lists = [name for name, kind in kinds.items() if kind is Kind.TEXT_LIST]
+    def __init__(self, types: Mapping[str, FieldType]) -> None:
+        self.types = dict(types)
+        self._schema = Schema({name: arrow_type(type_) for name, type_ in types.items()})
+        self._numbers = [name for name, type_ in types.items() if type_ is FieldType.NUMBER]
+        self._lists = [name for name, type_ in types.items() if type_ is FieldType.TEXT_LIST]
 
     def suspects(self, raw: bytes) -> list[int]:
-        """Give the places of the values in `raw` that `read` may pass wrong in silence."""
-        return sorted([*nans(raw, self.kinds), *booleans(raw, self._numbers), *non_lists(raw, self._lists)])
+        """Return the places of the values in `raw` that `read` may pass wrong in silence."""
+        return sorted([*nans(raw, self.types), *booleans(raw, self._numbers), *non_lists(raw, self._lists)])
 
     def read(self, raw: bytes) -> Decoded:
         """Decode the concatenated documents of `raw`, up to the first one that is not as expected."""
@@ -68,19 +82,19 @@ class StrictSchema:
         except (TypeError, ValueError, OverflowError, InvalidBSON):
             stopped = True
         builders = context.manager.finish()
-        arrays: dict[str, pa.Array] = {name: builders[name].finish() for name in self.kinds if name not in self._lists}
+        arrays: dict[str, pa.Array] = {name: builders[name].finish() for name in self.types if name not in self._lists}
         for name in self._lists:
             arrays[name] = pa.ListArray.from_arrays(builders[name].finish(), builders[f"{name}[]"].finish())
         decoded = Decoded(arrays, stopped)
         return _before_the_stop(decoded, lists=bool(self._lists)) if stopped else decoded
 
     def wrong_rows(self, arrays: Mapping[str, pa.Array]) -> set[int]:
-        """Give the rows that were decoded without an error but would be written wrong."""
+        """Return the rows that were decoded without an error but would be written wrong."""
         rows: set[int] = set()
-        for name, kind in self.kinds.items():
-            if kind in (Kind.TEXT, Kind.TEXT_LIST):
+        for name, type_ in self.types.items():
+            if type_ in (FieldType.TEXT, FieldType.TEXT_LIST):
                 rows.update(_invalid(arrays[name]))
-            elif kind is Kind.NUMBER:
+            elif type_ is FieldType.NUMBER:
                 rows.update(_inexact(arrays[name]))
         return rows
 
@@ -97,7 +111,7 @@ def _before_the_stop(decoded: Decoded, *, lists: bool) -> Decoded:
 
 
 def _invalid(array: pa.Array) -> Iterable[int]:
-    """Give the rows whose bytes are not UTF-8."""
+    """Return the rows whose bytes are not UTF-8."""
     if not isinstance(array, pa.ListArray):
         return _invalid_texts(array)
     # A slice of lists is validated with all the strings of the whole.
@@ -119,6 +133,6 @@ def _invalid_texts(array: pa.Array) -> list[int]:
 
 
 def _inexact(array: pa.Array) -> list[int]:
-    """Give the rows whose doubles may be rounded integers."""
+    """Return the rows whose doubles may be rounded integers."""
     values = np.asarray(array.fill_null(0.0))
     return np.flatnonzero((np.abs(values) >= EXACT_DOUBLE) & np.isfinite(values)).tolist()

@@ -35,19 +35,22 @@ class Promoter:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The small things around one campaign's export."""
+class ReferenceData:
+    """What the rows of one campaign's export refer to, and who gets none. Holds no connection.
+
+    `promoters` are empty, and `wave_members` None, for a type that does not ask for them.
+    """
 
     campaign_id: str
     markets: Markets
     promoters: tuple[Promoter, ...]
-    excluded: MemberSet | None
+    wave_members: MemberSet | None
     rules: ReminderRules
 
     @classmethod
     def load(
         cls, spec: ExportSpec, campaign: Mapping[str, Any], database: Database[Document], settings: Settings
-    ) -> Surroundings:
+    ) -> ReferenceData:
         """Read them; raises NoMarketsFound and PromotersNotFound where the type cannot do without."""
         campaign_id = id_key(campaign["_id"])
         markets = find_markets(database, campaign_id)
@@ -59,12 +62,13 @@ class Surroundings:
             campaign_id=campaign_id,
             markets=Markets(markets),
             promoters=_promoters(campaign, campaign_id, database) if by_promoter else (),
-            excluded=None if waves is None else MemberSet(waves),
+            wave_members=None if waves is None else MemberSet(waves),
             rules=ReminderRules(settings.regions, settings.sfmc_locales),
         )
 
     @property
-    def promoter_keys(self) -> pa.Array:
+    def promoter_keys(self) -> pa.StringArray:
+        """The promoters' ids as keys, none null."""
         return pa.array([promoter.key for promoter in self.promoters], pa.string())
 
 

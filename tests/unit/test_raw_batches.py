@@ -11,7 +11,7 @@ from bson.errors import InvalidBSON
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vfexport_core.sources.replies import REPLY_CODEC, Reply, documents_of_array, strip_keys
+from vfexport_core.sources.raw_batches import REPLY_CODEC, Reply, documents_of_array, strip_keys
 
 scalars = st.one_of(
     st.none(),

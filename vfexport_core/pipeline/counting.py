@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vfexport_core.sources.client import open_scanned
-from vfexport_core.sources.ranges import COLLECTIONS, range_of
+from vfexport_core.sources.ranges import range_of
 from vfexport_core.sources.retry import Patience, persistently
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def count_rows(spec: ExportSpec, campaign_id: str, database: Database[Document],
     """
     if not spec.preliminary_count:
         return None
-    root = spec.scan.root
-    selection = range_of(database, root, campaign_id)
-    collection = open_scanned(database, settings)[COLLECTIONS[root]]
+    scanned = spec.scan.collection
+    selection = range_of(database, scanned, campaign_id)
+    collection = open_scanned(database, settings)[scanned.spec.name]
     return persistently(lambda: collection.count_documents(selection.match()), Patience(collection.name))

@@ -82,32 +82,32 @@ def _decode(reply: memoryview) -> dict[str, Any]:
     return {**bson.decode(_without(reply, cursor), _PLAIN), "cursor": fields}
 
 
-def _find(document: memoryview, kind: int, *names: bytes) -> _Element | None:
+def _find(document: memoryview, type_: int, *names: bytes) -> _Element | None:
     """Find the element of this type and of one of these names; what stands behind it is not looked at."""
-    return next((item for item in _elements(document) if item.type == kind and item.name in names), None)
+    return next((item for item in _elements(document) if item.type == type_ and item.name in names), None)
 
 
 def _elements(document: memoryview) -> Iterator[_Element]:
     position, end = _LENGTH_BYTES, len(document) - 1
     while position < end:
-        kind = document[position]
+        type_ = document[position]
         value = _behind_string(document, position + 1)
-        after = _end_of_value(document, kind, value)
+        after = _end_of_value(document, type_, value)
         if not value <= after <= end:
             raise InvalidBSON(f"an element of a reply ends at byte {after} of {end}")
-        yield _Element(kind, bytes(document[position + 1 : value - 1]), position, value, after)
+        yield _Element(type_, bytes(document[position + 1 : value - 1]), position, value, after)
         position = after
 
 
-def _end_of_value(document: memoryview, kind: int, start: int) -> int:
-    if kind in _FIXED_BYTES:
-        return start + _FIXED_BYTES[kind]
-    if kind in _BYTES_BESIDE_LENGTH:
+def _end_of_value(document: memoryview, type_: int, start: int) -> int:
+    if type_ in _FIXED_BYTES:
+        return start + _FIXED_BYTES[type_]
+    if type_ in _BYTES_BESIDE_LENGTH:
         length = int.from_bytes(document[start : start + _LENGTH_BYTES], "little")
-        return start + _BYTES_BESIDE_LENGTH[kind] + length
-    if kind == _REGEX:
+        return start + _BYTES_BESIDE_LENGTH[type_] + length
+    if type_ == _REGEX:
         return _behind_string(document, _behind_string(document, start))
-    raise InvalidBSON(f"a reply holds a value of the unknown type {kind:#04x}")
+    raise InvalidBSON(f"a reply holds a value of the unknown type {type_:#04x}")
 
 
 def _behind_string(document: memoryview, start: int) -> int:
@@ -129,7 +129,7 @@ def _without(document: memoryview, element: _Element) -> bytes:
 
 
 def strip_keys(array: memoryview) -> bytes:
-    """Give the documents of a BSON array, one behind the other; raises InvalidBSON when it holds anything else."""
+    """Return the documents of a BSON array, one behind the other; raises InvalidBSON when it holds anything else."""
     documents: list[memoryview] = []
     for element in _elements(array):
         if element.type != _DOCUMENT:

@@ -1,0 +1,71 @@
+"""The stages put together, in one process: from MongoDB to encoded rows, and from these to files."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from vfexport_core.catalog.spec import Container
+from vfexport_core.files.containers import Layout, write_files
+from vfexport_core.pipeline.stages import scan, transform
+from vfexport_core.rows.counters import Counters
+from vfexport_core.sources.client import open_scanned
+from vfexport_core.sources.prefetch import Prefetch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from pymongo.database import Database
+
+    from vfexport_core.files.containers import FileName
+    from vfexport_core.files.grouping import EncodedBatch
+    from vfexport_core.pipeline.plan import ExportPlan
+    from vfexport_core.pipeline.sinks import Sink
+    from vfexport_core.sources.client import Document
+
+
+class ExportPipeline:
+    """One export: its rows are read, and its files written, once. `counters` are those of all batches so far."""
+
+    def __init__(self, plan: ExportPlan, database: Database[Document]) -> None:
+        self.plan = plan
+        self.counters = Counters()
+        self._database = open_scanned(database, plan.settings)
+
+    def batches(self) -> Generator[EncodedBatch]:
+        """Yield the encoded rows, batch by batch, in the order of the scan.
+
+        Raises SourceMissing when a collection does not exist, SourceUnavailable when MongoDB fails for good.
+        """
+        stop = threading.Event()
+        with (
+            Prefetch(scan(self.plan, self._database, stop), stop) as raw,
+            closing(transform(self.plan, raw, self._database, stop)) as encoded,
+        ):
+            for batch in encoded:
+                self.counters.merge(batch.counters)
+                yield batch
+
+    def write(self, sink: Sink, on_progress: Callable[[int, int, int], object]) -> dict[FileName, int]:
+        """Write the export's files into `sink`, and return them with the rows of each.
+
+        `on_progress` is told the documents read, the rows made and the bytes written so far, after every batch and
+        every file. Raises SpoolFull, what `batches` raises and what the sink and `on_progress` do.
+        """
+        plan, counters = self.plan, self.counters
+        layout = Layout(
+            container=plan.spec.shape.container if sink.takes_several else _together(plan.spec.shape.container),
+            header=plan.open_format().header,
+            partition=plan.partition(),
+            spool_max_bytes=plan.settings.spool_max_bytes,
+        )
+        with closing(self.batches()) as batches:
+            return write_files(
+                batches, layout, sink, lambda: on_progress(counters.read, counters.rows, sink.bytes_written)
+            )
+
+
+def _together(container: Container) -> Container:
+    """Return the container for the same files where there is room for one only."""
+    return Container.ZIP if container is Container.OBJECTS else container

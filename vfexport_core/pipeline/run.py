@@ -1,0 +1,77 @@
+"""One run of one export: rows to files, the files to S3, and what became of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO
+
+from vfexport_core.catalog import find_spec
+from vfexport_core.ccpa.exclusion import SuppressionList
+from vfexport_core.pipeline.export import ExportPipeline
+from vfexport_core.pipeline.naming import FileNaming
+from vfexport_core.pipeline.object_sink import ObjectSink
+from vfexport_core.pipeline.plan import ExportPlan
+from vfexport_core.pipeline.sinks import StreamSink
+from vfexport_core.queue.models import Delivered
+from vfexport_core.sources.campaigns import find_campaign
+from vfexport_core.sources.faults import WORKER_LIMITS
+from vfexport_core.telemetry import tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pymongo.database import Database
+
+    from vfexport_core.delivery.buckets import BucketClients
+    from vfexport_core.pipeline.hooks import ExportHooks
+    from vfexport_core.queue.models import Document, Export
+    from vfexport_core.settings import Settings
+
+
+def run_export(
+    export: Export,
+    *,
+    settings: Settings,
+    database: Database[Document],
+    buckets: BucketClients,
+    hooks: ExportHooks,
+) -> Delivered:
+    """Write the export's files and publish them, all or nothing (L10).
+
+    Raises CampaignNotFound, NoMarketsFound, PromotersNotFound, SourceUnavailable, DeliveryFailed, SpoolFull,
+    ConfigurationError (a bucket without settings) or what a hook raises; then nothing is left on S3.
+    """
+    spec = find_spec(export.export_type)
+    target = buckets.target(spec.bucket)
+    # After the claim, or the two would miss each other.
+    suppression = SuppressionList.load(export, spec, settings, database, lambda: hooks.on_progress(0, 0, 0))
+    plan = ExportPlan.load(
+        spec,
+        find_campaign(database, export.campaign_id, limits=WORKER_LIMITS),
+        database,
+        settings,
+        include_all_markets=export.include_all_markets,
+        date_key=export.date_key,
+        suppression=suppression,
+    )
+    naming = FileNaming(spec=spec, export=export, artist=plan.artist, prefixes=settings.sfmc_prefixes)
+    pipeline = ExportPipeline(plan, database)
+    with ObjectSink(target, naming, hooks) as sink:
+        with tracing.span("scan"):
+            rows = pipeline.write(sink, hooks.on_progress)
+        with tracing.span("publish"):
+            sink.publish(rows)
+    return Delivered(
+        bucket=target.name,
+        keys=tuple(sink.keys.values()),
+        rows=pipeline.counters.rows,
+        bytes=sink.bytes_written,
+        sha256=sink.sha256,
+        meta=pipeline.counters.meta(),
+    )
+
+
+def write_rows(pipeline: ExportPipeline, out: BinaryIO, on_progress: Callable[[int, int, int], object]) -> int:
+    """Write the export to a binary stream instead of S3 and return its size; several files become one ZIP."""
+    with StreamSink(out.write) as sink:
+        sink.publish(pipeline.write(sink, on_progress))
+    return sink.bytes_written
