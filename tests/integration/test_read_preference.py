@@ -11,9 +11,9 @@ from pymongo.monitoring import CommandListener
 
 from tests.ccpa import Service
 from vfexport_core.catalog import all_specs, find_spec
-from vfexport_core.ccpa.exclusion import LeftOut
+from vfexport_core.ccpa.exclusion import SuppressionList
 from vfexport_core.errors import ConfigurationError
-from vfexport_core.exporting import RowStream, count_rows, write_rows
+from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
 from vfexport_core.services.request_export import new_export
 from vfexport_core.settings import Settings, load_settings
 from vfexport_core.sources.campaigns import find_campaign
@@ -89,8 +89,8 @@ def export_all(database: Documents, settings: Settings, campaign: str) -> None:
     for spec in all_specs():
         date_key = "1700000000000" if spec.needs_date_key else None
         count_rows(spec, campaign, database, settings)
-        stream = RowStream(spec, find_campaign(database, campaign), database, settings, date_key=date_key)
-        write_rows(stream, io.BytesIO(), lambda *_: None)
+        plan = ExportPlan.load(spec, find_campaign(database, campaign), database, settings, date_key=date_key)
+        write_rows(ExportPipeline(plan, database), io.BytesIO(), lambda *_: None)
 
 
 def test_the_test_would_see_a_read_of_a_secondary(lagging: Documents, reads: Reads) -> None:
@@ -122,7 +122,7 @@ def test_a_deletion_and_what_exports_leave_out_for_it_ask_the_primary(
     assert far.delete().campaigns == (campaign,)
     far.open_record()
     waiting = far.request(campaign, "codes")
-    left_out = LeftOut.load(waiting, find_spec("codes"), settings, lagging, lambda: None)
+    left_out = SuppressionList.load(waiting, find_spec("codes"), settings, lagging, lambda: None)
     assert left_out is not None
     far.heal_now()  # which looks for the user by the hash
     assert {name for name, *_ in reads.seen} >= {"campaigns", "entries", "scoring", "users", "exports", "ccpaDeletions"}
