@@ -60,10 +60,10 @@ class Sink(io.RawIOBase):
 def export_one(export_type: str, uri: str, campaign_id: str) -> None:
     """Export one type in this process and print its figures as JSON."""
     # Imported here: the parent's memory and the time of importing are nobody's figures.
+    from vfexport_core.mongo.client import opened  # noqa: PLC0415
     from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows  # noqa: PLC0415
     from vfexport_core.settings import load_settings  # noqa: PLC0415
     from vfexport_core.sources.campaigns import find_campaign  # noqa: PLC0415
-    from vfexport_core.sources.client import opened  # noqa: PLC0415
 
     settings = load_settings(None, mongo_uri=uri, mongo_database=DATABASE, lookup_batch=LOOKUP_BATCH)
     spec, sink = find_spec(export_type), Sink()

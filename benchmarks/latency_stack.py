@@ -24,10 +24,10 @@ from vfexport_core.embedded.demo.folder import find_checkout
 from vfexport_core.embedded.demo.isolation import isolated
 from vfexport_core.embedded.process import free_port
 from vfexport_core.embedded.synthetic import seed_campaign
+from vfexport_core.mongo.client import opened
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.services.request_export import new_export
 from vfexport_core.settings import load_settings
-from vfexport_core.sources.client import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

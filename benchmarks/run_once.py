@@ -58,10 +58,10 @@ class Sink(io.RawIOBase):
 def prepare_pipeline(port: int, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
     """Give the run of the service's own pipeline; the run returns the rows written."""
     from vfexport_core.catalog import find_spec
+    from vfexport_core.mongo.client import opened
     from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows
     from vfexport_core.settings import Settings
     from vfexport_core.sources.campaigns import find_campaign
-    from vfexport_core.sources.client import opened
 
     settings = Settings(_env_file=None, mongo_uri=_uri(port), mongo_database=_DATABASE, lookup_batch=_LOOKUP_BATCH)
 

@@ -21,7 +21,7 @@ from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.embedded.synthetic import create_source_indexes
-from vfexport_core.queue.owned import CLOCK_SKEW_SECONDS
+from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.queue.watchdog import SETTLE_SECONDS
 from vfexport_core.services.run_attempt import Tools, run_claimed

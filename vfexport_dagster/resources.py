@@ -107,7 +107,7 @@ class BucketsResource(_SettingsResource):
 
 
 def _connect(settings: Settings) -> MongoClient[dict[str, Any]]:
-    from vfexport_core.sources.client import connect  # noqa: PLC0415 the web server needs no driver
+    from vfexport_core.mongo.client import connect  # noqa: PLC0415 the web server needs no driver
 
     return connect(settings)
 

@@ -95,7 +95,7 @@ def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = functools.partial(RetryPolicy, attempts=3, base_seconds=0.001)
     monkeypatch.setattr("vfexport_core.delivery.buckets.RetryPolicy", quick)
     monkeypatch.setattr("vfexport_core.delivery.buckets._QUICK", quick())
-    monkeypatch.setattr("vfexport_core.sources.retry._FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr("vfexport_core.mongo.retry._FIRST_WAIT_SECONDS", 0.001)
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ from vfexport_core.catalog.contact import USER_ID
 from vfexport_core.catalog.expressions import Column
 from vfexport_core.embedded.synthetic import DATE_KEYS, seed_campaign
 from vfexport_core.errors import SourceMissing, SourceUnavailable
+from vfexport_core.mongo.retry import ATTEMPTS
 from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
 from vfexport_core.sources.campaigns import find_campaign
-from vfexport_core.sources.retry import ATTEMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +104,7 @@ def shaky(
     mongo_server: MongoServer, database: Database[Any], saboteur: Saboteur, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Database[Any]]:
     """The test's database through a client under which commands fail."""
-    monkeypatch.setattr("vfexport_core.sources.retry._FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr("vfexport_core.mongo.retry._FIRST_WAIT_SECONDS", 0.001)
     # After some errors the driver waits until it has heard of the server again: it asks often, and does not wait long.
     monitoring = {"serverMonitoringMode": "poll", "heartbeatFrequencyMS": 500}
     options: dict[str, Any] = {"appname": APP, "retryReads": False, "event_listeners": [saboteur], **monitoring}

@@ -24,9 +24,9 @@ from vfexport_core.catalog import all_specs
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.delivery.multipart import MIN_PART_BYTES
 from vfexport_core.delivery.writer import ObjectWriter
+from vfexport_core.mongo.client import opened
 from vfexport_core.services.reap import watch
 from vfexport_core.settings import load_settings
-from vfexport_core.sources.client import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

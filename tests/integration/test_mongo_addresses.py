@@ -14,11 +14,11 @@ import pytest
 
 from tests.integration.queue_helpers import queued
 from vfexport_core.errors import ConfigurationError, SourceUnavailable
+from vfexport_core.mongo.client import connect, opened
+from vfexport_core.mongo.retry import ReadRetries, retry_read
 from vfexport_core.queue.reading import ExportReader
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.settings import Settings
-from vfexport_core.sources.client import connect, opened
-from vfexport_core.sources.retry import Patience, persistently
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def test_a_name_that_cannot_be_resolved_for_a_moment_fails_nothing(
             assert ExportReader(resolved).get(export.id) == export
         names.failing = failing
         with opened(settings_of(address, database.name)) as resolved:
-            assert persistently(lambda: resolved["exports"].count_documents({}), Patience("exports")) == 1
+            assert retry_read(lambda: resolved["exports"].count_documents({}), ReadRetries("exports")) == 1
     assert names.failing == 0
 
 
@@ -111,7 +111,7 @@ def test_a_name_that_cannot_be_resolved_is_a_passing_fault(names: NameServer) ->
     with opened(settings_of(ADDRESS)) as database:
         for read in (
             ExportReader(database, patience_seconds=0.3).running,
-            lambda: persistently(database["exports"].find_one, Patience("exports", attempts=2)),
+            lambda: retry_read(database["exports"].find_one, ReadRetries("exports", attempts=2)),
         ):
             names.asked = 0
             with pytest.raises(SourceUnavailable, match="could not be resolved") as caught:

@@ -11,10 +11,10 @@ from pymongo import MongoClient
 
 from tests.integration.queue_helpers import DELIVERED, ERROR, queued, triggered
 from vfexport_core.errors import SourceUnavailable
+from vfexport_core.mongo.collections import FIGURES
 from vfexport_core.queue.depth import Waiting, read_depth
 from vfexport_core.queue.figures import BOUNDS, ExportFigures, sums_of
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.owned import FIGURES
 from vfexport_core.queue.store import ExportStore
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from tests.commands import Commands
-from vfexport_core.sources.client import raw_batches
+from vfexport_core.sources.raw_batches import raw_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

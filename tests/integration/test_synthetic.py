@@ -13,8 +13,8 @@ from tests.servers import through
 from vfexport_core.cli.app import vfexport
 from vfexport_core.embedded.synthetic import SOURCE_INDEXES, SyntheticCampaign, create_source_indexes, seed_campaign
 from vfexport_core.errors import CampaignExists, SourceUnavailable
+from vfexport_core.mongo.client import opened
 from vfexport_core.settings import load_settings
-from vfexport_core.sources.client import opened
 
 COLLECTIONS = {"users": "users", "entries": "entries", "scoring": "scoring", "codes": "codes", "sms_waves": "smsWaves"}
 

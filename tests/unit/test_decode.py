@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.expressions import Field, FieldType
+from vfexport_core.mongo.client import SOUND_CODEC
 from vfexport_core.rows.cells import cells_of_chunks
 from vfexport_core.rows.expand import elements, flat_keys
 from vfexport_core.rows.values import id_key, render
-from vfexport_core.sources.client import SOUND_CODEC
 from vfexport_core.sources.decode import Decoder
 from vfexport_core.sources.strict import StrictSchema
 

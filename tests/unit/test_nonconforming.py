@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.unit.test_decode import clean, dirty, usual, values
 from vfexport_core.catalog.expressions import FieldType
-from vfexport_core.sources.client import SOUND_CODEC
+from vfexport_core.mongo.client import SOUND_CODEC
 from vfexport_core.sources.fallback import FallbackDecoder, SchemaViolation
 from vfexport_core.sources.nonconforming import conforms, document_bounds, restore, separate
 from vfexport_core.sources.strict import Decoded, StrictSchema

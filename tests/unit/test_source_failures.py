@@ -8,7 +8,7 @@ import pytest
 from pymongo.errors import AutoReconnect, BulkWriteError, CursorNotFound, OperationFailure, WriteError
 
 from vfexport_core.errors import SourceUnavailable
-from vfexport_core.sources.client import reading
+from vfexport_core.mongo.client import reading
 
 if TYPE_CHECKING:
     from pymongo.errors import PyMongoError

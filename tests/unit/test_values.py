@@ -6,8 +6,8 @@ import bson
 import pytest
 from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 
+from vfexport_core.mongo.client import SOUND_CODEC
 from vfexport_core.rows.values import GUARDED, PRESENT, REPAIRED, render
-from vfexport_core.sources.client import SOUND_CODEC
 
 OID = "65a1b2c3d4e5f60718293a4b"
 

@@ -17,7 +17,7 @@ from vfexport_core.ccpa.hashing import UserHasher, check_user_id
 from vfexport_core.ccpa.records import Problem
 from vfexport_core.ccpa.trying import Clock, Try
 from vfexport_core.errors import DeleteFailed, VfexportError, error_document
-from vfexport_core.queue.owned import CLOCK_SKEW_SECONDS
+from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
 from vfexport_core.queue.watchdog import SETTLE_SECONDS
 
 if TYPE_CHECKING:

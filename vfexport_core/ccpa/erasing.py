@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from vfexport_core.catalog import all_specs, find_spec
 from vfexport_core.ccpa.records import ObjectName, Problem
 from vfexport_core.errors import ConfigurationError, DeliveryFailed, DeliveryRefused, ExportCanceled
+from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
 from vfexport_core.queue.models import FINAL, Attempt, ExportStatus
-from vfexport_core.queue.owned import CLOCK_SKEW_SECONDS
 from vfexport_core.queue.watchdog import SETTLE_SECONDS
 from vfexport_core.telemetry.threads import at_once
 

@@ -15,17 +15,17 @@ from pymongo.errors import PyMongoError
 
 from vfexport_core.ccpa.records import Search
 from vfexport_core.errors import SourceUnavailable
+from vfexport_core.mongo.client import open_deciding
+from vfexport_core.mongo.retry import ReadRetries, retry_read
 from vfexport_core.rows.values import id_key
-from vfexport_core.sources.client import open_deciding
 from vfexport_core.sources.ranges import EntryRange, entries_are_dotted
-from vfexport_core.sources.retry import Patience, persistently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pymongo.database import Database
 
-    from vfexport_core.sources.client import Document
+    from vfexport_core.mongo.client import Document
 
     Note = Callable[[Search], None]
 
@@ -63,7 +63,7 @@ class Sources:
     def read(self, collection: str, operation: Callable[[], Any]) -> Any:
         self.alive()
         try:
-            return persistently(operation, Patience(collection, attempts=_ATTEMPTS))
+            return retry_read(operation, ReadRetries(collection, attempts=_ATTEMPTS))
         except SourceUnavailable as error:
             cause = type(error.__cause__).__name__
             raise SourceUnavailable(f"MongoDB failed on collection {collection}: {cause}", payload=collection) from None
@@ -148,7 +148,7 @@ def users_of(sources: Sources, campaign: str) -> Iterator[Any]:
 def _all(sources: Sources, collection: str, query: Document, projection: Document) -> Iterator[Document]:
     """Read documents one by one; after a fault again from the start, for it does no harm to see one twice."""
     source = open_deciding(sources.database, collection)
-    patience = Patience(collection, attempts=_ATTEMPTS)
+    retries = ReadRetries(collection, attempts=_ATTEMPTS)
     while True:
         try:
             for number, document in enumerate(source.find(query, projection, batch_size=_IDS_AT_ONCE)):
@@ -157,7 +157,7 @@ def _all(sources: Sources, collection: str, query: Document, projection: Documen
                 yield document
         except PyMongoError as error:
             try:
-                patience.failed(error)
+                retries.failed(error)
             except SourceUnavailable:
                 name = type(error).__name__
                 raise SourceUnavailable(

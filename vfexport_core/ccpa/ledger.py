@@ -17,11 +17,11 @@ from pymongo.errors import DuplicateKeyError
 from vfexport_core.ccpa import schema
 from vfexport_core.ccpa.records import Deletion, DeletionStatus
 from vfexport_core.errors import SourceUnavailable
+from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS, DELETIONS, open_owned
+from vfexport_core.mongo.retry import RetryLimits, with_retries
+from vfexport_core.mongo.schema import INDEX_BUILD_LIMITS, put_indexes, put_validator
 from vfexport_core.queue.models import storable
-from vfexport_core.queue.owned import CLOCK_SKEW_SECONDS, DELETIONS, open_owned
-from vfexport_core.queue.schema import INDEX_BUILD_LIMITS, put_indexes, put_validator
 from vfexport_core.queue.transitions import NOW
-from vfexport_core.sources.faults import RetryLimits, persist
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -62,7 +62,7 @@ class Ledger:
     def initialise(self) -> None:
         """Create validator and indexes, or bring them up to date; idempotent. Raises InitialisationFailed."""
         self._persist(lambda: put_validator(self._records, schema.VALIDATOR))
-        persist(self._records, lambda: put_indexes(self._records, schema.INDEXES), INDEX_BUILD_LIMITS)
+        with_retries(self._records, lambda: put_indexes(self._records, schema.INDEXES), INDEX_BUILD_LIMITS)
 
     def open(self, user_hash: str, key_check: str, requested_by: str, correlation_id: str) -> str:
         """Record a request, and give the record's id. From then on exports that are claimed respect it."""
@@ -227,7 +227,7 @@ class Ledger:
         self._persist(lambda: self._records.update_one(condition, change))
 
     def _persist(self, operation: Callable[[], T]) -> T:
-        return persist(self._records, operation, self._limits)
+        return with_retries(self._records, operation, self._limits)
 
 
 def wait_seconds(tries: int) -> float:

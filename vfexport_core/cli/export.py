@@ -20,20 +20,20 @@ from vfexport_core.cli.queued import QueuedExport
 from vfexport_core.cli.report import failure_of_export, summary_of, tell
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import InvalidDateKey, MissingDateKey
+from vfexport_core.mongo.client import opened
 from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services.request_export import DATE_KEY_PATTERN, new_export
 from vfexport_core.services.run_attempt import Tools, worker_store
 from vfexport_core.settings import Settings, load_settings
 from vfexport_core.sources.campaigns import find_campaign
-from vfexport_core.sources.client import opened
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.catalog import ExportSpec
+    from vfexport_core.mongo.client import Document
     from vfexport_core.queue.models import Export
-    from vfexport_core.sources.client import Document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,11 @@ from vfexport_core.api.presenters import export_json
 from vfexport_core.api.schemas import iso
 from vfexport_core.catalog import find_spec
 from vfexport_core.cli.report import tell
+from vfexport_core.mongo.client import opened
 from vfexport_core.queue.estimate import Estimator
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.settings import load_settings
-from vfexport_core.sources.client import opened
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -9,10 +9,10 @@ import click
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.ccpa.ledger import Ledger
-from vfexport_core.queue.owned import DELETIONS, EXPORTS
+from vfexport_core.mongo.client import opened, reading
+from vfexport_core.mongo.collections import DELETIONS, EXPORTS
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.settings import load_settings
-from vfexport_core.sources.client import opened, reading
 from vfexport_core.sources.indexes import missing_source_indexes
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.sources.client import Document
+    from vfexport_core.mongo.client import Document
     from vfexport_core.sources.indexes import MissingIndex
 
 _COLLECTIONS = (EXPORTS, DELETIONS)

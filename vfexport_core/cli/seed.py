@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vfexport_core.embedded.synthetic import DATE_KEYS, DEFAULT_NAME, seed_campaign
+from vfexport_core.mongo.client import opened
 from vfexport_core.settings import load_settings
-from vfexport_core.sources.client import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from vfexport_core.catalog import all_specs
 from vfexport_core.ccpa import schema as deletions
 from vfexport_core.doctor.examining import Check, Finding, failed, ok, warning
+from vfexport_core.mongo.client import opened, reading
+from vfexport_core.mongo.collections import DELETIONS, EXPORTS
+from vfexport_core.mongo.schema import DIFFERS, differences
 from vfexport_core.queue import schema as exports
-from vfexport_core.queue.owned import DELETIONS, EXPORTS
-from vfexport_core.sources.client import opened, reading
 from vfexport_core.sources.indexes import MissingIndex, missing_source_indexes
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ def _owned(
     name: str, collection: Collection[dict[str, Any]], indexes: Sequence[IndexModel], validator: dict[str, Any]
 ) -> Finding:
     with reading(collection.name):
-        found = exports.differences(collection, indexes, validator)
+        found = differences(collection, indexes, validator)
     if found:
-        hint = _NO_RULES if any(exports.DIFFERS in text for text in found) else _INIT
+        hint = _NO_RULES if any(DIFFERS in text for text in found) else _INIT
         return failed(name, f"collection {collection.name}: {'; '.join(found)}", hint)
     return ok(name, f"collection {collection.name}: all indexes and the validator are in place")
 

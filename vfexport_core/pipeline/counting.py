@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vfexport_core.sources.client import open_scanned
+from vfexport_core.mongo.client import open_scanned
+from vfexport_core.mongo.retry import ReadRetries, retry_read
 from vfexport_core.sources.ranges import range_of
-from vfexport_core.sources.retry import Patience, persistently
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.catalog.spec import ExportSpec
+    from vfexport_core.mongo.client import Document
     from vfexport_core.settings import Settings
-    from vfexport_core.sources.client import Document
 
 
 def count_rows(spec: ExportSpec, campaign_id: str, database: Database[Document], settings: Settings) -> int | None:
@@ -29,4 +29,4 @@ def count_rows(spec: ExportSpec, campaign_id: str, database: Database[Document],
     scanned = spec.scan.collection
     selection = range_of(database, scanned, campaign_id)
     collection = open_scanned(database, settings)[scanned.spec.name]
-    return persistently(lambda: collection.count_documents(selection.match()), Patience(collection.name))
+    return retry_read(lambda: collection.count_documents(selection.match()), ReadRetries(collection.name))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.catalog.spec import Container
 from vfexport_core.files.containers import Layout, write_files
+from vfexport_core.mongo.client import open_scanned
 from vfexport_core.pipeline.stages import scan, transform
 from vfexport_core.rows.counters import Counters
-from vfexport_core.sources.client import open_scanned
 from vfexport_core.sources.prefetch import Prefetch
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from vfexport_core.files.containers import FileName
     from vfexport_core.files.grouping import EncodedBatch
+    from vfexport_core.mongo.client import Document
     from vfexport_core.pipeline.plan import ExportPlan
     from vfexport_core.pipeline.sinks import Sink
-    from vfexport_core.sources.client import Document
 
 
 class ExportPipeline:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from vfexport_core.catalog.collections import Collection
     from vfexport_core.catalog.spec import Lookup
+    from vfexport_core.mongo.client import Document
     from vfexport_core.pipeline.plan import ExportPlan
     from vfexport_core.sources.batch import Batch
-    from vfexport_core.sources.client import Document
 
 # How many batches may wait for their look-ups while the one before them is rendered.
 _BATCHES_AHEAD = 2

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from vfexport_core.catalog.spec import Condition, ExportSpec
     from vfexport_core.ccpa.exclusion import SuppressionList
     from vfexport_core.files.formats import FileFormat
+    from vfexport_core.mongo.client import Document
     from vfexport_core.settings import Settings
-    from vfexport_core.sources.client import Document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.catalog.spec import ExportSpec
+    from vfexport_core.mongo.client import Document
     from vfexport_core.settings import Settings
-    from vfexport_core.sources.client import Document
 
 
 @dataclass(frozen=True, slots=True)

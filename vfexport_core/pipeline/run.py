@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.ccpa.exclusion import SuppressionList
+from vfexport_core.mongo.retry import WORKER_LIMITS
 from vfexport_core.pipeline.export import ExportPipeline
 from vfexport_core.pipeline.naming import FileNaming
 from vfexport_core.pipeline.object_sink import ObjectSink
@@ -13,7 +14,6 @@ from vfexport_core.pipeline.plan import ExportPlan
 from vfexport_core.pipeline.sinks import StreamSink
 from vfexport_core.queue.models import Delivered
 from vfexport_core.sources.campaigns import find_campaign
-from vfexport_core.sources.faults import WORKER_LIMITS
 from vfexport_core.telemetry import tracing
 
 if TYPE_CHECKING:

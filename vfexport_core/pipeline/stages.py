@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.mongo.client import Document
     from vfexport_core.pipeline.plan import ExportPlan
     from vfexport_core.rows.frame import Frame
     from vfexport_core.rows.render import TextColumn
     from vfexport_core.sources.batch import Batch
-    from vfexport_core.sources.client import Document
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vfexport_core.mongo.collections import DELETIONS, EXPORTS, open_owned
+from vfexport_core.mongo.retry import RetryLimits, with_retries
 from vfexport_core.queue import schema
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.owned import DELETIONS, EXPORTS, open_owned
-from vfexport_core.sources.faults import RetryLimits, persist
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def read_depth(database: Database[dict[str, Any]], patience_seconds: float = 10.
         found = open_owned(database, collection)
         group = {"_id": "$status", "count": {"$sum": 1}, "since": {"$min": since}}
         pipeline = [{"$match": query}, {"$sort": order}, {"$limit": MOST}, {"$group": group}]
-        groups: list[Document] = persist(found, lambda: [*found.aggregate(pipeline)], limits)
+        groups: list[Document] = with_retries(found, lambda: [*found.aggregate(pipeline)], limits)
         return Waiting(groups[0]["count"], groups[0]["since"]) if groups else Waiting(0, None)
 
     pending, triggered = ({"status": status.value} for status in (ExportStatus.PENDING, ExportStatus.TRIGGERED))

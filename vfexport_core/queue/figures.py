@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from pymongo import ReturnDocument
 
 from vfexport_core.errors import LeaseLost, SourceUnavailable, WorkerLost
+from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS, EXPORTS, FIGURES, open_owned
+from vfexport_core.mongo.retry import RetryLimits, with_retries
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.owned import CLOCK_SKEW_SECONDS, EXPORTS, FIGURES, open_owned
-from vfexport_core.sources.faults import RetryLimits, persist
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -158,7 +158,7 @@ class ExportFigures:
         return sums_of(documents, since, until)
 
     def _persist(self, operation: Any) -> Any:
-        return persist(self._figures, operation, RetryLimits(self.patience_seconds))
+        return with_retries(self._figures, operation, RetryLimits(self.patience_seconds))
 
 
 def sums_of(documents: Iterable[Document], since: datetime, until: datetime) -> Counter[str]:

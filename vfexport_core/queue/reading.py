@@ -8,10 +8,10 @@ from bson import ObjectId
 from pymongo import DESCENDING
 
 from vfexport_core.errors import ExportNotFound, InvalidRequest
+from vfexport_core.mongo.collections import EXPORTS, open_owned
+from vfexport_core.mongo.retry import RetryLimits, with_retries
 from vfexport_core.queue import schema
 from vfexport_core.queue.models import Export, ExportStatus
-from vfexport_core.queue.owned import EXPORTS, open_owned
-from vfexport_core.sources.faults import RetryLimits, persist
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -121,7 +121,7 @@ class ExportReader:
         return [Export.from_document(document) for document in documents]
 
     def _persist(self, operation: Callable[[], T]) -> T:
-        return persist(self._exports, operation, self._limits)
+        return with_retries(self._exports, operation, self._limits)
 
 
 def _behind(after: tuple[datetime, str], *, descending: bool) -> tuple[Document, Document]:

@@ -22,14 +22,15 @@ from vfexport_core.errors import (
     QueueBusy,
     SourceUnavailable,
 )
+from vfexport_core.mongo.collections import EXPORTS
+from vfexport_core.mongo.retry import with_retries
+from vfexport_core.mongo.schema import INDEX_BUILD_LIMITS, put_indexes, put_validator
 from vfexport_core.queue import schema, transitions
 from vfexport_core.queue.figures import ExportFigures
 from vfexport_core.queue.models import ACTIVE, RETRYABLE, Claim, Export, ExportStatus
-from vfexport_core.queue.owned import EXPORTS
 from vfexport_core.queue.reading import PAYLOAD_LENGTH, object_id
 from vfexport_core.queue.transitions import Claimant, Transition
 from vfexport_core.queue.withdrawing import Withdrawing
-from vfexport_core.sources.faults import persist
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +52,8 @@ class ExportStore(Withdrawing):
 
         Idempotent, and safe in several processes at once. Raises InitialisationFailed when what exists is in the way.
         """
-        self._persist(lambda: schema.put_validator(self._exports, schema.VALIDATOR))
-        persist(self._exports, lambda: schema.put_indexes(self._exports, schema.INDEXES), schema.INDEX_BUILD_LIMITS)
+        self._persist(lambda: put_validator(self._exports, schema.VALIDATOR))
+        with_retries(self._exports, lambda: put_indexes(self._exports, schema.INDEXES), INDEX_BUILD_LIMITS)
         ExportFigures(self._exports.database, self._limits.seconds).begin()
 
     def request(self, new: NewExport) -> tuple[Export, bool]:

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Self
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.errors import ExportNotFound, LeaseLost, VfexportError
+from vfexport_core.mongo.retry import WORKER_LIMITS
 from vfexport_core.queue.ending import end_attempt
 from vfexport_core.queue.figures import ExportFigures
 from vfexport_core.queue.holding import lease_lost
 from vfexport_core.queue.keeping import ClaimKeeper, Pace
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
-from vfexport_core.sources.faults import WORKER_LIMITS
 from vfexport_core.telemetry import context, tracing
 
 if TYPE_CHECKING:

@@ -9,10 +9,9 @@ from bson.errors import InvalidId
 from pymongo.errors import PyMongoError
 
 from vfexport_core.errors import CampaignNotFound
-from vfexport_core.sources.client import Document, open_deciding
-from vfexport_core.sources.faults import CALLER_LIMITS, RetryLimits, persist
+from vfexport_core.mongo.client import Document, open_deciding
+from vfexport_core.mongo.retry import CALLER_LIMITS, ReadRetries, RetryLimits, retry_read, with_retries
 from vfexport_core.sources.ranges import CampaignRange
-from vfexport_core.sources.retry import Patience, persistently
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +29,7 @@ def find_campaign(database: Database[Document], campaign_id: str, *, limits: Ret
     except (InvalidId, TypeError):
         raise CampaignNotFound("no such campaign: its id is not an ObjectId", payload=campaign_id[:64]) from None
     campaigns = open_deciding(database, "campaigns")
-    campaign = persist(campaigns, lambda: campaigns.find_one({"_id": key}), limits)
+    campaign = with_retries(campaigns, lambda: campaigns.find_one({"_id": key}), limits)
     if campaign is None:
         raise CampaignNotFound("no such campaign", payload=campaign_id)
     return campaign
@@ -39,14 +38,14 @@ def find_campaign(database: Database[Document], campaign_id: str, *, limits: Ret
 def find_markets(database: Database[Document], campaign_id: str) -> list[Document]:
     """Read the campaign's markets, by ``_id``; raises SourceUnavailable."""
     markets, match = open_deciding(database, "markets"), CampaignRange(campaign_id).match()
-    return persistently(lambda: list(markets.find(match).sort("_id", 1)), Patience("markets"))
+    return retry_read(lambda: list(markets.find(match).sort("_id", 1)), ReadRetries("markets"))
 
 
 def find_promoters(database: Database[Document], ids: Sequence[str]) -> list[Document]:
     """Read the promoters of these ids (texts; an ObjectId counts by its hex); raises SourceUnavailable."""
     forms: list[Any] = [*ids, *(ObjectId(text) for text in ids if ObjectId.is_valid(text))]
     promoters = open_deciding(database, "promoters")
-    return persistently(lambda: list(promoters.find({"_id": {"$in": forms}}, {"name": 1})), Patience("promoters"))
+    return retry_read(lambda: list(promoters.find({"_id": {"$in": forms}}, {"name": 1})), ReadRetries("promoters"))
 
 
 def scheduled_members(database: Database[Document], campaign_id: str) -> Iterator[list[Any]]:
@@ -56,16 +55,16 @@ def scheduled_members(database: Database[Document], campaign_id: str) -> Iterato
     those that came before: a member may come twice when a wave changes meanwhile, none is missed.
     """
     match = {**CampaignRange(campaign_id).match(), "status": "SCHEDULED"}
-    waves, patience = open_deciding(database, "smsWaves"), Patience("smsWaves")
+    waves, retries = open_deciding(database, "smsWaves"), ReadRetries("smsWaves")
     seen: list[Any] = []
     while True:
         try:
             for wave in waves.find({**match, "_id": {"$nin": seen}}, {"memberIds": 1}, batch_size=1):
-                patience.progressed()
+                retries.progressed()
                 seen.append(wave["_id"])
                 members = wave.get("memberIds")
                 yield members if isinstance(members, list) else [members]
         except PyMongoError as error:
-            patience.failed(error)
+            retries.failed(error)
         else:
             return

@@ -14,8 +14,8 @@ import bson
 from bson.raw_bson import RawBSONDocument
 
 from vfexport_core.catalog.expressions import Field, FieldType
+from vfexport_core.mongo.client import SOUND_CODEC
 from vfexport_core.sources.batch import Batch, Chunk
-from vfexport_core.sources.client import SOUND_CODEC
 from vfexport_core.sources.fallback import FallbackDecoder, SchemaViolation
 from vfexport_core.sources.nonconforming import document_bounds, restore
 from vfexport_core.sources.projection import short_names

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vfexport_core.sources.client import reading
-from vfexport_core.sources.usable import Keys, index_beginning_with, usable_indexes
+from vfexport_core.mongo.client import reading
+from vfexport_core.mongo.indexes import Keys, index_beginning_with, usable_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.catalog.spec import ExportSpec
-    from vfexport_core.sources.client import Document
+    from vfexport_core.mongo.client import Document
 
 # Every collection has it: those that are queried by it are only checked for being there.
 _DEFAULT: Keys = ("_id",)

@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 from bson import ObjectId
 
 from vfexport_core.catalog.expressions import ARRAY_SEPARATOR
+from vfexport_core.mongo.retry import ReadRetries, retry_read
 from vfexport_core.sources.batch import Batch
-from vfexport_core.sources.client import raw_batches
 from vfexport_core.sources.decode import Decoder
 from vfexport_core.sources.object_ids import object_ids, one_of
 from vfexport_core.sources.projection import flat_projection
-from vfexport_core.sources.retry import Patience, persistently
+from vfexport_core.sources.raw_batches import raw_batches
 from vfexport_core.sources.scan import and_where
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.catalog.collections import Collection
     from vfexport_core.catalog.expressions import Field
-    from vfexport_core.sources.client import Document
+    from vfexport_core.mongo.client import Document
     from vfexport_core.sources.ranges import Range
 
 _OBJECT_ID_HEX = re.compile(r"[0-9a-f]{24}")
@@ -154,4 +154,4 @@ class BatchedLookup:
             with raw_batches(self._collection, pipeline, batch_documents) as batches:
                 return list(batches)
 
-        return persistently(read, Patience(self._collection.name, self._stop))
+        return retry_read(read, ReadRetries(self._collection.name, self._stop))

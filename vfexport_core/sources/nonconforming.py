@@ -13,7 +13,7 @@ import bson
 from bson.errors import InvalidBSON
 
 from vfexport_core.catalog.expressions import FieldType
-from vfexport_core.sources.client import SOUND_CODEC
+from vfexport_core.mongo.client import SOUND_CODEC
 from vfexport_core.sources.strict import EXACT_DOUBLE
 
 if TYPE_CHECKING:

@@ -9,16 +9,16 @@ from bson import MaxKey, ObjectId
 
 from vfexport_core.catalog.collections import Collection
 from vfexport_core.errors import SourceMissing
-from vfexport_core.sources.retry import Patience, persistently
-from vfexport_core.sources.usable import index_beginning_with, usable_indexes
+from vfexport_core.mongo.indexes import index_beginning_with, usable_indexes
+from vfexport_core.mongo.retry import ReadRetries, retry_read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pymongo.database import Database
 
-    from vfexport_core.sources.client import Document
-    from vfexport_core.sources.usable import Keys
+    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.indexes import Keys
 
 _ENTRIES_COMPOUND_KEY = ("_id.campaign_id", "_id.user_id")
 _CAMPAIGN_KEY = ("campaignId", "_id")
@@ -114,7 +114,7 @@ def range_of(database: Database[Document], collection: Collection, campaign_id: 
     Raises SourceMissing when the collection does not exist, SourceUnavailable when MongoDB fails.
     """
     name = collection.spec.name
-    indexes = persistently(lambda: usable_indexes(database, name), Patience(name))
+    indexes = retry_read(lambda: usable_indexes(database, name), ReadRetries(name))
     if indexes is None:
         # That is no empty file.
         raise SourceMissing(f"collection {name} does not exist in database {database.name}", payload=name)

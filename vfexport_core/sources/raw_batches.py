@@ -8,7 +8,8 @@ hands on the elements as they are. The one element is the batch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import bson
 from bson.codec_options import CodecOptions
@@ -16,7 +17,11 @@ from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
+
+    from pymongo.collection import Collection
+
+    from vfexport_core.mongo.client import Document
 
 _DOCUMENT, _ARRAY, _REGEX = 0x03, 0x04, 0x0B
 # Bytes of the values whose type says it all, and those beside the length that other values begin with.
@@ -140,3 +145,21 @@ def strip_keys(array: memoryview) -> bytes:
 
 # The driver has the same in C, ten times as fast, but not by a public name: it may go away.
 documents_of_array: Callable[[memoryview], bytes] = getattr(bson, "_array_of_documents_to_buffer", strip_keys)
+
+
+@contextmanager
+def raw_batches(
+    collection: Collection[Document],
+    pipeline: list[dict[str, Any]],
+    batch_documents: int,
+    *,
+    hint: str | None = None,
+) -> Generator[Iterator[bytes]]:
+    """Run an aggregation and give its answers as they come: concatenated BSON documents, never empty.
+
+    `hint` names the index to use; without it the server chooses.
+    """
+    options: dict[str, Any] = {"batchSize": batch_documents} | ({} if hint is None else {"hint": hint})
+    with collection.with_options(codec_options=REPLY_CODEC).aggregate(pipeline, **options) as cursor:
+        # The driver's annotation speaks of documents, but what it takes from such a reply are bytes.
+        yield cast("Iterator[bytes]", cursor)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import PyMongoError
 
-from vfexport_core.sources.client import Document, raw_batches
+from vfexport_core.mongo.retry import ReadRetries
 from vfexport_core.sources.decode import last_document
 from vfexport_core.sources.projection import flat_projection
-from vfexport_core.sources.retry import Patience
+from vfexport_core.sources.raw_batches import raw_batches
 
 if TYPE_CHECKING:
     import threading
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pymongo.collection import Collection
 
     from vfexport_core.catalog.expressions import Field
+    from vfexport_core.mongo.client import Document
     from vfexport_core.sources.ranges import Range
 
 BATCH_DOCUMENTS = 4_000
@@ -43,7 +44,7 @@ def scan(
     `where` is an aggregation expression. Raises SourceUnavailable when the collection cannot be read on. Setting `stop`
     ends the waiting for retries.
     """
-    patience = Patience(collection.name, stop)
+    retries = ReadRetries(collection.name, stop)
     project = flat_projection(names, **{_RESUME_NAME: "$_id"})
     last: Any = None
     while True:
@@ -58,12 +59,12 @@ def scan(
             with raw_batches(collection, pipeline, batch_documents, hint=hint) as batches:
                 for raw in batches:
                     yield raw
-                    patience.progressed()
+                    retries.progressed()
                 return
         except PyMongoError as error:
             if raw:
                 last = last_document(raw)[_RESUME_NAME]
-            patience.failed(error)
+            retries.failed(error)
 
 
 def and_where(match: Document, where: Any) -> Document:

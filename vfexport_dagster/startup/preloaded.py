@@ -16,9 +16,9 @@ import dagster._core.storage.sqlite_storage
 import dagster._grpc.impl
 import sqlalchemy.dialects.sqlite
 
+import vfexport_core.mongo.client
 import vfexport_core.queue.store
 import vfexport_core.services.run_attempt
-import vfexport_core.sources.client
 import vfexport_dagster.s3
 from vfexport_core.telemetry import tracing
 from vfexport_dagster.definitions import defs

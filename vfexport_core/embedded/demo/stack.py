@@ -21,9 +21,9 @@ from vfexport_core.embedded.mongo import embedded_mongo
 from vfexport_core.embedded.process import HOST, ServerProcess, free_port
 from vfexport_core.embedded.s3 import embedded_s3
 from vfexport_core.embedded.synthetic import seed_campaign
+from vfexport_core.mongo.client import opened
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.settings import load_settings
-from vfexport_core.sources.client import opened
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vfexport_core.sources.client import reading
+from vfexport_core.mongo.client import reading
 
 if TYPE_CHECKING:
     from pymongo.database import Database

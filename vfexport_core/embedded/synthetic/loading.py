@@ -15,7 +15,7 @@ from vfexport_core.embedded.synthetic.awards import code_text
 from vfexport_core.embedded.synthetic.campaign import DEFAULT_DIRTY_SHARE, DEFAULT_NAME, SyntheticCampaign
 from vfexport_core.embedded.synthetic.indexes import create_source_indexes
 from vfexport_core.errors import CampaignExists
-from vfexport_core.sources.client import reading
+from vfexport_core.mongo.client import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

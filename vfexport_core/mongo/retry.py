@@ -1,14 +1,22 @@
-"""Patience with MongoDB: passing faults are tried again for a bounded time, then called SourceUnavailable."""
+"""Which faults of MongoDB pass by themselves, and how they are retried; then they are called SourceUnavailable.
+
+`with_retries` is for an operation that somebody waits for: it is tried for a bounded time. `ReadRetries` is for long
+reads, which may fail a number of times in a row: any progress starts the count anew.
+"""
 
 from __future__ import annotations
 
+import logging
+import random
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pymongo
 from pymongo.errors import (
     ConnectionFailure,
+    CursorNotFound,
     DuplicateKeyError,
     ExecutionTimeout,
     NetworkTimeout,
@@ -19,7 +27,7 @@ from pymongo.errors import (
 )
 
 from vfexport_core.errors import VfexportError
-from vfexport_core.sources.client import is_dns_failure, unavailable
+from vfexport_core.mongo.client import is_dns_failure, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +43,42 @@ _LONGEST_PAUSE_SECONDS = 1.0
 _TRY_SHARE = 0.4
 
 _VALIDATION_FAILED = 121
-# Server errors that pass by themselves: elections, shutdowns, lock and write conflicts, catalog changes by others.
-_PASSING_CODES = frozenset({6, 7, 24, 46, 89, 91, 112, 117, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+# What a replica set answers while it elects a primary or shuts down, and what a busy server answers.
+_PASSING = {
+    "HostUnreachable": 6,
+    "HostNotFound": 7,
+    "LockTimeout": 24,
+    "CursorNotFound": 43,
+    "LockBusy": 46,
+    "NetworkTimeout": 89,
+    "ShutdownInProgress": 91,
+    "WriteConflict": 112,
+    "ConflictingOperationInProgress": 117,
+    "FailedToSatisfyReadPreference": 133,
+    "ReadConcernMajorityNotAvailableYet": 134,
+    "CappedPositionLost": 136,
+    "QueryPlanKilled": 175,
+    "PrimarySteppedDown": 189,
+    "CursorKilled": 237,
+    "ExceededTimeLimit": 262,
+    "ConnectionPoolExpired": 317,
+    "TemporarilyUnavailable": 365,
+    "SocketException": 9001,
+    "NotWritablePrimary": 10107,
+    "InterruptedAtShutdown": 11600,
+    "InterruptedDueToReplStateChange": 11602,
+    "StaleConfig": 13388,
+    "NotPrimaryNoSecondaryOk": 13435,
+    "NotPrimaryOrSecondary": 13436,
+    "BackupCursorOpenConflictWithCheckpoint": 50915,
+}
+_PASSING_CODES = frozenset(_PASSING.values())
+ATTEMPTS = 6
+"""So often in a row may a read fail."""
+_FIRST_WAIT_SECONDS = 0.1
+_LONGEST_WAIT_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +105,7 @@ CALLER_LIMITS = RetryLimits(15.0, silent_seconds=5.0)
 """Somebody waits for the answer: an election is waited out, silence is not."""
 
 
-def persist(collection: Collection[Any], operation: Callable[[], T], limits: RetryLimits) -> T:
+def with_retries(collection: Collection[Any], operation: Callable[[], T], limits: RetryLimits) -> T:
     """Do `operation`, again after a passing fault, within `limits`; it must be harmless to do twice.
 
     A try that seemed to fail may have been applied: only its answer was lost. Raises SourceUnavailable naming
@@ -89,15 +131,18 @@ def persist(collection: Collection[Any], operation: Callable[[], T], limits: Ret
                 ) from None
             if _is_silence(error, collection.database.client):
                 deadline = started + limits.until_silent
-            if not _is_passing(error) or time.monotonic() + pause >= deadline:
+            if not is_passing(error) or time.monotonic() + pause >= deadline:
                 raise unavailable(collection.name, error) from error
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
-def _is_passing(error: PyMongoError) -> bool:
-    # A write concern that was not met in time: the write is there, doing it again waits for it again.
-    if isinstance(error, (ConnectionFailure, ExecutionTimeout, WriteConcernError)):
+def is_passing(error: PyMongoError) -> bool:
+    """Return whether the same operation may succeed when it is sent again.
+
+    Also a write concern that was not met in time: the write is there, doing it again waits for it again.
+    """
+    if isinstance(error, (ConnectionFailure, CursorNotFound, ExecutionTimeout, WriteConcernError)):
         return True
     return _code(error) in _PASSING_CODES or error.has_error_label("RetryableWriteError") or is_dns_failure(error)
 
@@ -113,3 +158,46 @@ def _is_silence(error: PyMongoError, client: MongoClient[Any]) -> bool:
 
 def _code(error: PyMongoError) -> int | None:
     return error.code if isinstance(error, OperationFailure) else None
+
+
+@dataclass(slots=True)
+class ReadRetries:
+    """How often in a row a read of `collection` may fail; any progress starts the count anew.
+
+    `stop` is set when nobody waits for the result any more: then no retry is made.
+    """
+
+    collection: str
+    stop: threading.Event = field(default_factory=threading.Event)
+    attempts: int = ATTEMPTS
+    failures: int = 0
+
+    def progressed(self) -> None:
+        self.failures = 0
+
+    def failed(self, error: PyMongoError) -> None:
+        """Wait before the next try; raises SourceUnavailable when there is none."""
+        self.failures += 1
+        if not is_passing(error) or self.failures >= self.attempts or self.stop.is_set():
+            raise unavailable(self.collection, error) from error
+        wait = min(_FIRST_WAIT_SECONDS * 2 ** (self.failures - 1), _LONGEST_WAIT_SECONDS)
+        _log.warning(
+            "reading %s failed (%s), try %d of %d follows",
+            self.collection,
+            type(error).__name__,
+            self.failures + 1,
+            self.attempts,
+        )
+        self.stop.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311 jitter, not a secret
+
+
+def retry_read(read: Callable[[], T], retries: ReadRetries) -> T:
+    """Repeat an idempotent read until it succeeds; raises SourceUnavailable when it has failed too often."""
+    while True:
+        try:
+            result = read()
+        except PyMongoError as error:
+            retries.failed(error)
+        else:
+            retries.progressed()
+            return result

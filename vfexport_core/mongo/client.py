@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import dns.exception
 import pymongo
@@ -14,10 +14,9 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference, make_read_preference, read_pref_mode_from_name
 
 from vfexport_core.errors import ConfigurationError, SourceUnavailable
-from vfexport_core.sources.raw_batches import REPLY_CODEC
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator
 
     from pymongo import MongoClient
     from pymongo.collection import Collection
@@ -103,24 +102,6 @@ def reading(collection: str) -> Generator[None]:
         yield
     except PyMongoError as error:
         raise unavailable(collection, error) from error
-
-
-@contextmanager
-def raw_batches(
-    collection: Collection[Document],
-    pipeline: list[dict[str, Any]],
-    batch_documents: int,
-    *,
-    hint: str | None = None,
-) -> Generator[Iterator[bytes]]:
-    """Run an aggregation and give its answers as they come: concatenated BSON documents, never empty.
-
-    `hint` names the index to use; without it the server chooses.
-    """
-    options: dict[str, Any] = {"batchSize": batch_documents} | ({} if hint is None else {"hint": hint})
-    with collection.with_options(codec_options=REPLY_CODEC).aggregate(pipeline, **options) as cursor:
-        # The driver's annotation speaks of documents, but what it takes from such a reply are bytes.
-        yield cast("Iterator[bytes]", cursor)
 
 
 def is_dns_failure(error: Exception) -> bool:
