@@ -87,7 +87,8 @@ layers: $(READY)
 
 # The hashes are those of all files of a version, so that the locks are good for every system. The second lock is a part
 # of the first: what the image installs.
-LOCK = $(BIN)/uv pip compile --quiet --no-cache --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+LOCK = $(BIN)/uv pip compile --quiet --no-cache --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-strip-extras
 
 lock:
 	@$(LOCK) $(UPGRADE) --extra demo --extra deploy --extra dev --output-file requirements.lock pyproject.toml

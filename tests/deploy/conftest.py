@@ -99,7 +99,8 @@ def secrets(
 
 
 @pytest.fixture(scope="session")
-def service(place: str, image: Image, secrets: dict[str, dict[str, str]], campaign: str) -> Iterator[Service]:
+def service(place: str, secrets: dict[str, dict[str, str]], campaign: str, image: Image) -> Iterator[Service]:
+    # In this order: without PostgreSQL nothing is built.
     with open_folder(f"vfexport-{place}-") as folder:
         machine = Machine(folder, image, secrets)
         workspace = image.path("/etc/vfexport/workspace.yaml")
