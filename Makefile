@@ -5,7 +5,12 @@
 #   make test-faults                     those of crashes, hangs and lost connections alone
 #   make test-conformance                queue, sources, delivery and deletions against the MongoDB and the S3 that
 #                                        VFEXPORT_TEST_MONGO_URI and VFEXPORT_TEST_S3_ENDPOINT name (else embedded ones)
+#   make test-deploy                     what deploy/ describes, started on this machine: needs PostgreSQL's programs, and
+#                                        some minutes; promtool, if there is one, tests the alert rules
 #   make check                           format, lint, types, layers, tests: what has to pass before a change goes in
+#   make lock                            requirements.lock and deploy/requirements.lock anew from pyproject.toml, with as
+#                                        little change as can be; UPGRADE="--upgrade-package boto3" raises one
+#   make sbom                            what is in the image, as sbom.json (CycloneDX)
 #   make venv                            the environment alone; PYTHON=python3.12 chooses the interpreter
 
 SHELL = /bin/sh
@@ -18,10 +23,11 @@ READY = $(VENV)/.ready
 ENTRIES = 20000
 ONCE =
 ARGS =
+UPGRADE =
 # Two processes: each has embedded servers of its own, and more than two would need more than two cores.
 WORKERS = 2
 
-.PHONY: help venv demo test test-faults test-conformance check format-check lint types layers hooks clean
+.PHONY: help venv demo test test-faults test-conformance test-deploy check format-check lint types layers lock sbom hooks clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -43,7 +49,7 @@ demo: $(READY)
 
 test: $(READY)
 ifeq ($(ARGS),)
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --ignore=tests/faults
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --ignore=tests/faults --ignore=tests/deploy
 	@$(MAKE) --no-print-directory test-faults
 else
 	@$(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
@@ -61,6 +67,10 @@ CONFORMANCE = tests/integration/delivery $(addprefix tests/integration/, \
 test-conformance: $(READY)
 	@$(BIN)/python -m pytest -q -n $(WORKERS) $(CONFORMANCE) $(ARGS)
 
+# One process: an image is built once, and the service is brought up twice.
+test-deploy: $(READY)
+	@$(BIN)/python -m pytest -q tests/deploy tests/unit/test_deploy.py tests/unit/test_alerts.py $(ARGS)
+
 check: format-check lint types layers test
 
 format-check: $(READY)
@@ -75,9 +85,22 @@ types: $(READY)
 layers: $(READY)
 	@echo "import-linter"; log=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$log"; exit 1; }
 
+# The hashes are those of all files of a version, so that the locks are good for every system. The second lock is a part
+# of the first: what the image installs.
+LOCK = $(BIN)/uv pip compile --quiet --no-cache --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-strip-extras
+
+lock:
+	@$(LOCK) $(UPGRADE) --extra demo --extra deploy --extra dev --output-file requirements.lock pyproject.toml
+	@$(LOCK) --extra deploy --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
+
+sbom: $(READY)
+	@$(BIN)/uv tool run --quiet --no-cache --from cyclonedx-bom==7.5.0 cyclonedx-py requirements \
+		--pyproject pyproject.toml --output-reproducible --output-file sbom.json deploy/requirements.lock
+
 # Runs the quick checks at every commit.
 hooks: $(READY)
 	@$(BIN)/pre-commit install
 
 clean:
-	rm -rf $(VENV) .demo .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) sbom.json .demo .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -162,7 +162,7 @@ def test_every_metric_that_the_alert_rules_name_exists(complete: Scrape) -> None
         assert names, rule["alert"]
         assert names <= complete.sample_names, rule["alert"]
         assert rule["labels"]["severity"] in {"warning", "critical"}
-        assert rule["annotations"].keys() == {"summary", "description"}
+        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
         assert rule["expr"].count("(") == rule["expr"].count(")")
 
 

@@ -1,76 +1,148 @@
-"""What `deploy/` names exists: commands, modules, files, settings; and Dagster takes its configuration."""
+"""What `deploy/` names exists and is in the form that those who read it expect; tests/deploy starts it."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import shutil
+import subprocess
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import kubernetes_validate
 import pytest
 import yaml
 from dagster._core.instance.ref import InstanceRef
 
+from tests.deploy.processes import (
+    DEPLOY,
+    MANIFESTS,
+    composed,
+    default_command,
+    dockerfile,
+    documents,
+    in_compose,
+    in_kubernetes,
+    manifests,
+    names_in,
+    pods,
+)
 from tests.unit.docs_helpers import ROOT
 from vfexport_core.settings import PREFIX, BucketSettings, BucketsSettings, Settings
 
-DEPLOY = ROOT / "deploy"
-MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
-COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+if TYPE_CHECKING:
+    from tests.deploy.processes import Document
 
-
-def documents(path: Path) -> list[dict]:
-    return [document for document in yaml.safe_load_all(path.read_text()) if document]
-
-
-def containers() -> list[dict]:
-    pods = [
-        document["spec"]["template"]["spec"]
-        for path in MANIFESTS
-        for document in documents(path)
-        if document["kind"] in {"Deployment", "Job"}
-    ]
-    return [container for pod in pods for container in pod["containers"]]
+# The oldest that a provider still sells, one in between, the newest that the schemas are there for.
+KUBERNETES = ("1.30", "1.33", "1.37")
+LISTED = "kustomization.yaml"
+PROGRAMS = Path(sys.executable).parent
 
 
 def commands() -> list[list[str]]:
     """Give every command of the image, wherever it is named."""
-    default = re.search(r"^CMD (\[.*\])$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
-    assert default
-    composed = [service["command"] for service in COMPOSE.values() if "command" in service]
-    checks = [
-        service["healthcheck"]["test"][1:]
-        for service in COMPOSE.values()
-        if "build" in service and "healthcheck" in service
-    ]
-    probes = [
-        probe["exec"]["command"]
-        for container in containers()
-        for name, probe in container.items()
-        if name.endswith("Probe") and "exec" in probe
-    ]
-    return [json.loads(default[1]), *composed, *checks, *(container["command"] for container in containers()), *probes]
+    processes = [*in_kubernetes(), *in_compose()]
+    checks = [check["exec"]["command"] for process in processes for check in process.checks.values() if "exec" in check]
+    return [default_command(), *(process.command for process in processes), *checks]
+
+
+def of_kind(*kinds: str) -> dict[str, Document]:
+    return {document["metadata"]["name"]: document for document in manifests() if document["kind"] in kinds}
+
+
+def containers() -> list[Document]:
+    return [container for pod in pods().values() for container in [*pod.get("initContainers", []), *pod["containers"]]]
+
+
+def pins(lock: Path) -> dict[str, set[str]]:
+    """Give the hashes of what a lock pins, by name and version."""
+    lines = lock.read_text().replace("\\\n", " ").splitlines()
+    return {
+        re.split(r" ;| --hash", line)[0].strip(): set(re.findall(r"--hash=sha256:[0-9a-f]{64}", line)) for line in lines
+    }
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
 def test_every_command_is_one_that_the_project_installs(command: list[str]):
     scripts = {script.name for script in entry_points(group="console_scripts")}
     assert command[0] in scripts | {"python"}
-    for module in [command[place + 1] for place, word in enumerate(command) if word in {"-m", "--python-module"}]:
+    for module in [command[place + 1] for place, word in enumerate(command) if word in {"-m", "--module-name"}]:
         assert importlib.util.find_spec(module), module
     for path in [word for word in command if word.startswith("/etc/vfexport/")]:
         assert (DEPLOY / Path(path).name).is_file()
 
 
 def test_compose_and_kubernetes_run_the_same_commands():
-    def of(found: list[list[str]]) -> set[str]:
-        return {" ".join(command) for command in found}
+    in_cluster, on_one_machine = (
+        {" ".join(process.command) for process in processes} for processes in (in_kubernetes(), in_compose())
+    )
+    assert in_cluster == on_one_machine
+    assert " ".join(default_command()) in in_cluster
 
-    composed = [service["command"] for service in COMPOSE.values() if "command" in service]
-    api = json.loads(re.findall(r"^CMD (\[.*\])$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)[0])
-    assert of([*composed, api]) == of([container["command"] for container in containers()])
+
+# The forms of Kubernetes, compose and Docker
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_the_manifests_have_kubernetes_form(version: str):
+    checked = [document for document in manifests() if "kustomize" not in document["apiVersion"]]
+    assert checked
+    for document in checked:
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_a_manifest_with_a_mistake_is_refused():
+    (deployment,) = [document for name, document in of_kind("Deployment").items() if name == "api"]
+    deployment["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match="readinesProbe"):
+        kubernetes_validate.validate(deployment, KUBERNETES[-1], strict=True)
+
+
+def test_compose_has_the_form_of_the_compose_specification():
+    check = [PROGRAMS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*check, DEPLOY / "compose.yaml"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile():
+    done = subprocess.run(
+        [PROGRAMS / "hadolint", "--no-color", DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_the_builder_is_sent_what_the_dockerfile_copies_and_nothing_else():
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in lines
+    sent = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    copied = {
+        source
+        for step in dockerfile()
+        if step.word == "COPY" and "--from" not in step.rest
+        for source in step.rest.split()[:-1]
+    }
+    assert sent == copied
+    assert all((ROOT / path).exists() for path in sent)
+
+
+def test_the_image_s_lock_is_a_part_of_the_whole_one():
+    image, whole = (pins(folder / "requirements.lock") for folder in (DEPLOY, ROOT))
+    assert image.items() <= whole.items()
+    assert all(whole.values())
+    names = {re.split(r"\[|==", pin)[0] for pin in image}
+    assert {"dagster-postgres", "psycopg2-binary"} <= names
+    assert not {"moto", "secantusdb", "pytest"} & names
+
+
+def test_kustomization_lists_every_manifest():
+    for folder in (MANIFESTS, MANIFESTS / "monitoring"):
+        listed = documents(folder / LISTED)[0]["resources"]
+        assert sorted(listed) == sorted(path.name for path in folder.glob("*.yaml") if path.name != LISTED)
+
+
+# Dagster's and the service's settings
 
 
 def test_the_dagster_instance_differs_from_the_repository_s_only_in_its_storage():
@@ -80,9 +152,8 @@ def test_the_dagster_instance_differs_from_the_repository_s_only_in_its_storage(
 
 
 def test_dagster_accepts_its_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for line in (DEPLOY / "dagster.env.example").read_text().splitlines():
-        name, _, value = line.partition("=")
-        monkeypatch.setenv(name, value or "secret")
+    for name in names_in("dagster"):
+        monkeypatch.setenv(name, "5432" if name.endswith("_PORT") else "secret")
     shutil.copy(DEPLOY / "dagster.yaml", tmp_path)
     reference = InstanceRef.from_dir(str(tmp_path))
     assert reference.storage_data is not None
@@ -96,21 +167,71 @@ def test_the_examples_name_settings_that_exist():
         for field in BucketSettings.model_fields
     }
     known = {f"{PREFIX}{name}".upper() for name in {*Settings.model_fields, *buckets}}
-    lines = (DEPLOY / "vfexport.env.example").read_text().splitlines()
-    named = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
+    named = set(names_in("vfexport"))
     assert named
     assert named <= known
+
+
+# What every pod has to have
 
 
 def test_no_container_may_become_root_or_write_to_its_image():
     assert containers()
     for container in containers():
-        assert container["securityContext"]["allowPrivilegeEscalation"] is False
-        assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    for name, service in COMPOSE.items():
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    for pod in pods().values():
+        assert pod["securityContext"]["runAsNonRoot"]
+    for name, service in composed().items():
         assert "build" not in service or service["read_only"], name
 
 
-def test_kustomization_lists_every_manifest():
-    listed = documents(DEPLOY / "kubernetes" / "kustomization.yaml")[0]["resources"]
-    assert sorted(listed) == [path.name for path in MANIFESTS if path.name != "kustomization.yaml"]
+def test_every_pod_has_an_account_of_its_own_and_no_token():
+    accounts = of_kind("ServiceAccount")
+    assert pods().keys() == accounts.keys()
+    for name, pod in pods().items():
+        assert pod["serviceAccountName"] == name
+        assert pod["automountServiceAccountToken"] is accounts[name]["automountServiceAccountToken"] is False
+
+
+def test_every_container_says_what_it_needs_and_may_not_fill_the_memory_or_the_disk_of_its_machine():
+    for container in containers():
+        assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+        assert "memory" in container["resources"]["limits"]
+    for name, pod in pods().items():
+        for volume in pod["volumes"]:
+            assert "sizeLimit" in volume["emptyDir"], name
+
+
+def test_every_process_that_stays_is_watched_from_its_start_on():
+    for process in in_kubernetes():
+        if not process.comes_first:
+            assert {"startupProbe", "livenessProbe"} <= process.checks.keys(), process.name
+    assert all(process.checks or process.comes_first for process in in_compose())
+
+
+def test_what_needs_the_indexes_comes_after_init():
+    first = {process.name: process for process in in_kubernetes() if process.comes_first}
+    needing = {process.name for process in in_kubernetes() if "vfexport" in process.secrets} - first.keys()
+    assert {name.partition("/")[0] for name in needing} == {name.partition("/")[0] for name in first}
+    for process in first.values():
+        assert process.command[:2] == ["vfexport", "init"]
+
+
+def test_grpc_and_graphql_take_no_strangers():
+    policies = {name: policy["spec"] for name, policy in of_kind("NetworkPolicy").items()}
+    assert policies["closed"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    callers = {
+        name: [
+            peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"]
+            for rule in policies[name].get("ingress", [])
+            for peer in rule["from"]
+        ]
+        for name in ("code", "daemon", "webserver")
+    }
+    assert callers == {"code": ["daemon", "webserver"], "daemon": [], "webserver": ["ui-proxy"]}
+    for name in pods():
+        assert policies[name]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": name}

@@ -1,0 +1,103 @@
+"""What `deploy/` describes starts, on PostgreSQL, and exports a campaign; only the container engine is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.deploy.machine import USER, isolates
+from tests.deploy.service import passes
+from tests.e2e.stack import WORKSPACE, poll
+from vfexport_core.catalog import all_specs
+from vfexport_core.embedded.synthetic.awards import DATE_KEYS
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+    from tests.deploy.service import Service
+    from vfexport_core.catalog import ExportSpec
+
+pytestmark = pytest.mark.timeout(1200)
+
+EXPORT_SECONDS = 300
+
+
+def request(service: Service, campaign: str, spec: ExportSpec) -> dict[str, Any]:
+    body = {"exportType": spec.type} | ({"dateKey": DATE_KEYS[0]} if spec.needs_date_key else {})
+    answer = service.api.post(f"/campaigns/{campaign}/exports", json=body)
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+def ended(service: Service, export: dict[str, Any]) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        found = service.api.get(f"/campaigns/{export['campaignId']}/exports/{export['id']}").raise_for_status().json()
+        return None if found["status"] in {"PENDING", "TRIGGERED"} else found
+
+    return poll(look, EXPORT_SECONDS, f"{export['exportType']} to end")
+
+
+def succeeded(service: Service, export: dict[str, Any]) -> list[str]:
+    """Give the jobs of an export's runs that Dagster has down as successful."""
+    return [run["jobName"] for run in service.web.runs_with(export["id"]) if run["status"] == "SUCCESS"]
+
+
+def test_init_has_made_the_indexes(service: Service, data: Database[dict[str, Any]]) -> None:
+    assert {"one_triggered", "queue_order"} <= data["exports"].index_information().keys()
+
+
+def test_every_check_passes(service: Service) -> None:
+    checks = {
+        f"{process.name} {name}": passes(service.machine, process, check)
+        for process in service.processes
+        for name, check in process.checks.items()
+    }
+    assert checks
+    assert [name for name, passed in checks.items() if not passed] == []
+
+
+def test_every_process_has_the_user_of_the_image_and_can_write_to_its_volumes_alone(service: Service) -> None:
+    if not isolates():
+        pytest.skip("needs root on Linux: the processes are this user's, and write where that one may")
+    for process in service.processes:
+        assert psutil.Process(service.machine.running[process.name].pid).uids().real == USER
+        home = service.machine.home(process)
+        tried = service.machine.run(process, ["sh", "-c", f"touch {home}/written {service.machine.image.root}/written"])
+        assert tried.stderr.count("Read-only file system") == 2, tried
+
+
+def test_the_web_server_sees_the_code_location_and_every_sensor_on(service: Service) -> None:
+    (location,) = service.web.graphql(WORKSPACE)["workspaceOrError"]["locationEntries"]
+    (repository,) = location["locationOrLoadError"]["repositories"]
+    sensors = {sensor["name"]: sensor["sensorState"]["status"] for sensor in repository["sensors"]}
+    assert sensors
+    assert set(sensors.values()) == {"RUNNING"}
+
+
+def test_a_campaign_is_exported_as_every_type(service: Service, campaign: str) -> None:
+    asked = [request(service, campaign, spec) for spec in all_specs()]
+    done = [ended(service, export) for export in asked]
+    assert [(export["exportType"], export["status"]) for export in done] == [
+        (spec.type, "FINISHED") for spec in all_specs()
+    ]
+    for spec, export in zip(all_specs(), done, strict=True):
+        if "path" in export:
+            assert len(httpx.get(export["path"], timeout=60).raise_for_status().content) == export["bytes"]
+        assert poll(lambda export=export: succeeded(service, export)) == [spec.job_name]
+
+
+def test_processes_end_when_they_are_told_to_and_have_complained_of_nothing(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last test: afterwards the service is down."""
+    with capsys.disabled():
+        for process in service.processes:
+            print(f"  {process.name}: {service.machine.memory(process)} MiB")  # noqa: T201
+    for process in reversed(service.processes):
+        service.machine.end(process)
+    for process in service.processes:
+        log = service.machine.log(process)
+        assert "Traceback" not in log, log
