@@ -177,9 +177,13 @@ OPERATIONS = {
     ("GET", True, ()): "GetObject",
     ("HEAD", True, ()): "HeadObject",
     ("HEAD", False, ()): "HeadBucket",
+    ("GET", False, ("ownershipControls",)): "GetBucketOwnershipControls",
+    ("GET", False, ("versioning",)): "GetBucketVersioning",
+    ("GET", False, ("lifecycle",)): "GetBucketLifecycleConfiguration",
+    ("GET", False, ("object-lock",)): "GetObjectLockConfiguration",
 }
 COPIES = {"UploadPart": "UploadPartCopy", "PutObject": "CopyObject"}
-TELLING = {"uploads", "uploadId", "partNumber", "delete", "versions"}
+TELLING = {name for _, _, names in OPERATIONS for name in names}
 
 
 def operation_name(method: str, of_object: bool, query: dict[str, str], *, copies: bool) -> str:

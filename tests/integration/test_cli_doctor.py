@@ -39,6 +39,10 @@ HEALTHY = {
     "VFEXPORT_JWT_AUDIENCE": AUDIENCE,
     "VFEXPORT_CCPA_HASH_KEY": "h" * 32,
 }
+CONFIGURATIONS = (
+    *("GetBucketOwnershipControls", "GetBucketVersioning"),
+    *("GetBucketLifecycleConfiguration", "GetObjectLockConfiguration"),
+)
 BUCKETS = ("exportsS3", "scoringS3", "vfScoringS3", "sfmcS3")
 
 
@@ -224,7 +228,8 @@ def test_how_a_bucket_is_set_up_is_told(doctor: Doctor, buckets: Buckets) -> Non
 
 
 def test_what_may_not_be_asked_is_not_checked(doctor: Doctor, proxy: S3Proxy) -> None:
-    proxy.fail("GET other", ACCESS_DENIED)
+    for configuration in CONFIGURATIONS:
+        proxy.fail(configuration, ACCESS_DENIED)
     outcomes = doctor.outcomes()
     aspects = ("ownership", "versioning", "object lock")
     assert {outcomes[f"{bucket} {what}"] for bucket in BUCKETS for what in aspects} == {"not checked"}
@@ -235,7 +240,8 @@ def test_what_may_not_be_asked_is_not_checked(doctor: Doctor, proxy: S3Proxy) ->
     "refusal", [Answer(501, "NotImplemented"), Answer(405, "MethodNotAllowed"), Answer(400, "InvalidArgument")]
 )
 def test_what_a_store_does_not_know_is_not_checked(doctor: Doctor, proxy: S3Proxy, refusal: Answer) -> None:
-    proxy.fail("GET other", refusal)
+    for configuration in CONFIGURATIONS:
+        proxy.fail(configuration, refusal)
     assert doctor.outcomes()["exportsS3 object lock"] == "not checked"
 
 
