@@ -188,6 +188,7 @@ def done(
     database: Database[dict[str, Any]],
     sent: Sent,
     proxy: S3Proxy,
+    *,
     s3_server: S3Server,
 ) -> tuple[Sent, S3Proxy]:
     assert own_settings.buckets.sfmc is not None

@@ -233,7 +233,7 @@ def test_several_watchdogs_at_once_do_no_harm(
     brief = ExportStore(database, lease_seconds=0)
     claim = triggered(brief)
     target = buckets.target(Bucket.EXPORTS)
-    target.call("put_object", {"Key": "left", "Body": b"x"})
+    target.call("put_object", {"Key": "left", "Body": b"x", "Metadata": {"export-id": claim.export_id}})
     brief.note_keys(claim, target.name, ["left"])
     waiting = queued(store)
     seen: list[Reaped] = []

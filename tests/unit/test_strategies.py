@@ -133,7 +133,7 @@ KINDS = {
 def test_every_kind_of_dirt_occurs_and_most_is_clean():
     rows, warnings, found = 0, Counter(), Counter()
 
-    @settings(slow, max_examples=300, database=None, derandomize=True)
+    @settings(slow, max_examples=600, database=None, derandomize=True)
     @given(campaigns(WHOLE))
     def collect(campaign):
         nonlocal rows
