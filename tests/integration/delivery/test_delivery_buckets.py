@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.delivery.conftest import DISPOSITION, KEY
 from tests.s3_faults import Answer
+from tests.servers import require_embedded_s3
 from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.delivery.keys import download_name
 from vfexport_core.errors import ConfigurationError, DeliveryFailed, DeliveryRefused
@@ -178,6 +179,7 @@ def test_a_bucket_name_with_dots_is_not_a_host_name(no_aws):
 
 
 def test_without_a_key_pair_the_default_chain_is_used(own_settings, proxy, no_aws):
+    require_embedded_s3("its credentials are made up")
     no_aws.setenv("AWS_ACCESS_KEY_ID", "FROMCHAIN")
     no_aws.setenv("AWS_SECRET_ACCESS_KEY", "x")
     with BucketClients(own_settings(access_key_id=None, secret_access_key=None)) as buckets:
@@ -193,6 +195,7 @@ def test_without_any_credentials_the_delivery_is_refused(own_settings, no_aws):
 
 
 def test_a_role_is_assumed_with_the_key_pair(own_settings, proxy, s3_server, monkeypatch):
+    require_embedded_s3("its credentials are made up")
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", s3_server.endpoint_url)
     with BucketClients(own_settings(role_arn="arn:aws:iam::123456789012:role/exporter")) as buckets:
         buckets.check("exportsS3")
