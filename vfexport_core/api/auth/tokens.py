@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import jwt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vfexport_core.errors import ConfigurationError, MissingPermissions, Unauthenticated
+from vfexport_core.errors import (
+    ConfigurationError,
+    KeysUnavailable,
+    MissingPermissions,
+    Unauthenticated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from vfexport_core.api.auth.keys import KeySource
+    from vfexport_core.errors import VfexportError
     from vfexport_core.settings import Settings
 
 REPORT = "REPORT"
@@ -85,7 +91,10 @@ class TokenVerifier:
         self._expected = expected
 
     def verify(self, token: str) -> Caller:
-        """Return the caller of a valid token; raises Unauthenticated. May block on a JWKS fetch."""
+        """Return the caller of a valid token; may block on a JWKS fetch.
+
+        Raises Unauthenticated, and KeysUnavailable when a key that cannot be had may have signed it.
+        """
         if len(token) > _LONGEST_TOKEN:
             raise _refused("it is too long")
         try:
@@ -96,11 +105,17 @@ class TokenVerifier:
         if algorithm not in _ALGORITHMS:
             raise _refused("its algorithm is not accepted")
         key_id: str | None = header.get("kid")
+        failure: VfexportError = _refused("no known key has signed it")
         for source in self._sources:
-            for key in source.find(key_id, algorithm):
+            try:
+                keys = source.find(key_id, algorithm)
+            except KeysUnavailable as error:
+                failure = error
+                continue
+            for key in keys:
                 if (claims := self._claims(token, key.key, key.algorithm)) is not None:
                     return read_claims(claims)
-        raise _refused("no known key has signed it")
+        raise failure
 
     def _claims(self, token: str, key: Any, algorithm: str) -> dict[str, Any] | None:
         """Return the claims if this key has signed them; None when another key has signed it."""
