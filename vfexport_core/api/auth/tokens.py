@@ -6,7 +6,7 @@ Everything that is not exactly as it should be is refused: a token that cannot b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import jwt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -34,6 +34,7 @@ DEV_AUDIENCE = "vfexport"
 _LONGEST_TOKEN = 8_192
 _LEEWAY_SECONDS = 10
 _ALGORITHMS = ("RS256", "ES256")
+_LAST_MOMENT = 253_402_300_799  # of the year 9999
 _REQUIRED = ("exp", "iss", "aud", "sub")
 
 # What jwt lets through when a segment or a claim is not of the form it expects.
@@ -145,10 +146,20 @@ class TokenVerifier:
             raise _refused("it is malformed") from None
 
 
+Moment: TypeAlias = Annotated[float, Field(ge=0, le=_LAST_MOMENT)]
+
+
 class Claims(BaseModel):
-    """The claims that say who calls and what they may do; the others are checked with the signature."""
+    """The claims that say who calls and what they may do, and the moments, whose values are checked with the signature.
+
+    That check would take text for a number, and any number for a moment.
+    """
 
     model_config = ConfigDict(strict=True)
+
+    exp: Moment
+    nbf: Moment = 0.0
+    iat: Moment = 0.0
 
     sub: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,256}$")]
     permissions: dict[str, list[str]] = Field(default_factory=dict[str, list[str]])
