@@ -10,7 +10,7 @@ from bson import ObjectId
 from openapi_spec_validator import validate
 
 from tests.api_client import Api, api_without_mongodb, insert_campaign, run_to_end, running_api
-from tests.api_tokens import make_settings
+from tests.api_tokens import FOREIGN_RSA_KEY, make_settings, signed
 from vfexport_core.api import cursor
 from vfexport_core.catalog import all_specs
 
@@ -26,7 +26,7 @@ DOCUMENTED = {
     ("get", ONE): {200, 304, 401, 403, 404, 500, 503},
     **{("post", f"{ONE}/{action}"): {202, 401, 403, 404, 409, 500, 503} for action in ("cancel", "retry")},
     ("delete", "/ccpa/users/{userId}"): {200, 400, 401, 403, 500, 503},
-    ("get", "/export-types"): {200, 401, 500},
+    ("get", "/export-types"): {200, 401, 500, 503},
     ("get", "/heartbeat"): {200, 500},
     ("get", "/ready"): {200, 500, 503},
     ("get", "/metrics"): {200, 500},
@@ -68,7 +68,8 @@ def test_every_documented_answer_exists(settings: Settings, database: Database[d
     with running_api(settings, ready_seconds=60) as api:
         api.services.store.initialise()
         provoke_answers(api, insert_campaign(database))
-    with api_without_mongodb(make_settings(dev_mode=True, ccpa_hash_key="key")) as cut_off:
+    cut_settings = make_settings(dev_mode=True, ccpa_hash_key="key", jwt_jwks_url="http://127.0.0.1:1/keys")
+    with api_without_mongodb(cut_settings) as cut_off:
         provoke_unavailability(cut_off)
     seen = api.answers | cut_off.answers
     # What no request can provoke, a bug in the service, is in test_api_failures.
@@ -119,3 +120,4 @@ def provoke_unavailability(api: Api) -> None:
         api.post(f"{exports}/{ObjectId()}/{action}", token=token)
     api.call("DELETE", "/ccpa/users/nobody", token=api.token(supreme=True))
     api.get("/ready")
+    api.get("/export-types", token=signed(FOREIGN_RSA_KEY, headers={"kid": "foreign"}))

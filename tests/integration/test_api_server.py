@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,22 @@ def test_a_body_of_ten_megabytes_is_answered(http: httpx.Client, stored: Databas
         chunked = http.post(path, content=iter([big[:5_000_000], big[5_000_000:]]), headers=headers)
         assert chunked.status_code == status
     assert http.get("/heartbeat").status_code == 200
+
+
+def test_endless_headers_take_no_memory(server: Server, http: httpx.Client) -> None:
+    def memory() -> float:
+        lines = http.get("/metrics").text.splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith("process_resident_memory_bytes "))
+
+    before = memory()
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as connection:
+        connection.sendall(b"GET /heartbeat HTTP/1.1\r\nHost: x\r\n")
+        with contextlib.suppress(ConnectionError):  # refused: in the middle, mostly
+            for _ in range(40):
+                connection.sendall(b"X: y\r\n" * (2**20 // 6))
+            connection.sendall(b"\r\n")
+            assert b" 200 " not in connection.recv(65_536)
+    assert memory() - before < 2**25
 
 
 def test_line_ends_in_a_correlation_id_add_no_header(server: Server) -> None:

@@ -17,6 +17,7 @@ from tests.key_server import published, serving_keys
 from tests.s3_faults import ACCESS_DENIED, Answer
 from tests.s3_proxy import S3Proxy
 from tests.unit.docs_helpers import ROOT
+from vfexport_core.api.auth.dev import new_private_key
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.doctor.examining import Check, Finding, Outcome, examine, failed, ok
 from vfexport_core.queue.store import ExportStore
@@ -334,6 +335,16 @@ def test_claims_and_modes_are_looked_at(doctor: Doctor) -> None:
     assert found["ccpa hash key"][0]["outcome"] == "warning"
     assert "short: " in found["ccpa hash key"][0]["detail"]
     assert doctor.outcomes(VFEXPORT_DEV_MODE="true", VFEXPORT_CCPA_HASH_KEY="")["dev mode"] == "warning"
+
+
+def test_a_dev_key_that_is_none_fails(doctor: Doctor) -> None:
+    for mode in ("true", "false"):
+        found = doctor.look(VFEXPORT_DEV_MODE=mode, VFEXPORT_DEV_PRIVATE_KEY="s3cret, no key")["dev mode"][0]
+        assert found["outcome"] == "failed"
+        assert "VFEXPORT_DEV_PRIVATE_KEY" in found["detail"]
+        assert "s3cret" not in str(found)
+    good = {"VFEXPORT_DEV_MODE": "true", "VFEXPORT_DEV_PRIVATE_KEY": new_private_key()}
+    assert doctor.outcomes(**good)["dev mode"] == "warning"
 
 
 def test_wrong_settings_are_the_only_finding(doctor: Doctor) -> None:

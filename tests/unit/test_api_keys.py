@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tests.api_tokens import EC_KEY, RSA_KEY, make_settings, signed
+from tests.api_client import running_api
+from tests.api_tokens import EC_KEY, RSA_KEY, make_settings, public_pem, signed
 from tests.key_server import KeyServer, published, serving_keys
 from vfexport_core.api.auth.access import Access
 from vfexport_core.api.auth.keys import JwksKeys
-from vfexport_core.errors import Unauthenticated
+from vfexport_core.errors import KeysUnavailable, Unauthenticated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,13 +104,17 @@ def test_made_up_key_ids_cost_few_fetches(keys: JwksKeys, server: KeyServer, clo
     assert server.fetches == 2
 
 
-def test_an_outage_is_bridged_for_a_while_then_all_is_refused(keys: JwksKeys, server: KeyServer, clock: Clock) -> None:
+def test_an_outage_is_bridged_for_a_while_then_nothing_can_be_told(
+    keys: JwksKeys, server: KeyServer, clock: Clock
+) -> None:
     assert knows(keys, "one")
     server.status = 503
     clock.now += 3_500
     assert knows(keys, "one")
     clock.now += 200
-    assert not knows(keys, "one")
+    for kid in ("one", "unknown"):
+        with pytest.raises(KeysUnavailable):
+            knows(keys, kid)
     server.status = 200
     clock.now += 11
     assert knows(keys, "one")
@@ -130,11 +135,13 @@ def test_an_outage_is_bridged_for_a_while_then_all_is_refused(keys: JwksKeys, se
 )
 def test_an_answer_that_is_no_key_set_gives_no_keys(server: KeyServer, status: int, body: bytes) -> None:
     server.status, server.body = status, body
-    assert not knows(JwksKeys(server.url), "one")
+    with pytest.raises(KeysUnavailable):
+        knows(JwksKeys(server.url), "one")
 
 
 def test_no_answer_gives_no_keys() -> None:
-    assert not knows(JwksKeys("http://127.0.0.1:1/keys"), "one")
+    with pytest.raises(KeysUnavailable):
+        knows(JwksKeys("http://127.0.0.1:1/keys"), "one")
 
 
 def test_unusable_keys_are_left_out(server: KeyServer, clock: Clock) -> None:
@@ -167,7 +174,7 @@ def test_a_refresh_holds_nobody_up(keys: JwksKeys, server: KeyServer, clock: Clo
             while server.fetches < 2:
                 assert not refreshing.done()
             assert knows(keys, "two", "ES256")
-            assert keys._lock.locked(), "the look-up waited for the fetch to end"
+            assert not refreshing.done(), "the look-up waited for the fetch to end"
         finally:
             server.gate.set()
         assert refreshing.result(10)
@@ -183,3 +190,46 @@ def test_the_first_requests_share_one_fetch(keys: JwksKeys, server: KeyServer) -
         server.gate.set()
         assert all(future.result(10) for future in waiting)
     assert server.fetches == 1
+
+
+HEADERS = b"HTTP/1.1 200 OK\r\n"
+BODY = HEADERS + b'\r\n{"keys": []}'
+
+
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 ", HEADERS + b"X: ", BODY], ids=["first line", "headers", "body"])
+def test_a_server_that_trickles_is_broken_off(server: KeyServer, begun: bytes) -> None:
+    server.endless = begun
+    keys = JwksKeys(server.url, fetch_seconds=0.3)
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(knows, keys, "one") for _ in range(8)]
+        assert {type(future.exception(30)) for future in waiting} == {KeysUnavailable}
+    assert server.broken_off.wait(30)
+    assert server.fetches == 1
+
+
+def test_of_a_key_set_without_end_only_the_beginning_is_read(server: KeyServer) -> None:
+    server.endless, server.block, server.pause = BODY, b" " * 2**20, 0.0
+    with pytest.raises(KeysUnavailable):
+        knows(JwksKeys(server.url), "one")
+    assert server.broken_off.wait(30)
+    assert server.sent < 2**25
+
+
+def test_a_rotated_key_that_cannot_be_fetched_is_not_refused(keys: JwksKeys, server: KeyServer, clock: Clock) -> None:
+    assert knows(keys, "one")
+    server.status = 503
+    clock.now += 11
+    with pytest.raises(KeysUnavailable):
+        knows(keys, "three", "ES256")
+    assert knows(keys, "one")
+
+
+def test_without_keys_requests_are_unavailable_unless_another_key_has_signed(server: KeyServer) -> None:
+    server.status = 503
+    with running_api(make_settings(jwt_public_key=public_pem(EC_KEY), jwt_jwks_url=server.url)) as api:
+        response = api.get("/export-types", token=signed(headers={"kid": "one"}))
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "KeysUnavailable")
+        assert int(response.headers["Retry-After"]) >= 1
+        assert "127.0.0.1" not in response.text
+        assert api.get("/export-types", token=signed(EC_KEY, "ES256", headers={"kid": "any"})).status_code == 200
+        assert api.get("/export-types", token=signed()).status_code == 401

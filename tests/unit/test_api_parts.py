@@ -166,6 +166,24 @@ class TestReadiness:
         assert asyncio.run(readiness.outcomes()) == {"good": "ok", "bad": "failed"}
         readiness.close()
 
+    def test_who_asks_soon_after_another_gets_the_same_outcomes(self) -> None:
+        calls: list[str] = []
+
+        def fail() -> None:
+            calls.append("bad")
+            raise OSError("no")
+
+        readiness = Readiness({"good": lambda: calls.append("good"), "bad": fail}, fresh_seconds=600)
+        for _ in range(20):
+            assert asyncio.run(readiness.outcomes()) == {"good": "ok", "bad": "failed"}
+        assert sorted(calls) == ["bad", "good"]
+        readiness.close()
+        readiness = Readiness({"good": lambda: calls.append("later")}, fresh_seconds=0)
+        for _ in range(2):
+            asyncio.run(readiness.outcomes())
+        assert calls.count("later") == 2
+        readiness.close()
+
     def test_a_hanging_check_is_not_begun_twice(self) -> None:
         gate, calls = threading.Event(), []
 

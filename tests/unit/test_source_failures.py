@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from pymongo.errors import AutoReconnect, BulkWriteError, CursorNotFound, OperationFailure, WriteError
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    CursorNotFound,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+    WriteError,
+)
 
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.mongo.client import reading
@@ -14,13 +21,15 @@ if TYPE_CHECKING:
     from pymongo.errors import PyMongoError
 
 FAN = "fan@example.com"
+HOST = "mongodb-1:27017"
 TOLD = [
     (OperationFailure(f"Failed to parse number '{FAN}'", 241, {"codeName": "ConversionFailure"}),
      "OperationFailure: code 241 (ConversionFailure)"),
     (WriteError("refused", 121, {"errInfo": {"document": FAN}}), "WriteError: code 121"),
     (BulkWriteError({"writeErrors": [{"op": FAN}]}), "BulkWriteError: code 65"),
     (CursorNotFound(FAN), "CursorNotFound"),
-    (AutoReconnect("mongodb-1:27017: connection closed"), "AutoReconnect: mongodb-1:27017: connection closed"),
+    (AutoReconnect(f"{HOST}: connection closed"), "AutoReconnect"),
+    (ServerSelectionTimeoutError(f"{HOST}: [Errno 111] Connection refused"), "ServerSelectionTimeoutError"),
 ]  # fmt: skip
 
 
@@ -30,3 +39,11 @@ def test_the_servers_words_about_a_command_are_told_by_their_code(error: PyMongo
         raise error
     assert failure.value.message == f"MongoDB failed on collection entries: {cause}"
     assert FAN not in str(failure.value.as_dict())
+
+
+def test_where_mongodb_is_is_told_to_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SourceUnavailable) as failure, reading("entries"):
+        raise AutoReconnect(f"{HOST}: connection closed")
+    assert HOST not in str(failure.value.as_dict())
+    (record,) = caplog.records
+    assert record.getMessage() == f"MongoDB failed on collection entries: AutoReconnect: {HOST}: connection closed"

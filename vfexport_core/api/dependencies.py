@@ -29,7 +29,7 @@ def find_caller(
     container: ContainerOf,
     _documented: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> Caller:
-    """Return the caller by the request's bearer token; raises Unauthenticated."""
+    """Return the caller by the request's bearer token; raises Unauthenticated and KeysUnavailable."""
     values = request.headers.getlist("authorization")
     if not values:
         raise Unauthenticated("a bearer token is needed")

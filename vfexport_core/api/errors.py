@@ -18,6 +18,7 @@ from vfexport_core.errors import (
     InvalidDateKey,
     InvalidExportType,
     InvalidRequest,
+    KeysUnavailable,
     MethodNotAllowed,
     NotReady,
     RouteNotFound,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 # Their messages are written for callers: they name records, checks and variables, never hosts.
-_TOLD = (NotReady, DeleteFailed, HashKeyMissing)
+_TOLD = (NotReady, DeleteFailed, HashKeyMissing, KeysUnavailable)
 _LISTED_PROBLEMS = 5
 _UNKNOWN = "extra_forbidden"
 # What pydantic calls the problems of a field rather than of its value.

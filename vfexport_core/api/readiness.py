@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -19,18 +20,27 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 READY_SECONDS = 2.0
+# Strangers may ask, as often as they like.
+_FRESH_SECONDS = 2.0
 
 Outcome: TypeAlias = Literal["ok", "failed", "timeout"]
 
 
 class Readiness:
-    """Runs the checks on threads of its own, one per check at most, however often it is asked."""
+    """Runs the checks on threads of its own; who asks while one runs, or just after it began, shares its outcome."""
 
-    def __init__(self, checks: Mapping[str, Callable[[], object]], *, timeout_seconds: float = READY_SECONDS) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, Callable[[], object]],
+        *,
+        timeout_seconds: float = READY_SECONDS,
+        fresh_seconds: float = _FRESH_SECONDS,
+    ) -> None:
         self._checks = dict(checks)
         self._timeout_seconds = timeout_seconds
+        self._fresh_seconds = fresh_seconds
         self._pool = ThreadPoolExecutor(max(1, len(checks)), thread_name_prefix="ready")
-        self._running: dict[str, Future[Outcome]] = {}
+        self._latest: dict[str, tuple[Future[Outcome], float]] = {}
 
     def begin(self) -> None:
         """Begin every check; `outcomes` then waits for these."""
@@ -49,10 +59,13 @@ class Readiness:
         self._pool.shutdown(cancel_futures=True)
 
     def _start(self, name: str) -> Future[Outcome]:
-        running = self._running.get(name)
-        if running is None or running.done():
-            running = self._running[name] = self._pool.submit(self._run, name)
-        return running
+        if name in self._latest:
+            latest, begun = self._latest[name]
+            if not latest.done() or time.monotonic() - begun < self._fresh_seconds:
+                return latest
+        started = self._pool.submit(self._run, name)
+        self._latest[name] = started, time.monotonic()
+        return started
 
     def _run(self, name: str) -> Outcome:
         try:

@@ -1,4 +1,7 @@
-"""Serving the app with uvicorn; ``uvicorn --factory vfexport_core.api.server:app_factory`` does the same."""
+"""Serving the app with uvicorn.
+
+``uvicorn --factory vfexport_core.api.server:app_factory`` does the same with the options that docs/operations.md names.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pydantic import BaseModel, SecretStr
 
 from vfexport_core.api.app import create_app
 from vfexport_core.api.auth.dev import new_private_key
+from vfexport_core.api.connections import BoundedProtocol
 from vfexport_core.api.metrics import SHARED_FOLDER
 from vfexport_core.settings import PREFIX, load_settings
 from vfexport_core.telemetry.logs import logging_config
@@ -46,6 +50,8 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
     options: dict[str, Any] = {
         "host": host,
         "port": port,
+        "http": BoundedProtocol,
+        "ws": "none",  # the app has none, and their protocols have bounds of their own
         "log_config": logging_config(settings.log_format),
         "access_log": False,  # the app's own says more, and nothing private
         "server_header": False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vfexport_core.api.auth.dev import private_key_from_pem
 from vfexport_core.api.auth.keys import JwksKeys, public_key_from_pem
 from vfexport_core.api.auth.tokens import Expected
 from vfexport_core.doctor.examining import Check, Finding, failed, failure, ok, warning
@@ -64,6 +65,8 @@ def _expected(settings: Settings) -> Iterator[Finding]:
 
 
 def _dev_mode(settings: Settings) -> Iterator[Finding]:
+    if settings.dev_private_key:
+        private_key_from_pem(settings.dev_private_key.get_secret_value())  # raises ConfigurationError, as above
     if settings.dev_mode:
         yield warning("dev mode", "on: /dev/token gives anybody a token for anything", "Unset VFEXPORT_DEV_MODE.")
     else:

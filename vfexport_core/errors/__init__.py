@@ -42,6 +42,7 @@
         ├── SourceUnavailable         MongoDB still failing after retries
         ├── DeliveryFailed            S3 still failing after retries
         ├── WorkerLost                the process that ran an export is gone
+        ├── KeysUnavailable           503: the keys that tokens are checked with cannot be fetched
         ├── NotReady                  503: MongoDB or a bucket does not answer the readiness check
         └── DeleteFailed              500: CCPA deletion incomplete
 
@@ -63,6 +64,7 @@ from vfexport_core.errors.requests import (
     InvalidDateKey,
     InvalidExportType,
     InvalidRequest,
+    KeysUnavailable,
     LeaseLost,
     MethodNotAllowed,
     MissingDateKey,
@@ -116,6 +118,7 @@ __all__ = [
     "InvalidDateKey",
     "InvalidExportType",
     "InvalidRequest",
+    "KeysUnavailable",
     "LeaseLost",
     "MethodNotAllowed",
     "MissingDateKey",

@@ -103,6 +103,14 @@ class LeaseLost(ConflictError):
     hint = "The export was cancelled, expired or taken over; nothing was published by this run."
 
 
+class KeysUnavailable(TransientError):
+    """Whether a token is good cannot be told: it is not refused, and not accepted."""
+
+    code = "KeysUnavailable"
+    status = 503
+    hint = "Check that VFEXPORT_JWT_JWKS_URL can be reached from here, and what it answers."
+
+
 class NotReady(TransientError):
     code = "NotReady"
     status = 503

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
@@ -110,21 +113,22 @@ def is_dns_failure(error: Exception) -> bool:
 
 
 def unavailable(collection: str, error: Exception) -> SourceUnavailable:
-    """Say that MongoDB failed, on which collection and why."""
-    return SourceUnavailable(f"MongoDB failed on collection {collection}: {cause(error)}", payload=collection)
+    """Say that MongoDB failed, on which collection and why; where it is, is said to the log alone."""
+    failure = SourceUnavailable(f"MongoDB failed on collection {collection}: {cause(error)}", payload=collection)
+    if isinstance(error, ConnectionFailure):
+        _log.warning("%s: %s", failure.message, str(error)[:_SHOWN_CHARACTERS])  # driver messages can be pages long
+    return failure
 
 
 def cause(error: Exception) -> str:
-    """Say why MongoDB failed, cut, since driver messages can be pages long.
+    """Say why MongoDB failed, in words that callers may read.
 
-    What the server says about a command may quote the values that it stumbled over, so that is told by its code; only
-    what is said about a connection is told in full.
+    What the server says about a command may quote the values that it stumbled over, so that is told by its code; what
+    is said about a connection names hosts, so that is told by its class.
     """
     name = type(error).__name__
     if is_dns_failure(error):
         return f"its address could not be resolved ({type(error.__cause__).__name__})"
-    if isinstance(error, ConnectionFailure):
-        return f"{name}: {str(error)[:_SHOWN_CHARACTERS]}"
     if not isinstance(error, OperationFailure) or error.code is None:
         return name
     code_name = (error.details or {}).get("codeName")

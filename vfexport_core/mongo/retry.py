@@ -26,8 +26,9 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
-from vfexport_core.errors import VfexportError
+from vfexport_core.errors import SourceUnavailable, VfexportError
 from vfexport_core.mongo.client import is_dns_failure, unavailable
+from vfexport_core.mongo.silence import Silences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ _LONGEST_PAUSE_SECONDS = 1.0
 # One hung connection must leave time for another try on a fresh one.
 _TRY_SHARE = 0.4
 
+_SILENCES = Silences()
 _VALIDATION_FAILED = 121
 # What a replica set answers while it elects a primary or shuts down, and what a busy server answers.
 _PASSING = {
@@ -112,6 +114,9 @@ def with_retries(collection: Collection[Any], operation: Callable[[], T], limits
     `collection`; DuplicateKeyError as it is, for that is how the unique indexes speak; VfexportError (a bug of ours)
     when the validator refuses the document.
     """
+    client = collection.database.client
+    if limits.silent_seconds is not None and _SILENCES.spares(client, limits.silent_seconds):
+        raise SourceUnavailable(f"MongoDB is silent, asked for collection {collection.name}", payload=collection.name)
     started = time.monotonic()
     deadline = started + limits.seconds
     pause = _FIRST_PAUSE_SECONDS
@@ -120,7 +125,9 @@ def with_retries(collection: Collection[Any], operation: Callable[[], T], limits
             # Also bounds a connection that swallows everything, whatever timeouts the client was made with.
             rest = min(limits.until_silent * _TRY_SHARE, deadline - time.monotonic())
             with pymongo.timeout(max(rest, _FIRST_PAUSE_SECONDS)):
-                return operation()
+                result = operation()
+                _SILENCES.end(client)
+                return result
         except DuplicateKeyError:
             raise
         except PyMongoError as error:
@@ -129,9 +136,12 @@ def with_retries(collection: Collection[Any], operation: Callable[[], T], limits
                 raise VfexportError(
                     f"collection {collection.name}: the validator refused a document", payload=collection.name
                 ) from None
-            if _is_silence(error, collection.database.client):
+            silent = _is_silence(error, client)
+            if silent:
                 deadline = started + limits.until_silent
             if not is_passing(error) or time.monotonic() + pause >= deadline:
+                if silent:
+                    _SILENCES.begin(client)
                 raise unavailable(collection.name, error) from error
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)

@@ -36,7 +36,9 @@ class DevSigner:
         Raises ConfigurationError when the variable is not a private EC P-256 key.
         """
         configured = settings.dev_private_key
-        self._key = _load(configured.get_secret_value()) if configured else generate_private_key(SECP256R1())
+        self._key = (
+            private_key_from_pem(configured.get_secret_value()) if configured else generate_private_key(SECP256R1())
+        )
         self._expected = expected
 
     @property
@@ -64,7 +66,11 @@ def new_private_key() -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
-def _load(pem: str) -> EllipticCurvePrivateKey:
+def private_key_from_pem(pem: str) -> EllipticCurvePrivateKey:
+    """Return the key in VFEXPORT_DEV_PRIVATE_KEY, where backslash-n may stand for line ends.
+
+    Raises ConfigurationError.
+    """
     try:
         key = load_pem_private_key(pem.replace("\\n", "\n").encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):

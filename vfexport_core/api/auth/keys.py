@@ -6,6 +6,7 @@ so neither ``alg: none`` nor an HMAC made with the public key can be accepted.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -19,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from vfexport_core.errors import ConfigurationError
+from vfexport_core.api.auth.fetching import fetch
+from vfexport_core.errors import ConfigurationError, KeysUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -35,7 +37,8 @@ _STALE_SECONDS = 3_600.0
 """For so long an outage of the JWKS address is bridged with the keys known before."""
 _UNKNOWN_KEY_SECONDS = 10.0
 """Tokens with made-up key ids cost one fetch in this time at most, failing fetches included."""
-_FETCH_TIMEOUT_SECONDS = 3.0
+_FETCH_SECONDS = 2.0
+"""For connecting, and again for all that follows."""
 _LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -52,7 +55,10 @@ class KeySource(Protocol):
     """Where verification keys come from."""
 
     def find(self, key_id: str | None, algorithm: str) -> Iterable[VerificationKey]:
-        """Return the keys that may have signed a token with this header; none means refuse it."""
+        """Return the keys that may have signed a token with this header; none means refuse it.
+
+        Raises KeysUnavailable when that cannot be told at the moment.
+        """
         ...
 
 
@@ -103,60 +109,79 @@ def algorithm_of(key: object) -> str | None:
 class JwksKeys:
     """The signing keys published at a JWKS address.
 
-    A known key id is answered from memory. An unknown one, or keys older than `_FRESH_SECONDS`, cause one fetch (other
-    requests do not wait for a refresh, only for the very first fetch). Keys of an address that stopped answering are
-    used up to `_STALE_SECONDS`; then every token is refused. Blocks while it fetches: call it from a worker thread.
+    A known key id is answered from memory. An unknown one, or keys older than `_FRESH_SECONDS`, cause one fetch, on a
+    thread of its own. Who needs its result waits for it, for a bounded time; who knows a key to go on with does not.
+    Keys of an address that stopped answering are used up to `_STALE_SECONDS`. Blocks: call it from a worker thread.
     """
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, url: str, clock: Callable[[], float] = time.monotonic, *, fetch_seconds: float = _FETCH_SECONDS
+    ) -> None:
         """Raise ConfigurationError unless the address is https (or http on this machine)."""
         parts = urlsplit(url)
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS):
             raise ConfigurationError("VFEXPORT_JWT_JWKS_URL must be an https address", payload="VFEXPORT_JWT_JWKS_URL")
-        # Only for its fetching: http(s) only, no redirects. Its own cache has no limits on stale or failing fetches.
-        self._client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=_FETCH_TIMEOUT_SECONDS)
+        self._url = url
         self._clock = clock
+        self._fetch_seconds = fetch_seconds
         self._lock = threading.Lock()
+        self._fetching: threading.Thread | None = None
         self._keys: tuple[VerificationKey, ...] = ()
-        self._fetched: float | None = None
-        self._tried: float | None = None
+        self._fetched = float("-inf")
+        self._tried = float("-inf")
 
     def find(self, key_id: str | None, algorithm: str) -> Iterable[VerificationKey]:
+        """Return the published keys of this id; raises KeysUnavailable when these cannot be had."""
         if key_id is None:  # which of the issuer's keys it means cannot be told
             return ()
         found = matching(self._usable(), key_id, algorithm)
-        if not found or self._age(self._fetched) > _FRESH_SECONDS:
-            self._refresh()
+        if found and self._age(self._fetched) <= _FRESH_SECONDS:
+            return found
+        if self._begin_fetch() or not found:
+            self._wait()
             found = matching(self._usable(), key_id, algorithm)
+        if not found and self._fetched < self._tried:
+            raise KeysUnavailable("the keys that tokens are checked with cannot be had", payload="keys")
         return found
 
     def _usable(self) -> tuple[VerificationKey, ...]:
         return self._keys if self._age(self._fetched) <= _STALE_SECONDS else ()
 
-    def _age(self, moment: float | None) -> float:
-        return float("inf") if moment is None else self._clock() - moment
+    def _age(self, moment: float) -> float:
+        return self._clock() - moment
 
-    def _refresh(self) -> None:
-        if not self._lock.acquire(blocking=not self._usable()):
-            return  # another request fetches already, and there are keys to go on with
-        try:
-            if self._age(self._tried) < _UNKNOWN_KEY_SECONDS:
-                return
+    def _begin_fetch(self) -> bool:
+        """Begin to fetch, unless that is done, or was tried, just now; tell whether it was begun."""
+        with self._lock:
+            under_way = self._fetching is not None and self._fetching.is_alive()
+            if under_way or self._age(self._tried) < _UNKNOWN_KEY_SECONDS:
+                return False
             self._tried = self._clock()
+            self._fetching = threading.Thread(target=self._fetch, name="jwks", daemon=True)
+            self._fetching.start()
+            return True
+
+    def _wait(self) -> None:
+        """Wait for the fetch under way: connecting, and all that follows."""
+        with self._lock:
+            fetching = self._fetching
+        if fetching is not None:
+            fetching.join(2 * self._fetch_seconds)
+
+    def _fetch(self) -> None:
+        try:
             self._keys = self.published()
             self._fetched = self._clock()
-        except (jwt.PyJWTError, OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             _log.warning("the JWKS address did not give keys: %s", type(error).__name__)
-        finally:
-            self._lock.release()
 
     def published(self) -> tuple[VerificationKey, ...]:
         """Fetch the usable keys, now; an empty list is an answer too: the issuer has withdrawn all of them.
 
-        Raises PyJWTError, OSError, ValueError or RecursionError.
+        Raises OSError, ValueError or RecursionError.
         """
-        published: dict[str, Any] = self._client.fetch_data()
-        entries = published.get("keys")
+        document: Any = json.loads(fetch(self._url, self._fetch_seconds))
+        entries: Any = document.get("keys") if isinstance(document, dict) else None
         if not isinstance(entries, list):
             raise ValueError("not a key set")  # noqa: TRY004 what was published is wrong, not our call
         return tuple(filter(None, map(_usable_key, entries)))

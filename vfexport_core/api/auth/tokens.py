@@ -6,17 +6,23 @@ Everything that is not exactly as it should be is refused: a token that cannot b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import jwt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vfexport_core.errors import ConfigurationError, MissingPermissions, Unauthenticated
+from vfexport_core.errors import (
+    ConfigurationError,
+    KeysUnavailable,
+    MissingPermissions,
+    Unauthenticated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from vfexport_core.api.auth.keys import KeySource
+    from vfexport_core.errors import VfexportError
     from vfexport_core.settings import Settings
 
 REPORT = "REPORT"
@@ -28,6 +34,7 @@ DEV_AUDIENCE = "vfexport"
 _LONGEST_TOKEN = 8_192
 _LEEWAY_SECONDS = 10
 _ALGORITHMS = ("RS256", "ES256")
+_LAST_MOMENT = 253_402_300_799  # of the year 9999
 _REQUIRED = ("exp", "iss", "aud", "sub")
 
 # What jwt lets through when a segment or a claim is not of the form it expects.
@@ -85,7 +92,10 @@ class TokenVerifier:
         self._expected = expected
 
     def verify(self, token: str) -> Caller:
-        """Return the caller of a valid token; raises Unauthenticated. May block on a JWKS fetch."""
+        """Return the caller of a valid token; may block on a JWKS fetch.
+
+        Raises Unauthenticated, and KeysUnavailable when a key that cannot be had may have signed it.
+        """
         if len(token) > _LONGEST_TOKEN:
             raise _refused("it is too long")
         try:
@@ -96,11 +106,17 @@ class TokenVerifier:
         if algorithm not in _ALGORITHMS:
             raise _refused("its algorithm is not accepted")
         key_id: str | None = header.get("kid")
+        failure: VfexportError = _refused("no known key has signed it")
         for source in self._sources:
-            for key in source.find(key_id, algorithm):
+            try:
+                keys = source.find(key_id, algorithm)
+            except KeysUnavailable as error:
+                failure = error
+                continue
+            for key in keys:
                 if (claims := self._claims(token, key.key, key.algorithm)) is not None:
                     return read_claims(claims)
-        raise _refused("no known key has signed it")
+        raise failure
 
     def _claims(self, token: str, key: Any, algorithm: str) -> dict[str, Any] | None:
         """Return the claims if this key has signed them; None when another key has signed it."""
@@ -130,10 +146,20 @@ class TokenVerifier:
             raise _refused("it is malformed") from None
 
 
+Moment: TypeAlias = Annotated[float, Field(ge=0, le=_LAST_MOMENT)]
+
+
 class Claims(BaseModel):
-    """The claims that say who calls and what they may do; the others are checked with the signature."""
+    """The claims that say who calls and what they may do, and the moments, whose values are checked with the signature.
+
+    That check would take text for a number, and any number for a moment.
+    """
 
     model_config = ConfigDict(strict=True)
+
+    exp: Moment
+    nbf: Moment = 0.0
+    iat: Moment = 0.0
 
     sub: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,256}$")]
     permissions: dict[str, list[str]] = Field(default_factory=dict[str, list[str]])

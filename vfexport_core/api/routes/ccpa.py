@@ -16,6 +16,7 @@ from vfexport_core.errors import (
     DeleteFailed,
     DeliveryFailed,
     InvalidRequest,
+    KeysUnavailable,
     MissingPermissions,
     SourceUnavailable,
     Unauthenticated,
@@ -41,6 +42,7 @@ UserId = Annotated[
     responses=openapi.errors(
         InvalidRequest,
         Unauthenticated,
+        KeysUnavailable,
         MissingPermissions,
         DeleteFailed,
         ConfigurationError,

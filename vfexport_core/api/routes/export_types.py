@@ -10,7 +10,7 @@ from vfexport_core.api import openapi
 from vfexport_core.api.container import ContainerOf
 from vfexport_core.api.dependencies import CallerOf
 from vfexport_core.api.schemas import ExportTypeOut
-from vfexport_core.errors import Unauthenticated
+from vfexport_core.errors import KeysUnavailable, Unauthenticated
 
 router = APIRouter(tags=["catalog"])
 
@@ -19,7 +19,7 @@ router = APIRouter(tags=["catalog"])
     "/export-types",
     summary="List the export types",
     response_description="The catalog.",
-    responses=openapi.errors(Unauthenticated),
+    responses=openapi.errors(Unauthenticated, KeysUnavailable),
 )
 async def list_export_types(container: ContainerOf, _caller: CallerOf) -> list[ExportTypeOut]:
     """Return every type that `exportType` can name."""

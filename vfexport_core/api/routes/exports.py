@@ -34,6 +34,7 @@ from vfexport_core.errors import (
     InvalidDateKey,
     InvalidExportType,
     InvalidRequest,
+    KeysUnavailable,
     MissingDateKey,
     MissingPermissions,
     RequestTooLarge,
@@ -50,7 +51,7 @@ router = APIRouter(tags=["exports"])
 _log = logging.getLogger(__name__)
 
 _NEXT = openapi.links(read="read_export", cancel="cancel_export", retry="retry_export")
-_ERRORS = (Unauthenticated, MissingPermissions, CampaignNotFound, SourceUnavailable, DeliveryFailed)
+_ERRORS = (Unauthenticated, KeysUnavailable, MissingPermissions, CampaignNotFound, SourceUnavailable, DeliveryFailed)
 
 
 @router.post(
