@@ -265,7 +265,8 @@ class _Handler(BaseHTTPRequestHandler):
         rest, error = spare.split(body)
         if b"<Object>" not in rest:
             return _Reply.of(Answer(200, body=f"<DeleteResult>{error.decode()}</DeleteResult>"))
-        del self.headers["Content-MD5"]
+        for digest in ("Content-MD5", "x-amz-checksum-crc32"):  # those of what came
+            del self.headers[digest]
         self.headers["Content-MD5"] = content_md5(rest)
         reply = self._pass_on(rest)
         answer = reply.body.replace(b"</DeleteResult>", error + b"</DeleteResult>")

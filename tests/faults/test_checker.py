@@ -42,15 +42,15 @@ def clients(settings: Settings) -> Iterator[BucketClients]:
         yield clients
 
 
-def put(clients: BucketClients, key: str, bucket: str = "sfmcS3") -> None:
-    clients.target(bucket).call("put_object", {"Key": key, "Body": b"x"})
+def put(clients: BucketClients, key: str, bucket: str = "sfmcS3", **metadata: str) -> None:
+    clients.target(bucket).call("put_object", {"Key": key, "Body": b"x", "Metadata": metadata})
 
 
 def test_all_is_well_after_a_failure_and_a_retry(checker: Checker, clients: BucketClients) -> None:
     claim = triggered(checker.store, campaign_id=checker.next_campaign)
     target = clients.target("exportsS3")
     checker.store.note_keys(claim, target.name, ["left"])
-    put(clients, "left", "exportsS3")
+    put(clients, "left", "exportsS3", **{"export-id": claim.export_id})
     checker.store.fail(claim, ERROR)
     checker.store.retry(claim.export_id)
     checker.store.claim(claim.export_id, "run-2")

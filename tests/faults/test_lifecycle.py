@@ -99,7 +99,8 @@ class Lifecycle(RuleBasedStateMachine):
     def arrive(self, number: int) -> None:
         """What was sent, by a worker that may be lost by now, is put into the bucket."""
         if key := pick(sorted(self.model.flying), number):
-            self.world.target.call("put_object", {"Key": key, "Body": b"x"})
+            whose = self.world.ids[key.rpartition("/")[0].replace("-", ":")]
+            self.world.target.call("put_object", {"Key": key, "Body": b"x", "Metadata": {"export-id": whose}})
             self.model.flying.discard(key)
             self.model.stored.add(key)
             self.bucket_changed = True
