@@ -9,7 +9,7 @@ from pymongo import MongoClient
 
 from tests.proxy import Proxy
 from vfexport_core.errors import SourceUnavailable
-from vfexport_core.mongo.retry import RetryLimits, persist
+from vfexport_core.mongo.retry import RetryLimits, with_retries
 from vfexport_core.sources import silence
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def test_after_a_silence_callers_are_answered_at_once(
                 asked.append(who)
                 return collection.find_one({})
 
-            return persist(collection, operation, limits)
+            return with_retries(collection, operation, limits)
 
         ask("caller", CALLER)
         proxy.blackhole()
