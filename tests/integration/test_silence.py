@@ -9,8 +9,8 @@ from pymongo import MongoClient
 
 from tests.proxy import Proxy
 from vfexport_core.errors import SourceUnavailable
+from vfexport_core.mongo import silence
 from vfexport_core.mongo.retry import RetryLimits, with_retries
-from vfexport_core.sources import silence
 
 if TYPE_CHECKING:
     from vfexport_core.embedded import MongoServer
