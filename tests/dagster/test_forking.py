@@ -28,11 +28,14 @@ print(len(os.listdir("/proc/self/task")), *{"numpy", "pyarrow"} & sys.modules.ke
 """
 
 FORK = """
-import multiprocessing
+import multiprocessing, shutil, sys
+from multiprocessing import util
 from tests.dagster.test_forking import report
 from vfexport_dagster.startup import forking
 forking.fork_runs()
 context = multiprocessing.get_context("spawn")
+if sys.argv[1:] == ["cleaned"]:
+    shutil.rmtree(util.get_temp_dir())
 queue, event = context.Queue(), context.Event()
 process = context.Process(target=report, args=(queue, event))
 process.start()
@@ -64,28 +67,12 @@ def test_a_run_is_forked_from_the_process_that_has_imported_everything() -> None
     assert done.stdout.split() == ["True", "True", "7"]
 
 
-RENEW = """
-import multiprocessing, shutil
-from multiprocessing import util
-from tests.dagster.test_forking import report
-from vfexport_dagster.startup import forking
-forking.fork_runs()
-context = multiprocessing.get_context("spawn")
-shutil.rmtree(util.get_temp_dir())
-queue, event = context.Queue(), context.Event()
-process = context.Process(target=report, args=(queue, event))
-process.start()
-event.set()
-print(*queue.get(timeout=60))
-process.join()
-print(process.exitcode)
-"""
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="runs are forked on Linux only")
 def test_a_run_is_forked_after_the_temporary_folder_was_cleaned() -> None:
     """As systemd-tmpfiles does with what is ten days old: the fork server's socket is gone."""
-    done = subprocess.run([sys.executable, "-c", RENEW], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, "cleaned"], capture_output=True, text=True, timeout=60, check=True
+    )
     assert done.stdout.split() == ["True", "True", "7"]
 
 
