@@ -60,7 +60,7 @@ test-faults: $(READY)
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests/faults $(ARGS)
 
 # What leans on the servers themselves; tests that need a server's test commands say so and are skipped.
-CONFORMANCE = tests/integration/delivery $(addprefix tests/integration/, \
+CONFORMANCE = tests/integration/storage $(addprefix tests/integration/, \
 	$(addprefix test_, ccpa_*.py cli_queue.py golden.py pipeline_reference.py queue_*.py raw_batches.py readers.py \
 	source_indexes.py split_files.py worker.py documented_calls.py))
 

@@ -96,7 +96,7 @@ def serving(environment: dict[str, str]) -> Iterator[str]:
 
 
 def routes(ones: list[str], campaigns: list[str], tags: dict[str, str], pages: list[str]) -> list[Route]:
-    """Give what is measured."""
+    """Return what is measured."""
     lists = [f"/campaigns/{campaign}/exports" for campaign in campaigns]
 
     def each(paths: list[str], method: str = "GET", **options: Any) -> Iterator[Call]:

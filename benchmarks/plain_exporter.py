@@ -150,7 +150,7 @@ class PlainExporter:
         return row
 
     def _show(self, market: dict[str, Any]) -> tuple[str, str]:
-        """Give the market's label and its event ids."""
+        """Return the market's label and its event ids."""
         event = market.get("event", {})
         date = event.get("date")
         place = ", ".join(filter(None, (market.get("city"), market.get("state"))))

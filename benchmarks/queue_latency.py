@@ -83,7 +83,7 @@ def triggered(export: Export) -> datetime:
 
 
 def tell_stages(done: Sequence[Export]) -> None:
-    """Say where the time between two exports went, by the log of their runs."""
+    """Report where the time between two exports went, by the log of their runs."""
     seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
     with dg.DagsterInstance.get() as instance:
         for one, following in itertools.pairwise(done):
@@ -98,7 +98,7 @@ def tell_stages(done: Sequence[Export]) -> None:
 
 
 def _moment(instance: dg.DagsterInstance, export: Export, what: str) -> float:
-    """Give when a run's log says that an event of this type, or with this text, happened."""
+    """Return when a run's log says that an event of this type, or with this text, happened."""
     for entry in instance.all_logs(export.run_id or ""):
         kind = entry.dagster_event.event_type_value if entry.dagster_event else ""
         if kind == what or (kind == "ENGINE_EVENT" and what in entry.message):
@@ -183,7 +183,7 @@ def show(measurement: Measurement, found: Sequence[float]) -> bool:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Give the smallest value that `share` of all do not exceed."""
+    """Return the smallest value that `share` of all do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, max(0, -(-int(share * 1000 * len(ordered)) // 1000) - 1))]
 

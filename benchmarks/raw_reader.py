@@ -47,7 +47,7 @@ class RawReader:
         self._socket.close()
 
     def _read_entries(self) -> tuple[int, int]:
-        """Give the number of entries and the bytes of the answers; every batch but the last one is full."""
+        """Return the number of entries and the bytes of the answers; every batch but the last one is full."""
         answer = self._ask(self._scan)
         received, batches = len(answer), 1
         while cursor_id := _cursor_id(answer):

@@ -37,7 +37,7 @@ _START = datetime(2024, 3, 1, 10, 0, tzinfo=UTC)
 
 
 def user_id(index: int) -> ObjectId:
-    """Give the id of the fan with this place in the campaign."""
+    """Return the id of the fan with this place in the campaign."""
     cycle, place = divmod(index, DISTINCT)
     return ObjectId(ID_PREFIX + cycle.to_bytes(2, "big") + place.to_bytes(2, "big"))
 

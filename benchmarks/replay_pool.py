@@ -69,7 +69,7 @@ class Pool:
         self._answers: dict[Any, tuple[bytes, np.ndarray, np.ndarray]] = {}
 
     def elements(self, places: range | np.ndarray, cycle: int, first_key: int) -> bytearray:
-        """Give documents of one cycle as elements of a BSON array, the first under the key `first_key`."""
+        """Return documents of one cycle as elements of a BSON array, the first under the key `first_key`."""
         key = (places if isinstance(places, range) else places.tobytes(), first_key)
         answer = self._answers.get(key)
         if answer is None:
@@ -108,7 +108,7 @@ class ScanCursor:
         return self._position == self._entries
 
     def take(self, limit: int) -> list[bytearray]:
-        """Give the next documents, `limit` at most, as elements of one array."""
+        """Return the next documents, `limit` at most, as elements of one array."""
         parts: list[bytearray] = []
         first = self._position
         end = min(self._entries, first + min(limit, self._pool.per_reply))
@@ -134,7 +134,7 @@ class LookupCursor:
         return not len(self._places)
 
     def take(self, limit: int) -> list[bytearray]:
-        """Give the next documents, `limit` at most, as elements of one array."""
+        """Return the next documents, `limit` at most, as elements of one array."""
         count = min(limit, self._pool.per_reply)
         cycles, places = self._cycles[:count], self._places[:count]
         self._cycles, self._places = self._cycles[count:], self._places[count:]
@@ -162,7 +162,7 @@ def _places(data: bytes, prefix: bytes) -> list[int]:
 
 
 def object_ids(array: bytes) -> np.ndarray:
-    """Give the ObjectIds of a BSON array as rows of 12 bytes; raises ValueError when it holds anything else."""
+    """Return the ObjectIds of a BSON array as rows of 12 bytes; raises ValueError when it holds anything else."""
     found, position, digits = [], 4, 1
     while array[position]:
         size = digits + 14
@@ -176,7 +176,7 @@ def object_ids(array: bytes) -> np.ndarray:
 
 
 def places_of(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give cycle and place of each id; ids of no fan are left out."""
+    """Return cycle and place of each id; ids of no fan are left out."""
     ours = ids[(ids[:, :8] == np.frombuffer(ID_PREFIX, np.uint8)).all(axis=1)].astype(np.int64)
     places = ours[:, 10] * 256 + ours[:, 11]
     cycles = ours[:, 8] * 256 + ours[:, 9]

@@ -71,7 +71,7 @@ class Replay:
         }
 
     def answer(self, command: RawBSONDocument) -> Reply:
-        """Give the reply's document, encoded; raises Refused."""
+        """Return the reply's document, encoded; raises Refused."""
         name = next(iter(command))
         match name:
             case "find" | "aggregate":
@@ -153,7 +153,7 @@ def _simple_answer(name: str) -> Reply:
 
 
 def _matches(document: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Tell whether a document has these values: each one, or one of a list given by ``$in``."""
+    """Return whether a document has these values: each one, or one of a list given by ``$in``."""
     return all(
         document.get(name) in (value["$in"] if isinstance(value, dict) else [value]) for name, value in wanted.items()
     )

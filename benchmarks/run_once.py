@@ -56,7 +56,7 @@ class Sink(io.RawIOBase):
 
 
 def prepare_pipeline(port: int, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
-    """Give the run of the service's own pipeline; the run returns the rows written."""
+    """Return the run of the service's own pipeline; the run returns the rows written."""
     from vfexport_core.catalog import find_spec
     from vfexport_core.mongo.client import opened
     from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows
@@ -76,7 +76,7 @@ def prepare_pipeline(port: int, export_type: str, campaign_id: ObjectId, sink: S
 
 
 def prepare_plain(port: int, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
-    """Give the run of the plain exporter; the run returns the rows written."""
+    """Return the run of the plain exporter; the run returns the rows written."""
     import pymongo
     from plain_exporter import PlainExporter
 
@@ -91,7 +91,7 @@ def prepare_plain(port: int, export_type: str, campaign_id: ObjectId, sink: Sink
 
 
 def prepare_receive(port: int, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
-    """Give the run that only receives what the pipeline reads; the run returns the rows that it would make."""
+    """Return the run that only receives what the pipeline reads; the run returns the rows that it would make."""
     from raw_reader import RawReader
 
     reader = RawReader(port, campaign_id, export_type, _LOOKUP_BATCH)

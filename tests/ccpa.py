@@ -19,12 +19,12 @@ from vfexport_core.catalog import find_spec
 from vfexport_core.ccpa.deletion import Deletions
 from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.ccpa.ledger import Ledger
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.embedded.synthetic import create_source_indexes
 from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.queue.watchdog import SETTLE_SECONDS
 from vfexport_core.services.run_attempt import Tools, run_claimed
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,18 +142,18 @@ class Service:
         return self.run(self.request(campaign_id, export_type))
 
     def files(self) -> dict[tuple[str, str], bytes]:
-        """Give all objects, with what is in them: archives as their files, one after the other."""
+        """Return all objects, with what is in them: archives as their files, one after the other."""
         inside = InBuckets(self.buckets)
         return {name: _contents(inside.read(*name)) for name in inside.objects()}
 
     def read(self, place: dict[str, str]) -> bytes:
-        """Give what is in an object, or in a version of it; an archive as its files, one after the other."""
+        """Return what is in an object, or in a version of it; an archive as its files, one after the other."""
         client = self.buckets.target("exportsS3").client
         with client.get_object(**place)["Body"] as body:
             return _contents(body.read())
 
     def everything(self) -> list[tuple[str, str]]:
-        """Give all there is in the buckets: objects, their versions and delete markers, unfinished uploads."""
+        """Return all there is in the buckets: objects, their versions and delete markers, unfinished uploads."""
         found = InBuckets(self.buckets).everything()
         for bucket in {name for name, _ in found} | {"exportsS3"}:
             target = self.buckets.target(bucket)
@@ -165,13 +165,13 @@ class Service:
         return list(self.database["ccpaDeletions"].find().sort("_id", 1))[number]
 
     def stored_text(self) -> str:
-        """Give all that our own collections hold, as text."""
+        """Return all that our own collections hold, as text."""
         return json_util.dumps([list(self.database[name].find()) for name in ("exports", "ccpaDeletions")])
 
 
 @contextmanager
 def running_service(settings: Settings, database: Database[dict[str, Any]]) -> Iterator[Service]:
-    """Give a service with empty collections and clients of its own."""
+    """Return a service with empty collections and clients of its own."""
     with BucketClients(settings) as buckets:
         service = Service(settings, database, buckets)
         service.initialise()
@@ -179,7 +179,7 @@ def running_service(settings: Settings, database: Database[dict[str, Any]]) -> I
 
 
 def names_person(data: bytes, fan: int = PERSON) -> bool:
-    """Tell whether a file has a row of a fan, by anything that names one."""
+    """Return whether a file has a row of a fan, by anything that names one."""
     marks = [str(object_id(fan)), f"fan{fan}@example.com", f"512555{fan:04}", f"m{fan},", f",m{fan}", f"CODE-{fan}-"]
     return any(mark.encode() in data for mark in marks)
 

@@ -61,7 +61,7 @@ def mongo_client(mongo_server: MongoServer) -> Iterator[MongoClient[dict[str, An
 
 @contextmanager
 def new_database(client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
-    """Give an empty database that nobody else sees, and drop it afterwards."""
+    """Return an empty database that nobody else sees, and drop it afterwards."""
     name = unique("test")
     try:
         yield client[name]
@@ -71,7 +71,7 @@ def new_database(client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[
 
 @pytest.fixture
 def database(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
-    """Give an empty database that no other test sees; dropped afterwards."""
+    """Return an empty database that no other test sees; dropped afterwards."""
     with new_database(mongo_client) as database:
         yield database
 
@@ -83,7 +83,7 @@ def settings(
     database: Database[dict[str, Any]],
     settings_environment: dict[str, str],
 ) -> Settings:
-    """Give settings that point at this test's database and at four empty buckets."""
+    """Return settings that point at this test's database and at four empty buckets."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings_environment.items():
             patch.setenv(name, value)
@@ -94,7 +94,7 @@ def settings(
 def settings_environment(
     mongo_server: MongoServer, s3_server: S3Server, database: Database[dict[str, Any]]
 ) -> dict[str, str]:
-    """Give the same as environment variables, for processes that a test starts."""
+    """Return the same as environment variables, for processes that a test starts."""
     environment = embedded_environment(mongo_server, s3_server, bucket_suffix=unique(""))
     return environment | {f"{PREFIX}MONGO_DATABASE": database.name}
 

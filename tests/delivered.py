@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from bson import ObjectId
 
 from tests.strategies.loading import COLLECTIONS
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.embedded.synthetic import create_source_indexes
 from vfexport_core.pipeline import ExportHooks, run_export
 from vfexport_core.queue.models import Delivered, Export, ExportDates, ExportStatus
 from vfexport_core.sources.campaigns import find_campaign
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,11 +86,11 @@ class InBuckets:
     clients: BucketClients
 
     def objects(self) -> list[tuple[str, str]]:
-        """Give (bucket of the catalog, key) of every object."""
+        """Return (bucket of the catalog, key) of every object."""
         return [(bucket, item["Key"]) for bucket, item in self._listed("list_objects_v2", "Contents")]
 
     def everything(self) -> list[tuple[str, str]]:
-        """Give objects and unfinished uploads."""
+        """Return objects and unfinished uploads."""
         uploads = self._listed("list_multipart_uploads", "Uploads")
         return [*self.objects(), *((bucket, item["Key"]) for bucket, item in uploads)]
 

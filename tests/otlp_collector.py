@@ -57,7 +57,7 @@ class Collector(ThreadingHTTPServer):
         ]
 
     def trace_of(self, correlation_id: str) -> dict[str, Sent]:
-        """Give the spans of all that has this correlation id, by name."""
+        """Return the spans of all that has this correlation id, by name."""
         trace = f"{trace_id_of(correlation_id):032x}"
         return {span.name: span for span in self.spans if span.trace == trace}
 

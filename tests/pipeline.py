@@ -40,7 +40,7 @@ def load(database: Database[Any], bundle: Campaign) -> str:
 
 
 def bundle_of(database: Database[Any], campaign_id: str) -> Campaign:
-    """Give a campaign as it is in the database, with whatever else is in its collections, for the reference."""
+    """Return a campaign as it is in the database, with whatever else is in its collections, for the reference."""
     raw = database.with_options(codec_options=database.codec_options.with_options(document_class=RawBSONDocument))
     (campaign,) = raw["campaigns"].find({"_id": ObjectId(campaign_id)})
     collections = {field: list(raw[name].find()) for field, name in COLLECTIONS.items()}

@@ -71,7 +71,7 @@ class Spare:
     spared: bytes = b""
 
     def split(self, request: bytes) -> tuple[bytes, bytes]:
-        """Give the request without that object, and what to add to the answer; nothing when it is not in there."""
+        """Return the request without that object, and what to add to the answer; nothing when it is not in there."""
         objects = re.findall(rb"<Object>.*?</Object>", request, re.DOTALL)
         if not self.spared and self.number < len(objects):
             self.spared = objects[self.number]
@@ -96,7 +96,7 @@ class Backlog:
 
     @contextmanager
     def room(self) -> Generator[bool]:
-        """Tell whether this request is done, and count it meanwhile."""
+        """Return whether this request is done, and count it meanwhile."""
         with self.lock:
             has_room = self.under_way < self.limit
             self.under_way += has_room
@@ -135,7 +135,7 @@ class Rule:
     applied: int = 0
 
     def take(self, request: Seen) -> bool:
-        """Tell whether this request gets the fault, counting it; called under the proxy's lock."""
+        """Return whether this request gets the fault, counting it; called under the proxy's lock."""
         if self.operation not in {None, request.operation}:
             return False
         if self.bucket not in {None, request.bucket}:
@@ -187,6 +187,6 @@ TELLING = {name for _, _, names in OPERATIONS for name in names}
 
 
 def operation_name(method: str, of_object: bool, query: dict[str, str], *, copies: bool) -> str:
-    """Give the S3 operation of a request, `METHOD other` if it is none that this service sends."""
+    """Return the S3 operation of a request, `METHOD other` if it is none that this service sends."""
     operation = OPERATIONS.get((method, of_object, tuple(sorted(query.keys() & TELLING))), f"{method} other")
     return COPIES.get(operation, operation) if copies else operation

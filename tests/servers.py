@@ -48,7 +48,7 @@ def unique(name: str) -> str:
 
 @contextmanager
 def mongo_to_test() -> Iterator[MongoServer]:
-    """Give the MongoDB that is named, or an embedded one with `configureFailPoint`, killed in the end."""
+    """Return the MongoDB that is named, or an embedded one with `configureFailPoint`, killed in the end."""
     uri = os.environ.get(f"{PREFIX}MONGO_URI")
     if uri:
         host, port = parse_uri(uri)["nodelist"][0]
@@ -64,7 +64,7 @@ def mongo_to_test() -> Iterator[MongoServer]:
 
 @contextmanager
 def s3_to_test() -> Iterator[S3Server]:
-    """Give the S3 that is named, emptied of this run's buckets in the end, or an embedded one."""
+    """Return the S3 that is named, emptied of this run's buckets in the end, or an embedded one."""
     endpoint = os.environ.get(f"{PREFIX}S3_ENDPOINT")
     if endpoint:
         key_id, key = (

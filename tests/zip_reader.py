@@ -115,7 +115,7 @@ def _inflate(source: Source, entry: Entry, *, keep: bool) -> int:
 
 
 def java_stream(archive: Path, folder: Path) -> list[tuple[int, int, str]] | None:
-    """Give (CRC, size, name) of every member as Java reads it from a pipe; None where there is no Java."""
+    """Return (CRC, size, name) of every member as Java reads it from a pipe; None where there is no Java."""
     javac, java = shutil.which("javac"), shutil.which("java")
     if javac is None or java is None:
         return None

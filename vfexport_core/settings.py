@@ -124,5 +124,5 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
 
 
 def _variable(location: tuple[int | str, ...]) -> str:
-    """Give the environment variable that a validation error's location came from."""
+    """Return the environment variable that a validation error's location came from."""
     return PREFIX + "__".join(str(part).upper() for part in location)

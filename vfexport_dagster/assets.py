@@ -16,7 +16,7 @@ GROUP = "exports"
 
 
 def asset_key(export_type: str) -> dg.AssetKey:
-    """Give the key of a type's files: ``exports/{type}``."""
+    """Return the key of a type's files: ``exports/{type}``."""
     return dg.AssetKey([GROUP, str(export_type)])
 
 

@@ -66,5 +66,5 @@ def launch_mapping(spec: ExportSpec) -> dg.ConfigMapping:
 
 
 def launch_config(export_id: str) -> dict[str, Any]:
-    """Give the run configuration that exports a queued export."""
+    """Return the run configuration that exports a queued export."""
     return {"export_id": export_id}

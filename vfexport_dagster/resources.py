@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
     from pymongo.database import Database
 
-    from vfexport_core.delivery.buckets import BucketClients
     from vfexport_core.queue.store import ExportStore
     from vfexport_core.settings import Settings
+    from vfexport_core.storage.buckets import BucketClients
 
 
 class _SettingsResource(dg.ConfigurableResource[Any]):

@@ -69,7 +69,7 @@ run_lines = dg.LoggerDefinition(
 
 @functools.cache
 def sensor_log() -> logging.Logger:
-    """Give the logger of the sensors, made when the first of them has something to say."""
+    """Return the logger of the sensors, made when the first of them has something to say."""
     logger = logging.getLogger(_SENSORS)
     logger.setLevel(logging.INFO)
     logger.propagate = False  # Dagster's server would print it once more, in its own form
@@ -78,7 +78,7 @@ def sensor_log() -> logging.Logger:
 
 
 def tell(text: str, export: Export, **fields: str) -> None:
-    """Say what a sensor does about an export, with the correlation id of its request."""
+    """Describe what a sensor does about an export, with the correlation id of its request."""
     tell_of(text, export.correlation_id, export.id, **fields)
 
 

@@ -97,7 +97,7 @@ class AttemptSession:
     required_resource_keys={"mongo", "buckets"}, description="The claim of the run, for as long as the run lasts."
 )
 def attempt_session(context: dg.InitResourceContext) -> Iterator[AttemptSession]:
-    """Give the session of one run."""
+    """Return the session of one run."""
     session = AttemptSession(context.resources.mongo, context.resources.buckets)
     try:
         yield session

@@ -72,7 +72,7 @@ class Runner:
         return self.run(job, {"export_id": export.id}, **tags.export_tags(export, 60))
 
     def log(self, result: dg.ExecuteInProcessResult) -> list[str]:
-        """Give the lines that a run told (not those that Dagster adds)."""
+        """Return the lines that a run told (not those that Dagster adds)."""
         return [
             entry.user_message
             for entry in self.instance.all_logs(result.run_id)
@@ -80,7 +80,7 @@ class Runner:
         ]
 
     def failure(self, result: dg.ExecuteInProcessResult) -> str:
-        """Give all that the log says of the failed step."""
+        """Return all that the log says of the failed step."""
         (event,) = [event for event in result.all_events if event.is_step_failure]
         data = event.step_failure_data
         return f"{data.error.to_string()}\n{data.user_failure_data}"
@@ -113,7 +113,7 @@ class Buckets:
             return body.read()
 
     def everything(self) -> list[str]:
-        """Give all that is in the buckets: objects and unfinished uploads."""
+        """Return all that is in the buckets: objects and unfinished uploads."""
         names = [getattr(self.settings, field).name for field in ("exports", "scoring", "vf_scoring", "sfmc")]
         found: list[str] = []
         for name in names:
@@ -130,7 +130,7 @@ def buckets(settings: Settings) -> Iterator[Buckets]:
 
 
 def reference_bytes(database: Database[dict[str, Any]], campaign_id: str, export_type: str) -> bytes:
-    """Give the file that the independent reference makes of the campaign as it is in the database."""
+    """Return the file that the independent reference makes of the campaign as it is in the database."""
     (data,) = expected(bundle_of(database, campaign_id), export_type).files.values()
     return data
 

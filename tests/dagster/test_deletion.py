@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from tests.ccpa import USER_ID, Service
-from vfexport_core.delivery.buckets import BucketClients
+from vfexport_core.storage.buckets import BucketClients
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.deletion import JOB_NAME, build_deletion_job
 from vfexport_dagster.resources import MongoResource

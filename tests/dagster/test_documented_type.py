@@ -13,8 +13,8 @@ from tests.delivered import InBuckets, load
 from tests.reference import Campaign
 from tests.unit.docs_helpers import ROOT, blocks
 from vfexport_core.catalog import CATALOG
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.queue.store import ExportStore
+from vfexport_core.storage.buckets import BucketClients
 from vfexport_dagster.jobs import build_export_job
 from vfexport_dagster.sensors.pending import plan_requests
 

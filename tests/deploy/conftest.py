@@ -38,7 +38,7 @@ PASSWORD = "p@ss:word"
 
 @contextmanager
 def open_folder(prefix: str) -> Iterator[Path]:
-    """Give a temporary folder that other users may enter, unlike pytest's."""
+    """Return a temporary folder that other users may enter, unlike pytest's."""
     with TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -65,7 +65,7 @@ def place(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def data(place: str, mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
-    """Give a database with nothing of the service's own: that is for its `init` to make."""
+    """Return a database with nothing of the service's own: that is for its `init` to make."""
     with new_database(mongo_client) as database:
         yield database
 
@@ -79,7 +79,7 @@ def campaign(data: Database[dict[str, Any]]) -> str:
 def secrets(
     place: str, data: Database[dict[str, Any]], mongo_server: MongoServer, s3_server: S3Server, postgres: Postgres
 ) -> dict[str, dict[str, str]]:
-    """Give the settings of production, by secret: tokens are an issuer's, not those of the dev mode."""
+    """Return the settings of production, by secret: tokens are an issuer's, not those of the dev mode."""
     service = embedded_environment(mongo_server, s3_server, bucket_suffix=unique(f"-{place}"))
     del service["VFEXPORT_DEV_MODE"]
     service |= {

@@ -32,11 +32,11 @@ class Image:
         return self.root / inside.lstrip("/")
 
     def mapped(self, text: str) -> str:
-        """Give a text with the image's own paths as they are here."""
+        """Return a text with the image's own paths as they are here."""
         return OWN.sub(lambda found: str(self.path(found[1])), text)
 
     def variables(self) -> dict[str, str]:
-        """Give the variables that the image sets, and no others; the search path without the interpreter's folder."""
+        """Return the variables that the image sets, and no others; the search path without the interpreter's folder."""
         return {name: self.mapped(value.replace("$PATH", "/usr/bin:/bin")) for name, value in image_variables().items()}
 
 

@@ -46,7 +46,7 @@ exec setpriv --reuid={USER} --regid={USER} --clear-groups --no-new-privs --bound
 
 @cache
 def isolates() -> bool:
-    """Tell whether processes can be given a user and a read-only file system here."""
+    """Return whether processes can be given a user and a read-only file system here."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "setpriv", "bash"))):
         return False
     return subprocess.run([*_isolated([]), "true"], capture_output=True, check=False).returncode == 0
@@ -105,16 +105,16 @@ class Machine:
         return f"http://{HOST}:{self.ports[str(port)]}"
 
     def home(self, process: Process) -> Path:
-        """Give the folder of a process's own."""
+        """Return the folder of a process's own."""
         return self.folder / _file_name(process)
 
     def memory(self, process: Process) -> int:
-        """Give what a process and those that it started hold in memory, in MiB; shared pages count for each."""
+        """Return what a process and those that it started hold in memory, in MiB; shared pages count for each."""
         first = psutil.Process(self.running[process.name].pid)
         return sum(each.memory_info().rss for each in [first, *first.children(recursive=True)]) >> 20
 
     def _world(self, process: Process) -> tuple[list[str], dict[str, str], Path]:
-        """Give the words before a command, its environment and its working directory."""
+        """Return the words before a command, its environment and its working directory."""
         own = self.home(process)
         places = {inside: self._place(process, inside, shared) for inside, shared in process.volumes.items()}
         for inside in ("/tmp", HOME, "/var/lib/dagster"):
@@ -130,7 +130,7 @@ class Machine:
         return (_isolated([*places.values()]) if isolates() else []), environment, own / HOME.lstrip("/")
 
     def _place(self, process: Process, inside: str, shared: str | None) -> Path:
-        """Give a folder that stands for a volume, writable for the image's user."""
+        """Return a folder that stands for a volume, writable for the image's user."""
         place = (self.folder / "volumes" / shared) if shared else self.home(process) / inside.lstrip("/")
         place.mkdir(parents=True, exist_ok=True)
         if isolates():
@@ -142,7 +142,7 @@ class Machine:
         return self.folder / "volumes" / shared if shared else self.home(process) / "var/lib/dagster"
 
     def _of_process(self, process: Process, text: str) -> str:
-        """Give a text of the image's with DAGSTER_HOME as the process has it, not as the image has."""
+        """Return a text of the image's with DAGSTER_HOME as the process has it, not as the image has."""
         home = str(self.image.path("/var/lib/dagster"))
         return self.image.mapped(text).replace(home, str(self._dagster_home(process)))
 

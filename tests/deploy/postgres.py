@@ -30,7 +30,7 @@ class Postgres:
 
 
 def programs() -> Path | None:
-    """Give the folder of `initdb` and `postgres`: the newest of Debian's, else where the path has them, else None."""
+    """Return the folder of `initdb` and `postgres`: the newest of Debian's, else where the path has them, else None."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     found = debian[-1] if debian else shutil.which("initdb")
     return None if found is None else Path(found).parent

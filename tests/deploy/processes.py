@@ -53,7 +53,7 @@ def manifests() -> list[Document]:
 
 
 def pods() -> dict[str, Document]:
-    """Give the pods of every workload, by its name."""
+    """Return the pods of every workload, by its name."""
     return {
         document["metadata"]["name"]: document["spec"]["template"]["spec"]
         for document in manifests()
@@ -62,12 +62,12 @@ def pods() -> dict[str, Document]:
 
 
 def composed() -> dict[str, Document]:
-    """Give compose's services, of any image."""
+    """Return compose's services, of any image."""
     return documents(DEPLOY / "compose.yaml")[0]["services"]
 
 
 def in_kubernetes() -> list[Process]:
-    """Give every container of every pod, those that come first before the others of their pod."""
+    """Return every container of every pod, those that come first before the others of their pod."""
     return [
         _of_container(pod_name, container, comes_first=role == "initContainers")
         for pod_name, pod in pods().items()
@@ -77,7 +77,7 @@ def in_kubernetes() -> list[Process]:
 
 
 def in_compose() -> list[Process]:
-    """Give every service that is made of our image."""
+    """Return every service that is made of our image."""
     services = composed()
     awaited = {
         name
@@ -108,7 +108,7 @@ def dockerfile() -> list[Instruction]:
 
 
 def default_command() -> list[str]:
-    """Give what the image runs when nothing else is said."""
+    """Return what the image runs when nothing else is said."""
     (command,) = [json.loads(found.rest) for found in dockerfile() if found.word == "CMD"]
     return command
 
@@ -118,7 +118,7 @@ def image_variables() -> dict[str, str]:
 
 
 def names_in(example: str) -> list[str]:
-    """Give the names of the settings in a file of examples."""
+    """Return the names of the settings in a file of examples."""
     lines = (DEPLOY / f"{example}.env.example").read_text().splitlines()
     return [line.partition("=")[0] for line in lines if line and not line.startswith("#")]
 
@@ -136,7 +136,7 @@ def _of_container(pod: str, container: Document, *, comes_first: bool) -> Proces
 
 
 def _with_port(probe: Document, container: Document) -> Document:
-    """Give a probe with the number of its port in place of the port's name."""
+    """Return a probe with the number of its port in place of the port's name."""
     ports = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
     return {
         name: part | {"port": ports.get(part["port"], part["port"])}

@@ -62,7 +62,7 @@ def running_service(machine: Machine, processes: list[Process]) -> Iterator[Serv
 
 
 def is_ready(machine: Machine, process: Process) -> bool:
-    """Tell whether a process passes those of its checks that say that it may be used."""
+    """Return whether a process passes those of its checks that say that it may be used."""
     telling = {name: check for name, check in process.checks.items() if name != "livenessProbe"}
     return all(passes(machine, process, check) for check in telling.values())
 

@@ -41,7 +41,7 @@ def ended(service: Service, export: dict[str, Any]) -> dict[str, Any]:
 
 
 def succeeded(service: Service, export: dict[str, Any]) -> list[str]:
-    """Give the jobs of an export's runs that Dagster has down as successful."""
+    """Return the jobs of an export's runs that Dagster has down as successful."""
     return [run["jobName"] for run in service.web.runs_with(export["id"]) if run["status"] == "SUCCESS"]
 
 

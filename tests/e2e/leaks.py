@@ -45,7 +45,7 @@ class Written:
 
 
 def marked_user(client: MongoClient[dict[str, Any]], uri: str) -> str:
-    """Give the server a user with a marked password, and the address that uses it."""
+    """Return the server a user with a marked password, and the address that uses it."""
     with contextlib.suppress(Exception):  # it is there from an earlier module
         client.admin.command("createUser", "marked", pwd=MONGO_PASSWORD, roles=["root"])
     return uri.replace("mongodb://", f"mongodb://marked:{MONGO_PASSWORD}@")
@@ -88,7 +88,7 @@ def insert_marked_campaign(database: Database[dict[str, Any]]) -> tuple[str, str
 
 
 def files_of(folder: Path) -> Iterator[Written]:
-    """Give every file, and every value of those that are SQLite databases, unpacked where it was packed."""
+    """Return every file, and every value of those that are SQLite databases, unpacked where it was packed."""
     for path in sorted(folder.rglob("*")):
         if not path.is_file():
             continue
@@ -107,7 +107,7 @@ def documents_of(database: Database[dict[str, Any]], *collections: str) -> Itera
 
 
 def leaks(written: Iterable[Written], markers: Mapping[str, str]) -> list[str]:
-    """Say which marker was found where."""
+    """Report which marker was found where."""
     return [
         f"{name} in {item.place}"
         for item in written

@@ -65,12 +65,12 @@ class WebServer:
         return body["data"]
 
     def runs_with(self, export_id: str) -> list[dict[str, Any]]:
-        """Give the runs of an export, by its tag, the latest first."""
+        """Return the runs of an export, by its tag, the latest first."""
         tag = {"key": "vfexport/export_id", "value": export_id}
         return self.graphql(RUNS, filter={"tags": [tag]})["runsOrError"]["results"]
 
     def process_of(self, run_id: str) -> int:
-        """Give the id of the process that executes a run, as its log tells."""
+        """Return the id of the process that executes a run, as its log tells."""
         lines = poll(lambda: [line for line in self.logs(run_id) if "in process (pid: " in line])
         (pid,) = {int(re.search(r"pid: (\d+)", line)[1]) for line in lines}  # type: ignore[index]
         return pid
@@ -172,7 +172,7 @@ def _answers(client: httpx.Client, path: str) -> bool:
 
 
 def _left(home: Path) -> list[int]:
-    """Give the processes that were started with our DAGSTER_HOME: the API, Dagster's, and every run."""
+    """Return the processes that were started with our DAGSTER_HOME: the API, Dagster's, and every run."""
     found: list[int] = []
     for process in psutil.process_iter():
         try:

@@ -28,12 +28,12 @@ from tests.integration.queue_helpers import new_export
 from tests.pipeline import bundle_of, expected
 from vfexport_core.catalog import find_spec
 from vfexport_core.catalog.spec import Container
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.queue.models import FINAL, ExportStatus
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.services.reap import reap
 from vfexport_core.services.run_attempt import Tools, run_claimed
 from vfexport_core.settings import PREFIX
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -177,7 +177,7 @@ class Checker:
         return export_id
 
     def left_processes(self) -> list[int]:
-        """Give the processes that were started for this test's database and are still there."""
+        """Return the processes that were started for this test's database and are still there."""
         found: list[int] = []
         for process in psutil.process_iter():
             try:
@@ -190,7 +190,7 @@ class Checker:
 
 
 def _listed(client: Any, bucket: str, operation: str) -> Iterator[Place]:
-    """Give bucket and key of every upload, version or delete marker."""
+    """Return bucket and key of every upload, version or delete marker."""
     page = getattr(client, operation)(Bucket=bucket)
     assert not page.get("IsTruncated"), "a scenario has few files"
     for part in ("Uploads", "Versions", "DeleteMarkers"):

@@ -18,7 +18,7 @@ from tests.faults.scenes import LEASE_SECONDS, SAMPLE_ROWS, Scene
 from tests.proxy import Proxy
 from tests.reference import Campaign
 from tests.s3_proxy import S3Proxy
-from vfexport_core.delivery.target import RetryPolicy
+from vfexport_core.storage.target import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,8 +93,8 @@ def scene(  # noqa: PLR0917
 def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have requests to S3, and reading, given up soon."""
     quick = functools.partial(RetryPolicy, attempts=3, base_seconds=0.001)
-    monkeypatch.setattr("vfexport_core.delivery.buckets.RetryPolicy", quick)
-    monkeypatch.setattr("vfexport_core.delivery.buckets._QUICK", quick())
+    monkeypatch.setattr("vfexport_core.storage.buckets.RetryPolicy", quick)
+    monkeypatch.setattr("vfexport_core.storage.buckets._QUICK", quick())
     monkeypatch.setattr("vfexport_core.mongo.retry._FIRST_WAIT_SECONDS", 0.001)
 
 

@@ -50,7 +50,7 @@ class History:
         self._stream = database.watch([collections], max_await_time_ms=100)
 
     def read(self) -> list[State]:
-        """Give all states up to this moment, every one that differs from the one before it."""
+        """Return all states up to this moment, every one that differs from the one before it."""
         marker = self._database[MARKERS].insert_one({}).inserted_id
         for change in self._stream:
             if change["ns"]["coll"] == MARKERS:
@@ -72,7 +72,7 @@ class History:
             assert len(running) <= 1, f"TRIGGERED at the same time: {running}"
 
     def ends(self, export_id: str) -> list[State]:
-        """Give the final states that an export came to, one for each attempt that ended."""
+        """Return the final states that an export came to, one for each attempt that ended."""
         return [state for state in self.read() if state.export_id == export_id and state.status in FINAL]
 
     def close(self) -> None:

@@ -19,10 +19,10 @@ from vfexport_core.services.reap import reap
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vfexport_core.delivery.buckets import BucketClients
-    from vfexport_core.delivery.target import BucketTarget
     from vfexport_core.queue.models import Export
     from vfexport_core.queue.store import ExportStore
+    from vfexport_core.storage.buckets import BucketClients
+    from vfexport_core.storage.target import BucketTarget
 
 PENDING, TRIGGERED, FINISHED, FAILED, EXPIRED, CANCELED = ExportStatus
 LOST, BUSY, NOT_CLAIMABLE = "LeaseLost", "QueueBusy", "ExportNotClaimable"
@@ -94,7 +94,7 @@ class Known:
         return replace(self, **fields)
 
     def entered(self, **fields: Any) -> tuple[Entry, ...]:
-        """Give the entries with the current attempt's changed."""
+        """Return the entries with the current attempt's changed."""
         return tuple(replace(one, **fields) if one.attempt == self.attempt else one for one in self.entries)
 
     def ended(self, status: ExportStatus) -> Known:
@@ -169,7 +169,7 @@ class Operation:
         raise NotImplementedError
 
     def also(self, outcome: str, before: Model, after: Model) -> set[str]:  # noqa: ARG002
-        """Give the outcomes that are right as well when others act at the same time: `before` and `after` they did."""
+        """Return the outcomes that are right too when others act at the same time: `before` and `after` they did."""
         return {outcome}
 
 

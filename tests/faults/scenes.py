@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from tests.api_client import wait_for
 from tests.s3_faults import Run
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.services.reap import reap
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

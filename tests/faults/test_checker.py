@@ -13,9 +13,9 @@ from tests.faults import checker as checking
 from tests.faults.checker import Checker
 from tests.faults.history import History
 from tests.integration.queue_helpers import ERROR, queued, triggered
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

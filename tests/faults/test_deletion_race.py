@@ -18,10 +18,10 @@ from tests.builders import object_id
 from tests.ccpa import KEPT_TYPES, Service, names_person, running_service
 from vfexport_core.catalog import all_specs
 from vfexport_core.ccpa.hashing import UserHasher
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import DeleteFailed, VfexportError
 from vfexport_core.queue.models import Export, ExportStatus
 from vfexport_core.services.reap import reap
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,7 @@ def service(settings: Settings, database: Database[dict[str, Any]]) -> Iterator[
 
 
 def versions(service: Service, bucket: str) -> dict[str, list[bytes]]:
-    """Give the contents of every version of every file of a bucket, by key."""
+    """Return the contents of every version of every file of a bucket, by key."""
     target = service.buckets.target(bucket)
     found: dict[str, list[bytes]] = {}
     for page in target.client.get_paginator("list_object_versions").paginate(Bucket=target.name):
@@ -131,7 +131,7 @@ def run_processes(service: Service, campaigns: list[str]) -> None:
 
 
 def last_deletions(service: Service) -> dict[int, Any]:
-    """Give when the last deletion of each fan was complete."""
+    """Return when the last deletion of each fan was complete."""
     hasher = UserHasher.from_settings(service.settings)
     last = {}
     for fan in FANS:

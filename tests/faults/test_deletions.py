@@ -16,10 +16,10 @@ from tests.ccpa import Service, running_service
 from tests.faults.failing import MONGO_FAULTS, S3_FAULTS
 from tests.s3_faults import ACCESS_DENIED, LoseAnswer, Rule, Spare
 from tests.s3_proxy import through
-from vfexport_core.delivery.buckets import BucketClients
-from vfexport_core.delivery.keys import staging_key
 from vfexport_core.errors import DeleteFailed, SourceUnavailable
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.storage.buckets import BucketClients
+from vfexport_core.storage.keys import staging_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

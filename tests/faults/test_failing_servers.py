@@ -24,11 +24,11 @@ from tests.integration.queue_helpers import new_export
 from tests.proxy import Proxy
 from tests.s3_faults import Rule
 from tests.s3_proxy import through
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import DeliveryFailed, SourceUnavailable
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.services.run_attempt import Tools, run_claimed
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def kill_at(scene: Scene, point: Point) -> Held:
-    """Give what the dead worker had sent: it waits to be let go."""
+    """Return what the dead worker had sent: it waits to be let go."""
     held = point.arm(scene)
     with scene.worker(point.export_type) as worker:
         assert held.reached.wait(REACHED_SECONDS), worker.stderr

@@ -21,9 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.faults import lifecycle
 from tests.faults.history import History
 from tests.faults.lifecycle import FINISHED, KINDS, PENDING, TRIGGERED, Held, Known, Model, Operation, World
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.queue.models import ACTIVE, FINAL, RETRYABLE, Export
 from vfexport_core.queue.store import ExportStore
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -271,7 +271,7 @@ def an_hour_ago(path: str) -> list[dict[str, Any]]:
 
 
 def visible(model: Model) -> dict[str, Known]:
-    """Give what the database can know of the model's exports."""
+    """Return what the database can know of the model's exports."""
     return {name: replace(one, lease_out=False, overdue=False) for name, one in model.exports.items()}
 
 

@@ -18,10 +18,10 @@ from tests.delivered import InBuckets, Run, load, make_export
 from tests.reference import Campaign
 from tests.s3_faults import ACCESS_DENIED, Answer, LoseAnswer
 from tests.s3_proxy import S3Proxy
-from vfexport_core.delivery.buckets import BucketClients
-from vfexport_core.delivery.target import RetryPolicy
 from vfexport_core.errors import ConfigurationError, DeliveryFailed, DeliveryRefused, LeaseLost, VfexportError
 from vfexport_core.settings import BucketsSettings
+from vfexport_core.storage.buckets import BucketClients
+from vfexport_core.storage.target import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ def scene(
     )
     campaign_id = load(database, bundle)
     quick = functools.partial(RetryPolicy, attempts=3, base_seconds=0.001)
-    monkeypatch.setattr("vfexport_core.delivery.buckets.RetryPolicy", quick)
+    monkeypatch.setattr("vfexport_core.storage.buckets.RetryPolicy", quick)
     with S3Proxy(s3_server.endpoint_url) as proxy, BucketClients(settings) as direct:
         through = {
             name: getattr(settings.buckets, name).model_copy(update={"endpoint_url": proxy.url})

@@ -13,9 +13,9 @@ import pytest
 
 from tests.delivered import BUCKETS
 from tests.faults.scenes import POINTS, REACHED_SECONDS
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services.run_attempt import STUCK
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from tests.faults.scenes import Point, Scene
@@ -48,6 +48,6 @@ def test_stopped_at_any_point_it_changes_nothing_when_it_goes_on(scene: Scene, p
 
 
 def _but_for_its_word(export: Export) -> Export:
-    """Give an export as it is, but for the worker's word that it has nothing under way any more."""
+    """Return an export as it is, but for the worker's word that it has nothing under way any more."""
     first, *others = export.attempts
     return replace(export, attempts=(replace(first, settled=False), *others))

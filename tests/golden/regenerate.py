@@ -23,7 +23,7 @@ SFMC_KEY = "{}/DM_ArtistPresale_The-Band-Army_{}_000000000000000000000001_202403
 
 
 def golden_path(case: str, name: str) -> Path:
-    """Give the place of one file of an export: a member of an archive, the file under a key, or the only one."""
+    """Return the place of one file of an export: a member of an archive, the file under a key, or the only one."""
     return FOLDER / case / name if name else FOLDER / f"{case}.csv"
 
 

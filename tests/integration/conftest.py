@@ -19,6 +19,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def service(settings: Settings, database: Database[dict[str, Any]]) -> Iterator[Service]:
-    """Give a service with empty collections of its own, to delete users' data from."""
+    """Return a service with empty collections of its own, to delete users' data from."""
     with running_service(settings, database) as service:
         yield service

@@ -39,7 +39,7 @@ class Scrape:
         self.families: dict[str, Metric] = {found.name: found for found in text_string_to_metric_families(self.text)}
 
     def value(self, name: str, **labels: str) -> float | None:
-        """Give the sample of this name and exactly these labels."""
+        """Return the sample of this name and exactly these labels."""
         samples = [sample for family in self.families.values() for sample in family.samples if sample.name == name]
         return next((sample.value for sample in samples if sample.labels == labels), None)
 

@@ -12,9 +12,9 @@ from tests.api_client import wait_for
 from tests.ccpa import USER_ID, Service
 from tests.s3_faults import ACCESS_DENIED, SLOW_DOWN, Answer, Run
 from tests.s3_proxy import S3Proxy, through
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import DeleteFailed, LeaseLost
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def proxy(s3_server: S3Server) -> Iterator[S3Proxy]:
 
 @pytest.fixture
 def proxied(settings: Settings, database: Database[dict[str, Any]], proxy: S3Proxy) -> Iterator[Service]:
-    """Give a service that reaches S3 through the proxy."""
+    """Return a service that reaches S3 through the proxy."""
     settings = through(settings, proxy.url)
     with BucketClients(settings) as buckets:
         service = Service(settings, database, buckets)

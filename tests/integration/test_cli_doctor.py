@@ -54,7 +54,7 @@ class Doctor:
         self.cli = cli
 
     def look(self, **environment: str) -> dict[str, list[dict[str, str]]]:
-        """Give the findings by name; the exit status must be the one that they call for."""
+        """Return the findings by name; the exit status must be the one that they call for."""
         result = self.cli.run("doctor", "--json", **environment)
         found: dict[str, list[dict[str, str]]] = {}
         for finding in json.loads(result.stdout)["findings"]:

@@ -13,11 +13,11 @@ from tests.cli_helpers import Cli, error_of, load
 from tests.integration.queue_helpers import DELIVERED, new_export, queued, triggered
 from tests.s3_faults import Answer
 from tests.s3_proxy import S3Proxy
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import ExportExpired
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.services.run_attempt import Tools, run_claimed
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def test_a_failing_bucket_fails_the_export(cli: Cli, store: ExportStore, campaig
 def test_s3_that_does_not_answer_is_a_passing_fault(
     cli: Cli, store: ExportStore, campaign: str, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vfexport_core.delivery.target.RetryPolicy.wait_seconds", lambda *_: 0.0)
+    monkeypatch.setattr("vfexport_core.storage.target.RetryPolicy.wait_seconds", lambda *_: 0.0)
     proxy.fail("PutObject", Answer(503, "SlowDown"))
     result = cli.run("export", campaign, "entries")
     assert result.exit_code == 3

@@ -24,14 +24,14 @@ from tests.integration.queue_helpers import ERROR
 from tests.s3_proxy import S3Proxy
 from tests.unit.docs_helpers import OPERATIONS, table
 from vfexport_core.catalog import all_specs
-from vfexport_core.delivery.buckets import BucketClients
-from vfexport_core.delivery.multipart import MIN_PART_BYTES
-from vfexport_core.delivery.writer import ObjectWriter
 from vfexport_core.embedded.environment import s3_client
 from vfexport_core.mongo.client import opened
 from vfexport_core.queue.figures import ExportFigures
 from vfexport_core.services.reap import reap
 from vfexport_core.settings import load_settings
+from vfexport_core.storage.buckets import BucketClients
+from vfexport_core.storage.multipart import MIN_PART_BYTES
+from vfexport_core.storage.writer import ObjectWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

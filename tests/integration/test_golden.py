@@ -15,8 +15,8 @@ from tests.golden.regenerate import ALL_MARKETS, CASES, FIGURES, golden_files
 from tests.pipeline import run_pipeline
 from tests.reference import Campaign
 from vfexport_core.catalog import all_specs, find_spec
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.queue.models import ExportDates
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -72,7 +72,7 @@ def test_what_is_delivered_is_what_the_golden_files_say(
 
 
 def by_name(case: str, files: dict[str, bytes]) -> dict[str, bytes]:
-    """Give the files under the names that they have in tests/golden."""
+    """Return the files under the names that they have in tests/golden."""
     if case == "autoReminderEmail":
         return files
     ((key, data),) = files.items()

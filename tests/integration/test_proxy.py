@@ -11,7 +11,7 @@ from tests.proxy import Proxy
 
 @contextmanager
 def echo_server():
-    """Give the address of a server that sends back what it gets, and answers the end of its input with `bye`."""
+    """Return the address of a server that sends back what it gets, and answers the end of its input with `bye`."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve(connection):

@@ -57,7 +57,7 @@ class Reads(CommandListener):
         pass
 
     def preferences(self, *collections: str) -> list[Any]:
-        """Give the preferences with which these were asked for, each once; none for the primary."""
+        """Return the preferences with which these were asked for, each once; none for the primary."""
         found: list[Any] = []
         for collection, preference, _ in self.seen:
             if collection in collections and preference not in found:

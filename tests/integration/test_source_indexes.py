@@ -34,7 +34,7 @@ EXPECTED_BY_SPECIFICATION = {
 
 @pytest.fixture
 def sources(database: Database[dict[str, Any]]) -> Database[dict[str, Any]]:
-    """Give a database in which every source collection exists, with no index but the default one."""
+    """Return a database in which every source collection exists, with no index but the default one."""
     for name in SOURCES:
         database.create_collection(name)
     return database

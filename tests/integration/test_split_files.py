@@ -16,9 +16,9 @@ from tests.builders import make_campaign, make_entry, make_market, make_promoter
 from tests.delivered import InBuckets, Run, load, make_export, unzipped
 from tests.reference import Campaign, export
 from tests.zip_reader import java_stream, read_stream
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import SpoolFull
 from vfexport_core.files.spool import Spool
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -118,7 +118,7 @@ def test_source_indexes_are_those_of_the_specification_and_creating_them_again_i
 
 @pytest.fixture
 def run(settings_environment, tmp_path, monkeypatch):
-    """Give a function that runs `vfexport seed` on this test's database."""
+    """Return a function that runs `vfexport seed` on this test's database."""
     monkeypatch.chdir(tmp_path)  # no .env here
 
     def invoke(*arguments):

@@ -15,12 +15,12 @@ from tests.proxy import Proxy
 from tests.s3_proxy import S3Proxy
 from tests.servers import through
 from vfexport_core.catalog import Bucket
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import ExportExpired, LeaseLost
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.services.reap import Reaped, reap
 from vfexport_core.services.run_attempt import STUCK, Worker
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -46,7 +46,7 @@ class Campaign:
 
 
 def decode(source: Source) -> Document:
-    """Give a document as a dict; bytes that are not UTF-8 become lone surrogates (see values.py)."""
+    """Return a document as a dict; bytes that are not UTF-8 become lone surrogates (see values.py)."""
     if isinstance(source, RawBSONDocument):
         source = bytes(source.raw)
     return bson.decode(source, CODEC) if isinstance(source, bytes) else source

@@ -40,7 +40,7 @@ def event_ids(row: Row) -> object:
 
 
 def additional_market_ids(row: Row, own: object) -> list[object]:
-    """Give E.fields.additionalMarkets without unknown ids, the own market and repeats."""
+    """Return E.fields.additionalMarkets without unknown ids, the own market and repeats."""
     seen = {id_key(own)}
     kept: list[object] = []
     for market_id in elements(row.e("fields", "additionalMarkets")):

@@ -15,7 +15,7 @@ from tests.reference.values import document, millis
 
 
 def order_key(value: object) -> tuple[int, object]:  # noqa: PLR0911 one return per type
-    """Give (rank of the type, something comparable within that rank)."""
+    """Return (rank of the type, something comparable within that rank)."""
     if value is None:
         return 5, 0
     if isinstance(value, bool):

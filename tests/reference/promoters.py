@@ -23,7 +23,7 @@ class PromotersNotFound(Exception):
 
 
 def by_promoter(data: Data) -> tuple[dict[str, list[Row]], Groups]:
-    """Give the rows of each file, and the rows of every entry that is in any."""
+    """Return the rows of each file, and the rows of every entry that is in any."""
     promoter_ids: dict[str, None] = {}
     for promoter_id in elements(data.campaign.get("promoterIds")):
         if key := id_key(promoter_id):

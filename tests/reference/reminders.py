@@ -32,7 +32,7 @@ SFMC_LOCALES = {"en-mx": "en-us", "en-uk": "en-gb", "en-ie": "en-gb", "en-nz": "
 
 
 def fans(data: Data, skipped: Counter[str]) -> list[list[Row]]:
-    """Give the rows of every fan who is reminded, one list per scoring record."""
+    """Return the rows of every fan who is reminded, one list per scoring record."""
     reminded = []
     for scoring in data.scoring:
         if scoring.get("selected") is not True:
@@ -55,7 +55,7 @@ def fans(data: Data, skipped: Counter[str]) -> list[list[Row]]:
 
 
 def held_codes(scoring: dict[str, object]) -> list[dict[str, object]]:
-    """Give the first code by id of each market, in the order of the markets' ids."""
+    """Return the first code by id of each market, in the order of the markets' ids."""
     codes = [code for code in map(document, elements(scoring.get("codes"))) if code and present(code.get("id"))]
     first: dict[str, dict[str, object]] = {}
     for code in sorted(codes, key=lambda code: plain(code["id"])):
@@ -137,7 +137,7 @@ def sample(groups: list[list[Row]], size: int) -> list[list[Row]]:
 
 
 def parts(members: list[Row], max_rows: int) -> dict[tuple[str, str, int], list[Row]]:
-    """Give the rows of each (region, locale, part from 1), in ascending order."""
+    """Return the rows of each (region, locale, part from 1), in ascending order."""
     files: dict[tuple[str, str], list[Row]] = {}
     for row in members:
         files.setdefault((file_part(region(row)), file_part(sfmc_locale(row))), []).append(row)

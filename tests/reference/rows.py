@@ -31,7 +31,7 @@ def entries(data: Data) -> Groups:
 
 
 def entries_by_market(data: Data) -> Groups:
-    """Give the row of the fan's own market first, then one per additional market in their order."""
+    """Return the row of the fan's own market first, then one per additional market in their order."""
     groups = entries(data)
     for rows in groups:
         own = rows[0]
@@ -71,7 +71,7 @@ def codes(data: Data) -> Groups:
 
 
 def assigned(data: Data, code: Document) -> Row:
-    """Give the row of a code with the fan it is assigned to, if any."""
+    """Return the row of a code with the fan it is assigned to, if any."""
     return data.of_user(dig(code, "assignment", "userId"), code=code)
 
 

@@ -53,7 +53,7 @@ class Text(str):
 
 
 def text(value: object) -> str:  # noqa: PLR0911 one return per rule
-    """Give the cell's text; U+FFFD that replaces invalid bytes is still `REPLACED`."""
+    """Return the cell's text; U+FFFD that replaces invalid bytes is still `REPLACED`."""
     if value is None:
         return ""
     if isinstance(value, Text):
@@ -101,7 +101,7 @@ def special_text(value: object) -> str:
 
 
 def json_value(value: object) -> object:  # noqa: PLR0911 one return per rule
-    """Give what ``json.dumps`` is to write for a value inside a document."""
+    """Return what ``json.dumps`` is to write for a value inside a document."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -129,7 +129,7 @@ def clean(string: str) -> str:
 
 
 def plain(value: object) -> str:
-    """Give the cell's text with U+FFFD in place."""
+    """Return the cell's text with U+FFFD in place."""
     return clean(text(value))
 
 
@@ -141,7 +141,7 @@ def millis(value: DatetimeMS | datetime) -> int:
 
 
 def utc(milliseconds: int) -> datetime | None:
-    """Give the instant as a datetime, None outside the years 1-9999."""
+    """Return the instant as a datetime, None outside the years 1-9999."""
     if YEAR_1_MS <= milliseconds < YEAR_10000_MS:
         return EPOCH + timedelta(milliseconds=milliseconds)
     return None
@@ -175,7 +175,7 @@ def present(value: object) -> bool:
 
 
 def either(*values: object) -> object:
-    """Give ``a | b | ...``: the first that is present, else the last."""
+    """Return ``a | b | ...``: the first that is present, else the last."""
     for value in values:
         if present(value):
             return value
@@ -183,21 +183,21 @@ def either(*values: object) -> object:
 
 
 def document(value: object) -> dict[str, object] | None:
-    """Give an embedded document's fields, None for any other value."""
+    """Return an embedded document's fields, None for any other value."""
     if isinstance(value, DBRef):
         return dict(value.as_doc())
     return value if isinstance(value, dict) else None
 
 
 def elements(value: object) -> list[object]:
-    """Give an array's elements; nothing for missing and null, the value itself for anything else."""
+    """Return an array's elements; nothing for missing and null, the value itself for anything else."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
 
 
 def dig(value: object, *path: str) -> object:
-    """Give the value at a path of field names, None when missing."""
+    """Return the value at a path of field names, None when missing."""
     found = _dig(value, path)
     return None if found is MISSING else found
 
@@ -215,6 +215,6 @@ def _dig(value: object, path: tuple[str, ...]) -> object:
 
 
 def id_key(value: object) -> str:
-    """Give the text by which ids are compared: ObjectId as hex, 24 hex digits in lower case."""
+    """Return the text by which ids are compared: ObjectId as hex, 24 hex digits in lower case."""
     key = plain(value)
     return key.lower() if re.fullmatch("[0-9a-fA-F]{24}", key) else key

@@ -67,7 +67,7 @@ USEFUL = [
 
 @cache
 def paths(leaves: tuple[str, ...]) -> tuple[list[Path], list[Path]]:
-    """Give the paths of the fields and of the documents that hold them."""
+    """Return the paths of the fields and of the documents that hold them."""
     fields = [tuple(leaf.split(".")) for leaf in leaves]
     containers = {field[:depth] for field in fields for depth in range(1, len(field))}
     return fields, sorted(containers)

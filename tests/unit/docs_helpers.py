@@ -22,12 +22,12 @@ def text_of(path: Path) -> str:
 
 
 def prose(path: Path) -> str:
-    """Give a file without its fenced blocks."""
+    """Return a file without its fenced blocks."""
     return _FENCE.sub("", text_of(path))
 
 
 def blocks(path: Path, language: str) -> list[str]:
-    """Give the fenced blocks of a language."""
+    """Return the fenced blocks of a language."""
     return [body for name, body in _FENCE.findall(text_of(path)) if name == language]
 
 
@@ -36,18 +36,18 @@ def links(path: Path) -> list[str]:
 
 
 def anchors(path: Path) -> set[str]:
-    """Give the anchors of a file's headings, as GitHub makes them."""
+    """Return the anchors of a file's headings, as GitHub makes them."""
     headings = _HEADING.findall(prose(path))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def code_spans(path: Path) -> list[str]:
-    """Give what stands in single backticks, over line ends too."""
+    """Return what stands in single backticks, over line ends too."""
     return [re.sub(r"\s+", " ", span) for span in re.findall(r"`([^`]+)`", prose(path))]
 
 
 def commands(path: Path) -> list[str]:
-    """Give what an example or a code span types into a shell."""
+    """Return what an example or a code span types into a shell."""
     typed = [
         line.partition(" #")[0].removeprefix("$ ").strip()
         for block in blocks(path, "console")
@@ -57,7 +57,7 @@ def commands(path: Path) -> list[str]:
 
 
 def table(path: Path, first_header: str) -> list[list[str]]:
-    """Give the cells of every table row, of all tables whose first column has this header."""
+    """Return the cells of every table row, of all tables whose first column has this header."""
     rows: list[list[str]] = []
     inside = False
     for line in text_of(path).splitlines():

@@ -20,7 +20,7 @@ OPT_IN_HEADER = "email,first_name,last_name,zip,country,market,city,state,locale
 
 
 def bundle(**lists) -> Campaign:
-    """Give a campaign with one market, user and entry, each list replaced by the given one."""
+    """Return a campaign with one market, user and entry, each list replaced by the given one."""
     return Campaign(
         **(
             {
@@ -41,6 +41,6 @@ def csv_lines(campaign: Campaign, export_type: str, **options) -> list[str]:
 
 
 def column(campaign: Campaign, name: str, export_type: str = "entries", **options) -> list[str]:
-    """Give one column's cells; no cell before it may hold a comma."""
+    """Return one column's cells; no cell before it may hold a comma."""
     header, *rows = csv_lines(campaign, export_type, **options)
     return [row.split(",")[header.split(",").index(name)] for row in rows]

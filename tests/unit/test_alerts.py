@@ -39,7 +39,7 @@ def expressions() -> Iterator[str]:
 
 
 def metrics_in(expression: str) -> set[str]:
-    """Give the metrics of an expression, as they are documented: without what a histogram adds to its name."""
+    """Return the metrics of an expression, as they are documented: without what a histogram adds to its name."""
     names = re.findall(r"\b(?:vfexport|process)_\w+", expression)
     return {re.sub(r"_(?:bucket|count|sum)$", "", name) for name in names}
 

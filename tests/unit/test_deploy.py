@@ -42,7 +42,7 @@ PROGRAMS = Path(sys.executable).parent
 
 
 def commands() -> list[list[str]]:
-    """Give every command of the image, wherever it is named."""
+    """Return every command of the image, wherever it is named."""
     processes = [*in_kubernetes(), *in_compose()]
     checks = [check["exec"]["command"] for process in processes for check in process.checks.values() if "exec" in check]
     return [default_command(), *(process.command for process in processes), *checks]
@@ -57,7 +57,7 @@ def containers() -> list[Document]:
 
 
 def pins(lock: Path) -> dict[str, set[str]]:
-    """Give the hashes of what a lock pins, by name and version."""
+    """Return the hashes of what a lock pins, by name and version."""
     lines = lock.read_text().replace("\\\n", " ").splitlines()
     return {
         re.split(r" ;| --hash", line)[0].strip(): set(re.findall(r"--hash=sha256:[0-9a-f]{64}", line)) for line in lines

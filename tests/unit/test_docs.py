@@ -118,7 +118,7 @@ def test_the_architecture_names_every_module_and_package() -> None:
 
 
 def variables(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[tuple[str, FieldInfo]]:
-    """Give every variable; what all buckets share is written with ``*``."""
+    """Return every variable; what all buckets share is written with ``*``."""
     for name, field in model.model_fields.items():
         if field.annotation is BucketsSettings:
             for bucket in BUCKET_NAMES:
@@ -177,7 +177,7 @@ def test_every_route_is_documented_and_no_other() -> None:
 
 
 def every_command(group: click.Group = vfexport, before: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Give every command with the words that call it; a group is none itself."""
+    """Return every command with the words that call it; a group is none itself."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -189,7 +189,7 @@ def every_command(group: click.Group = vfexport, before: str = "") -> Iterator[t
 
 
 def known_command(line: str) -> str:
-    """Give the command that a line calls (`vfexport exports list --json`)."""
+    """Return the command that a line calls (`vfexport exports list --json`)."""
     found = [name for name, _ in every_command() if f"{line} ".startswith(f"vfexport {name} ")]
     assert found, f"there is no command {line}"
     return found[0]

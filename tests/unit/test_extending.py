@@ -20,8 +20,8 @@ from vfexport_core.catalog import all_specs
 from vfexport_core.catalog.collections import Collection, CollectionSpec, ScanAccess
 from vfexport_core.catalog.contact import USER_ID
 from vfexport_core.catalog.spec import Container, Expansion, Format, GroupBy, Lookup, Sample, Scan, Shape
-from vfexport_core.delivery.keys import CONTENT_TYPES
 from vfexport_core.files.formats import open_format
+from vfexport_core.storage.keys import CONTENT_TYPES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,7 +21,7 @@ SHOW = 'Austin,TX,2024-07-04 20:00:00,"EV1,EV2"'
 
 
 def rows(campaign, export_type="reminderEmailSample", **options):
-    """Give the rows of all files as {header: cell}."""
+    """Return the rows of all files as {header: cell}."""
     files = export(campaign, export_type, **options).files.values()
     return [row for content in files for row in csv.DictReader(io.StringIO(content.decode(), newline=""))]
 

@@ -97,7 +97,7 @@ def moves(entry_id) -> bool:
 
 
 def parts(value):
-    """Give a value and everything in it."""
+    """Return a value and everything in it."""
     yield value
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for element in inner:

@@ -22,7 +22,7 @@ FIRST_BATCH_SHA256 = "91ea2fbb87139abdec6432d450fe7ae6199551c97e51dc98acd41e41fb
 
 
 def documents_of(campaign):
-    """Give all documents by collection."""
+    """Return all documents by collection."""
     batches = [campaign.batch(number) for number in range(campaign.batches)]
     found = {name: [one for batch in batches for one in getattr(batch, name)] for name in COLLECTIONS}
     return found | {"markets": list(campaign.markets), "promoters": list(campaign.promoters)}
@@ -56,7 +56,7 @@ def clean_documents():
 
 
 def dig(document, path):
-    """Give the value at a dotted path; None when it is missing, null, or something on the way is no document."""
+    """Return the value at a dotted path; None when it is missing, null, or something on the way is no document."""
     for name in path.split("."):
         document = document.get(name) if isinstance(document, dict) else None
     return document

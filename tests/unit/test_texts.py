@@ -23,7 +23,7 @@ characters = st.sets(st.sampled_from('=+-@\t\r\n",\0 a'), min_size=1).map(lambda
 
 
 def sliced(column: list[str | None], data: st.DataObject) -> tuple[pa.Array, list[str | None]]:
-    """Give the column as an Arrow array that may have an offset, and what stands in it."""
+    """Return the column as an Arrow array that may have an offset, and what stands in it."""
     before, behind = data.draw(st.lists(texts, max_size=2)), data.draw(st.lists(texts, max_size=2))
     array = pa.array([*before, *column, *behind], pa.string()).slice(len(before), len(column))
     assert array.to_pylist() == column

@@ -14,12 +14,12 @@ from vfexport_core.api.readiness import READY_SECONDS, Readiness, service_checks
 from vfexport_core.catalog import CATALOG, Registry
 from vfexport_core.ccpa.deletion import Deletions
 from vfexport_core.ccpa.ledger import Ledger
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.mongo.client import connect
 from vfexport_core.mongo.retry import CALLER_LIMITS
 from vfexport_core.queue.estimate import Estimator
 from vfexport_core.queue.reading import ExportReader
 from vfexport_core.queue.store import ExportStore
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from contextlib import ExitStack

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from vfexport_core.api.schemas import ExportDatesOut, ExportErrorOut, ExportOut, ProgressOut, QueueOut, iso
 from vfexport_core.catalog import Bucket
-from vfexport_core.delivery.keys import download_name
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import FINAL, ExportStatus
+from vfexport_core.storage.keys import download_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

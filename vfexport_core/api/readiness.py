@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.delivery.buckets import BucketClients
+    from vfexport_core.storage.buckets import BucketClients
 
 _log = logging.getLogger(__name__)
 

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from vfexport_core.ccpa.ledger import Ledger
     from vfexport_core.ccpa.records import Deletion
     from vfexport_core.ccpa.trying import Find
-    from vfexport_core.delivery.buckets import BucketClients
     from vfexport_core.queue.models import Document
     from vfexport_core.queue.store import ExportStore
     from vfexport_core.settings import Settings
+    from vfexport_core.storage.buckets import BucketClients
 
 REQUEST_SECONDS = 25.0
 """How long a caller waits at most; then the service goes on by itself."""

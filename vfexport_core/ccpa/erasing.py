@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
     from vfexport_core.ccpa.ledger import Ledger
     from vfexport_core.ccpa.records import Deletion
-    from vfexport_core.delivery.buckets import BucketClients
-    from vfexport_core.delivery.target import BucketTarget
     from vfexport_core.queue.models import Export
     from vfexport_core.queue.store import ExportStore
+    from vfexport_core.storage.buckets import BucketClients
+    from vfexport_core.storage.target import BucketTarget
 
 CAMPAIGNS_AT_ONCE = 50
 _AT_ONCE = 100
@@ -178,8 +178,8 @@ class Eraser:
 
     def _erase_in(self, target: BucketTarget, owners: list[tuple[_Work, Attempt]]) -> None:
         # Slow to load, and an API seldom needs it.
-        from vfexport_core.delivery import cleanup, erasing  # noqa: PLC0415
-        from vfexport_core.delivery.target import aborted  # noqa: PLC0415
+        from vfexport_core.storage import cleanup, erasing  # noqa: PLC0415
+        from vfexport_core.storage.target import aborted  # noqa: PLC0415
 
         found = erasing.find_versions(target, (key for _, attempt in owners for key in attempt.keys), self._stop)
         if found:
@@ -211,7 +211,7 @@ class Eraser:
 
 
 def _attempts(export: Export) -> list[Attempt]:
-    """Give the attempts, that of a FINISHED export with what its document says was delivered."""
+    """Return the attempts, that of a FINISHED export with what its document says was delivered."""
     if export.status is not ExportStatus.FINISHED or not export.keys:
         return list(export.attempts)
     before = [attempt for attempt in export.attempts if attempt.attempt != export.attempt]

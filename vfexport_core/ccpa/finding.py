@@ -51,13 +51,13 @@ class Sources:
     alive: Callable[[], object]
 
     def campaigns(self) -> set[str]:
-        """Give the ids of all campaigns; raises SourceUnavailable."""
+        """Return the ids of all campaigns; raises SourceUnavailable."""
         campaigns = open_deciding(self.database, "campaigns")
         found = self.read("campaigns", lambda: list(campaigns.find({}, {"_id": 1})))
         return _hex(campaign["_id"] for campaign in found)
 
     def entries_are_dotted(self) -> bool:
-        """Tell which index serves queries on entries; without any entries either would. Raises SourceUnavailable."""
+        """Return which index serves queries on entries; without any entries either would. Raises SourceUnavailable."""
         return self.read("entries", lambda: entries_are_dotted(self.database))
 
     def read(self, collection: str, operation: Callable[[], Any]) -> Any:
@@ -118,7 +118,7 @@ def find_campaigns_by_hash(
 
 
 def forms_of(key: str) -> list[Any]:
-    """Give the values by which a document may refer to an id: text, in either case, an ObjectId, a number."""
+    """Return the values by which a document may refer to an id: text, in either case, an ObjectId, a number."""
     forms: list[Any] = [key]
     if ObjectId.is_valid(key) and key == id_key(key):
         forms += [key.upper(), ObjectId(key)] if key.upper() != key else [ObjectId(key)]
@@ -134,7 +134,7 @@ def _entries_of(campaigns: Sequence[Any], users: Sequence[Any], *, dotted: bool)
 
 
 def users_of(sources: Sources, campaign: str) -> Iterator[Any]:
-    """Give the id of every user of a campaign, as it is stored; some come twice. Raises SourceUnavailable."""
+    """Return the id of every user of a campaign, as it is stored; some come twice. Raises SourceUnavailable."""
     dotted = sources.entries_are_dotted()
     for form in forms_of(campaign):
         entries = EntryRange(form, dotted).match()
@@ -168,7 +168,7 @@ def _all(sources: Sources, collection: str, query: Document, projection: Documen
 
 
 def _hex(ids: Iterable[Any]) -> set[str]:
-    """Give those that can be a campaign's id, in the form in which exports refer to them."""
+    """Return those that can be a campaign's id, in the form in which exports refer to them."""
     return {key for value in ids if ObjectId.is_valid(key := id_key(value))}
 
 

@@ -21,7 +21,7 @@ _KEY_CHECK_DIGITS = 16
 
 
 def check_user_id(user_id: str) -> str:
-    """Give the user's id in the form in which ids are compared; raises InvalidRequest for what cannot be one.
+    """Return the user's id in the form in which ids are compared; raises InvalidRequest for what cannot be one.
 
     24 hex digits are the same id in either case.
     """
@@ -47,7 +47,7 @@ class UserHasher:
         return cls(key)
 
     def hash(self, user_id: Any) -> str:
-        """Give the hash (64 hex digits) of an id as it is in a document, whatever its BSON type."""
+        """Return the hash (64 hex digits) of an id as it is in a document, whatever its BSON type."""
         return self._digest(id_key(user_id))
 
     def require(self, key_check: str) -> None:

@@ -172,26 +172,26 @@ class Ledger:
         return self.get(record.id)
 
     def get(self, record_id: str) -> Deletion:
-        """Give a record; raises SourceUnavailable when it is gone, for nothing deletes any."""
+        """Return a record; raises SourceUnavailable when it is gone, for nothing deletes any."""
         document = self._persist(lambda: self._records.find_one({"_id": ObjectId(record_id)}))
         if document is None:
             raise SourceUnavailable(f"collection {DELETIONS}: record {record_id} is gone", payload=DELETIONS)
         return Deletion.from_document(document)
 
     def open_ones(self, *, user_hash: str | None = None, limit: int = 100) -> list[Deletion]:
-        """Give open records, oldest first; those of one user if one is given."""
+        """Return open records, oldest first; those of one user if one is given."""
         return [record for record, _ in self._open_ones(user_hash, limit)]
 
     def due(self, limit: int = 100) -> list[Deletion]:
-        """Give the open records that nobody works on, and whose turn it is again: the longer, the more often tried."""
+        """Return the open records that nobody works on, and are due again: the later, the more often tried."""
         return [record for record, now in self._open_ones(None, limit) if _is_due(record, now)]
 
     def somebody_is_at_work(self) -> bool:
-        """Tell whether a worker holds one of the open records."""
+        """Return whether a worker holds one of the open records."""
         return any(_is_leased(record, now) for record, now in self._open_ones(None, _OPEN_AT_MOST))
 
     def respected_by(self, campaign_id: str, created: datetime) -> list[tuple[str, str]]:
-        """Give (userHash, keyCheck) of the deletions that an export of the campaign, requested at `created`, respects.
+        """Return (userHash, keyCheck) of deletions that an export of the campaign, requested at `created`, respects.
 
         These are the open ones, and those that were completed since then, as far as clocks can tell. To be asked after
         the export was claimed.
@@ -231,7 +231,7 @@ class Ledger:
 
 
 def wait_seconds(tries: int) -> float:
-    """Give how long an open record rests after so many tries."""
+    """Return how long an open record rests after so many tries."""
     return min(_FIRST_WAIT_SECONDS * 2 ** max(0, tries - 1), _LONGEST_WAIT_SECONDS)
 
 

@@ -10,10 +10,10 @@ from vfexport_core.ccpa.deletion import Deletions
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.cli.export import requester
 from vfexport_core.cli.report import tell
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.mongo.client import opened
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.settings import load_settings
+from vfexport_core.storage.buckets import BucketClients
 
 _SECONDS = 300.0
 

@@ -43,11 +43,11 @@ class DemoView:
             self._console.print(Text(text, style=style))
 
     def started(self, name: str, address: str) -> None:
-        """Say that a part of the stack is up, and how long after the beginning."""
+        """Report that a part of the stack is up, and how long after the beginning."""
         self.say(f"{time.monotonic() - self._begin:5.1f} s  {name:<9} {address}")
 
     def loaded(self, entries: int) -> None:
-        """Say how far the campaign is loaded, about every two seconds and in the end."""
+        """Report how far the campaign is loaded, about every two seconds and in the end."""
         if entries < self._entries and time.monotonic() - self._told < _LINE_SECONDS:
             return
         self._told = time.monotonic()
@@ -99,7 +99,7 @@ class _Changes:
 
 
 def _places(export: DemoExport) -> list[str]:
-    """Say where the export's files are; those of a long list have a line each, as `sha256sum` writes them."""
+    """Report where the export's files are; those of a long list have a line each, as `sha256sum` writes them."""
     if not export.keys:
         return []
     bucket = f"bucket   {export.bucket}"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from vfexport_core.cli.edge import FAILED
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.doctor import all_checks
 from vfexport_core.doctor.examining import Finding, Outcome, examine, failure
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.settings import load_settings
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -41,12 +41,12 @@ class Failure:
     status: int = FAILED
 
     def as_json(self) -> str:
-        """Give ``{"error": {code, message, payload, hint}}`` on one line."""
+        """Return ``{"error": {code, message, payload, hint}}`` on one line."""
         fields = {name: getattr(self, name) for name in ("code", "message", "payload", "hint")}
         return json.dumps({"error": fields}, ensure_ascii=False)
 
     def as_text(self) -> str:
-        """Give the same for a person, on one line; what more the message has (a log's end) goes above it."""
+        """Return the same for a person, on one line; what more the message has (a log's end) goes above it."""
         first, _, more = self.message.partition("\n")
         first = first.removesuffix(":") + (" as above" if more else "")
         # What the error is about goes in only where the message does not name it already.
@@ -64,7 +64,7 @@ class CommandFailed(Exception):
 
 
 def failure_of(error: Exception) -> Failure:
-    """Say what an error is to a user of the command line."""
+    """Describe what an error is to a user of the command line."""
     if isinstance(error, CommandFailed):
         return error.failure
     if isinstance(error, VfexportError):

@@ -18,7 +18,6 @@ from vfexport_core.cli.output import STDOUT, opened_output
 from vfexport_core.cli.progress import shown
 from vfexport_core.cli.queued import QueuedExport
 from vfexport_core.cli.report import failure_of_export, summary_of, tell
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.errors import InvalidDateKey, MissingDateKey
 from vfexport_core.mongo.client import opened
 from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
@@ -27,6 +26,7 @@ from vfexport_core.services.request_export import DATE_KEY_PATTERN, new_export
 from vfexport_core.services.run_attempt import Tools, worker_store
 from vfexport_core.settings import Settings, load_settings
 from vfexport_core.sources.campaigns import find_campaign
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -141,7 +141,7 @@ def _through_the_queue(wanted: Wanted, settings: Settings, database: Database[Do
 
 @contextlib.contextmanager
 def _telling_the_end(queued: QueuedExport, *, as_json: bool) -> Any:
-    """Say which export it was, and how it stands, when the block does not end well."""
+    """Report which export it was, and how it stands, when the block does not end well."""
     try:
         yield
     except BaseException:
@@ -152,13 +152,13 @@ def _telling_the_end(queued: QueuedExport, *, as_json: bool) -> Any:
 
 
 def _bucket_name(export: Export, buckets: BucketClients) -> str:
-    """Give the bucket's name in S3: the document may have the catalog's name for it."""
+    """Return the bucket's name in S3: the document may have the catalog's name for it."""
     bucket = export.bucket or ""
     return buckets.target(bucket).name if bucket in set(Bucket) else bucket
 
 
 def requester() -> str:
-    """Say who asks, where that is whoever runs the command."""
+    """Return who asks, where that is whoever runs the command."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name

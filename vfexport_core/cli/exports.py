@@ -98,7 +98,7 @@ def _store() -> Generator[ExportStore]:
 
 
 def _summary(export: Export) -> dict[str, Any]:
-    """Give an export as the API does, with what operators need besides."""
+    """Return an export as the API does, with what operators need besides."""
     summary = export_json(export) | {"source": export.source, "correlationId": export.correlation_id}
     if export.run_id is not None:
         summary["runId"] = export.run_id

@@ -60,7 +60,7 @@ def init(*, check_sources: bool, as_json: bool) -> None:
 
 
 def _index_names(database: Database[Document]) -> dict[str, set[str]]:
-    """Give the names of the indexes of our collections; the one on ``_id`` comes with every collection."""
+    """Return the names of the indexes of our collections; the one on ``_id`` comes with every collection."""
     names: dict[str, set[str]] = {}
     for collection in _COLLECTIONS:
         with reading(collection):

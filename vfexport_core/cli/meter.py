@@ -39,7 +39,7 @@ class Meter:
 
     @property
     def seconds_left(self) -> float | None:
-        """Give the estimated time to the end; None when it cannot be known yet."""
+        """Return the estimated time to the end; None when it cannot be known yet."""
         if not self.total or self._start is None or self.read <= self._start[1]:
             return None
         per_second = (self.read - self._start[1]) / self._elapsed(self._start[0])
@@ -47,11 +47,11 @@ class Meter:
 
     @property
     def share(self) -> float | None:
-        """Give the part of the documents that has been read, from 0 to 1; None when the whole is not known."""
+        """Return the part of the documents that has been read, from 0 to 1; None when the whole is not known."""
         return min(1.0, self.read / self.total) if self.total else None
 
     def line(self) -> str:
-        """Give everything in one line of text."""
+        """Return everything in one line of text."""
         parts = [f"{self.rows:,} rows", f"{self.rows_per_second:,.0f} rows/s", f"{self.bytes / MEGABYTE:,.1f} MB"]
         if self.share is not None:
             parts.insert(0, f"{self.share:4.0%}")

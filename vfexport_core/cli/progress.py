@@ -23,7 +23,7 @@ class Display(Protocol):
     """What a command tells about its way; none of these ever fails or waits."""
 
     def note(self, text: str) -> None:
-        """Say in words what is happening; the same text again is said once."""
+        """Show in words what is happening; the same text again is said once."""
         ...
 
     def expect(self, total: int | None) -> None:

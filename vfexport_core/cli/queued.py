@@ -35,7 +35,7 @@ class QueuedExport:
     _created: bool = False
 
     def run(self, new: NewExport) -> Export:
-        """Give the export in its final state; raises what ended it when it ran here.
+        """Return the export in its final state; raises what ended it when it ran here.
 
         A signal cancels it if it runs here, or waits because of us; an export of others goes on.
         """

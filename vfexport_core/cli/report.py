@@ -21,7 +21,7 @@ _LABELS = {"exportId": "export", "sha256": "SHA-256"}
 
 
 def summary_of(export: Export, bucket: str) -> dict[str, Any]:
-    """Give the figures of a FINISHED export; `bucket` is the bucket's name in S3."""
+    """Return the figures of a FINISHED export; `bucket` is the bucket's name in S3."""
     digests = [export.sha256[key] for key in export.keys]
     one = len(export.keys) == 1
     return {
@@ -38,7 +38,7 @@ def summary_of(export: Export, bucket: str) -> dict[str, Any]:
 
 
 def seconds_of(export: Export) -> float | None:
-    """Give how long the run took, by the database's clock."""
+    """Return how long the run took, by the database's clock."""
     if export.date.triggered is None or export.date.finished is None:
         return None
     return round((export.date.finished - export.date.triggered).total_seconds(), 3)
@@ -60,7 +60,7 @@ def tell(summary: Mapping[str, Any], *, as_json: bool, err: bool = False) -> Non
 
 
 def failure_of_export(export: Export) -> CommandFailed:
-    """Give the failure that ends a command whose export ended, elsewhere, in any way but FINISHED."""
+    """Return the failure that ends a command whose export ended, elsewhere, in any way but FINISHED."""
     error = export.error or {}
     known = {cls.code: cls for cls in _all_errors(VfexportError)}
     endings: dict[ExportStatus, type[VfexportError]] = {

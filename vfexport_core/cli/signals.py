@@ -24,7 +24,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def exit_status(error: KeyboardInterrupt) -> int:
-    """Give the shell's status for a command that a signal ended: 130 for Ctrl-C."""
+    """Return the shell's status for a command that a signal ended: 130 for Ctrl-C."""
     return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
 
 

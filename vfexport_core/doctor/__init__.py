@@ -14,13 +14,13 @@ from vfexport_core.doctor.mongodb import mongodb_checks
 from vfexport_core.doctor.orchestrator import orchestrator_check
 
 if TYPE_CHECKING:
-    from vfexport_core.delivery.buckets import BucketClients
     from vfexport_core.doctor.examining import Check
     from vfexport_core.settings import Settings
+    from vfexport_core.storage.buckets import BucketClients
 
 
 def all_checks(settings: Settings, buckets: BucketClients) -> list[Check]:
-    """Give every check, in the order in which they are told."""
+    """Return every check, in the order in which they are told."""
     return [
         *mongodb_checks(settings),
         *bucket_checks(buckets, settings.signed_url_seconds),

@@ -12,8 +12,8 @@ from vfexport_core.errors import DeliveryRefused, VfexportError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from vfexport_core.delivery.buckets import BucketClients
-    from vfexport_core.delivery.probing import Bucket as Probe
+    from vfexport_core.storage.buckets import BucketClients
+    from vfexport_core.storage.probing import Bucket as Probe
 
 # Eight requests, each of which may take three seconds to fail; making the first client takes a second or two.
 _SECONDS = 30.0
@@ -24,7 +24,7 @@ _OWNERS_OWN = "ObjectWriter"
 
 
 def bucket_checks(clients: BucketClients, signed_url_seconds: int) -> list[Check]:
-    """Give a check per bucket of the catalog; addresses are signed for so many seconds."""
+    """Return a check per bucket of the catalog; addresses are signed for so many seconds."""
 
     def look(bucket: Bucket) -> Iterable[Finding]:
         return _look(bucket, clients, signed_url_seconds) if bucket in clients.configured else [_unset(bucket)]
@@ -36,7 +36,7 @@ def bucket_checks(clients: BucketClients, signed_url_seconds: int) -> list[Check
 
 
 def _look(bucket: Bucket, clients: BucketClients, signed_url_seconds: int) -> Iterator[Finding]:
-    from vfexport_core.delivery.probing import Bucket as Probe  # noqa: PLC0415 loads botocore
+    from vfexport_core.storage.probing import Bucket as Probe  # noqa: PLC0415 loads botocore
 
     probe = Probe(clients.impatient(bucket))
     region = probe.reach()

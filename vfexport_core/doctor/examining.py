@@ -36,27 +36,27 @@ class Finding:
 
 
 def ok(name: str, detail: str) -> Finding:
-    """Give a finding that needs nobody."""
+    """Return a finding that needs nobody."""
     return Finding(name, Outcome.OK, detail)
 
 
 def warning(name: str, detail: str, hint: str) -> Finding:
-    """Give a finding that somebody should look at."""
+    """Return a finding that somebody should look at."""
     return Finding(name, Outcome.WARNING, detail, hint)
 
 
 def failed(name: str, detail: str, hint: str) -> Finding:
-    """Give a finding without whose correction exports or requests fail."""
+    """Return a finding without whose correction exports or requests fail."""
     return Finding(name, Outcome.FAILED, detail, hint)
 
 
 def not_checked(name: str, detail: str, hint: str = "") -> Finding:
-    """Say why something was not looked at."""
+    """Describe why something was not looked at."""
     return Finding(name, Outcome.NOT_CHECKED, detail, hint)
 
 
 def failure(name: str, error: Exception) -> Finding:
-    """Say what an exception means; the text of one that is not ours may hold a secret, so it is only named."""
+    """Describe what an exception means; the text of one that is not ours may hold a secret, so it is only named."""
     if isinstance(error, VfexportError):
         return failed(name, f"{error.code}: {error.message}", error.hint)
     return failed(name, f"unexpected {type(error).__name__}", "This is a bug in the check: report it.")

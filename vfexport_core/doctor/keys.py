@@ -20,7 +20,7 @@ _SHORTEST_HASH_KEY = 32
 
 
 def key_checks(settings: Settings) -> list[Check]:
-    """Give the checks of the JWT settings and of the hash key."""
+    """Return the checks of the JWT settings and of the hash key."""
     return [
         Check("jwt keys", _SECONDS, lambda: _verification_keys(settings)),
         Check("jwt claims", _SECONDS, lambda: _expected(settings)),

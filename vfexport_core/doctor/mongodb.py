@@ -33,7 +33,7 @@ _NO_RULES = (
 
 
 def mongodb_checks(settings: Settings) -> list[Check]:
-    """Give the checks of MongoDB itself, of our collections, of the indexes on the collections of others."""
+    """Return the checks of MongoDB itself, of our collections, of the indexes on the collections of others."""
 
     def server() -> Iterator[Finding]:
         with opened(settings) as database:

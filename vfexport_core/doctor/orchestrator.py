@@ -22,7 +22,7 @@ _SECONDS = 60.0
 
 
 def orchestrator_check() -> Check:
-    """Give the check of the Dagster instance that DAGSTER_HOME names."""
+    """Return the check of the Dagster instance that DAGSTER_HOME names."""
     return Check("dagster", _SECONDS + 5, _look)
 
 

@@ -29,7 +29,7 @@ PORTS = range(15_000, 32_000)
 
 
 def free_port() -> int:
-    """Give a port of 127.0.0.1 that nobody listens on at the moment; somebody may take it before it is used."""
+    """Return a port of 127.0.0.1 that nobody listens on at the moment; somebody may take it before it is used."""
     for port in random.SystemRandom().sample(PORTS, 200):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind((HOST, port))

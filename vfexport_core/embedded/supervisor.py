@@ -37,7 +37,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> Callable[[], None] | None:
-    """Give the function to call in the child between fork and exec, or None where the kernel has no such service."""
+    """Return the function to call in the child between fork and exec, or None where the kernel has no such service."""
     if not sys.platform.startswith("linux"):
         return None
     import ctypes  # noqa: PLC0415 only Linux needs it

@@ -21,7 +21,7 @@ class VfexportError(Exception):
         self.payload = payload
 
     def as_dict(self) -> dict[str, str | None]:
-        """Give ``{code, message, payload}``, the form in which an export document keeps an error."""
+        """Return ``{code, message, payload}``, the form in which an export document keeps an error."""
         return {"code": self.code, "message": self.message, "payload": self.payload}
 
 
@@ -34,7 +34,7 @@ class TransientError(VfexportError):
 
 
 def error_document(error: BaseException) -> dict[str, str | None]:
-    """Give ``{code, message, payload}`` of any exception, as an export keeps it.
+    """Return ``{code, message, payload}`` of any exception, as an export keeps it.
 
     The message of an exception that is not ours may quote what it stumbled over, so only its class and place are told.
     """

@@ -91,7 +91,7 @@ def open_deciding(database: Database[Document], name: str) -> Collection[Documen
 
 
 def open_scanned(database: Database[Document], settings: Settings) -> Database[Document]:
-    """Give the database with the read preference of what is read in bulk: scans, their counts and look-ups."""
+    """Return the database with the read preference of what is read in bulk: scans, their counts and look-ups."""
     mode = read_pref_mode_from_name(settings.scan_read_preference)
     tags = [settings.scan_tags] if settings.scan_tags else None
     staleness = settings.scan_max_staleness_seconds or -1
@@ -108,12 +108,12 @@ def reading(collection: str) -> Generator[None]:
 
 
 def is_dns_failure(error: Exception) -> bool:
-    """Tell whether the name in a mongodb+srv address could not be resolved: the driver takes that for a wrong one."""
+    """Return whether the name in a mongodb+srv address could not be resolved: the driver takes that for a wrong one."""
     return isinstance(error, MongoConfigurationError) and isinstance(error.__cause__, dns.exception.DNSException)
 
 
 def unavailable(collection: str, error: Exception) -> SourceUnavailable:
-    """Say that MongoDB failed, on which collection and why; where it is, is said to the log alone."""
+    """Report that MongoDB failed, on which collection and why; where it is, is said to the log alone."""
     failure = SourceUnavailable(f"MongoDB failed on collection {collection}: {cause(error)}", payload=collection)
     if isinstance(error, ConnectionFailure):
         _log.warning("%s: %s", failure.message, str(error)[:_SHOWN_CHARACTERS])  # driver messages can be pages long
@@ -121,7 +121,7 @@ def unavailable(collection: str, error: Exception) -> SourceUnavailable:
 
 
 def cause(error: Exception) -> str:
-    """Say why MongoDB failed, in words that callers may read.
+    """Describe why MongoDB failed, in words that callers may read.
 
     What the server says about a command may quote the values that it stumbled over, so that is told by its code; what
     is said about a connection names hosts, so that is told by its class.

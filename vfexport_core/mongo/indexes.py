@@ -15,7 +15,7 @@ Keys = tuple[str, ...]
 
 
 def usable_indexes(database: Database[Document], collection: str) -> dict[str, Keys] | None:
-    """Give the keys of these indexes by their names; None when the collection does not exist.
+    """Return the keys of these indexes by their names; None when the collection does not exist.
 
     What is asked for is of the primary, whatever is read afterwards. Raises what the driver raises.
     """
@@ -28,12 +28,12 @@ def usable_indexes(database: Database[Document], collection: str) -> dict[str, K
 
 
 def index_beginning_with(keys: Sequence[str], indexes: Mapping[str, Keys]) -> str | None:
-    """Give the name of an index whose first keys are these, in their order."""
+    """Return the name of an index whose first keys are these, in their order."""
     return next((name for name, found in indexes.items() if found[: len(keys)] == tuple(keys)), None)
 
 
 def _serves_any_query(index: Mapping[str, Any], collation: Any) -> bool:
-    """Tell whether the planner may use an index unasked: no partial, sparse, hidden, hashed or foreign one.
+    """Return whether the planner may use an index unasked: no partial, sparse, hidden, hashed or foreign one.
 
     The direction of keys does not matter: all but the last are compared for equality.
     """

@@ -36,7 +36,7 @@ TEXTS: Document = {"bsonType": "array", "items": TEXT}
 
 
 def closed(required: list[str], properties: Document) -> Document:
-    """Give the schema of a document that has no other fields: a token or a fan's data has no place to go."""
+    """Return the schema of a document that has no other fields: a token or a fan's data has no place to go."""
     return {"bsonType": "object", "required": required, "additionalProperties": False, "properties": properties}
 
 

@@ -22,7 +22,7 @@ class Silences:
         self._lock = threading.Lock()
 
     def spares(self, client: MongoClient[Any], probe_seconds: float) -> bool:
-        """Tell whether to give up at once. When the rest is over one caller asks, and others wait for what it hears."""
+        """Return whether to give up at once; when the rest is over one caller asks, others wait for what it hears."""
         with self._lock:
             until, now = self._until.get(client), time.monotonic()
             if until is None or now < until:

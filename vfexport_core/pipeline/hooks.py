@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
 
-    from vfexport_core.delivery.writer import ObjectWriter
+    from vfexport_core.storage.writer import ObjectWriter
 
 
 def _nothing() -> None:

@@ -10,19 +10,19 @@ import logging
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
-from vfexport_core.delivery.cleanup import remove
-from vfexport_core.delivery.keys import CONTENT_TYPES, EXPORT_ID, staging_key
-from vfexport_core.delivery.writer import ObjectWriter
 from vfexport_core.errors import VfexportError
 from vfexport_core.pipeline.hooks import watched
+from vfexport_core.storage.cleanup import remove
+from vfexport_core.storage.keys import CONTENT_TYPES, EXPORT_ID, staging_key
+from vfexport_core.storage.writer import ObjectWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from vfexport_core.delivery.target import BucketTarget
     from vfexport_core.files.containers import FileName
     from vfexport_core.pipeline.hooks import ExportHooks
     from vfexport_core.pipeline.naming import FileNaming
+    from vfexport_core.storage.target import BucketTarget
 
 _log = logging.getLogger(__name__)
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.delivery.buckets import BucketClients
     from vfexport_core.pipeline.hooks import ExportHooks
     from vfexport_core.queue.models import Document, Export
     from vfexport_core.settings import Settings
+    from vfexport_core.storage.buckets import BucketClients
 
 
 def run_export(

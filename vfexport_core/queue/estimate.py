@@ -88,7 +88,7 @@ class Estimator:
 
 
 def typical_seconds(finished: Iterable[tuple[str, timedelta]]) -> dict[str, float]:
-    """Give the median duration of each type; under "" that of all."""
+    """Return the median duration of each type; under "" that of all."""
     durations: dict[str, list[float]] = defaultdict(list)
     for export_type, duration in finished:
         durations[export_type].append(duration.total_seconds())

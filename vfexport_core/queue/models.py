@@ -45,7 +45,7 @@ class NewExport:
     source: Source
 
     def to_document(self) -> Document:
-        """Give the PENDING document of attempt 1, without ``_id`` and ``date``: those come with the insertion."""
+        """Return the PENDING document of attempt 1, without ``_id`` and ``date``: those come with the insertion."""
         document: Document = {
             # One spelling per campaign: otherwise two requests could differ in case only, and L3 would not see it.
             "campaignId": self.campaign_id.lower(),
@@ -146,7 +146,7 @@ class Delivered:
     meta: Document = field(default_factory=dict[str, Any])
 
     def to_fields(self) -> Document:
-        """Give the document's fields: ``key`` and one digest for one file, ``keys`` and a list for any other number."""
+        """Return its fields: ``key`` and one digest for one file, ``keys`` and a list for any other number."""
         if len(self.keys) != len(self.sha256):
             raise ValueError(f"{len(self.keys)} keys but {len(self.sha256)} digests")
         files: Document = {"keys": list(self.keys), "sha256": list(self.sha256)}

@@ -48,7 +48,7 @@ class ExportReader:
         self._limits = RetryLimits(patience_seconds, silent_seconds)
 
     def get(self, export_id: str, campaign_id: str | None = None) -> Export:
-        """Give one export; raises ExportNotFound (also when an id is not an ObjectId, or of another campaign)."""
+        """Return one export; raises ExportNotFound (also when an id is not an ObjectId, or of another campaign)."""
         query: Document = {"_id": object_id(export_id)}
         if campaign_id is not None:
             query["campaignId"] = campaign_id.lower()
@@ -58,17 +58,17 @@ class ExportReader:
         return Export.from_document(document)
 
     def running(self) -> Export | None:
-        """Give the TRIGGERED export; there is one at most (L2)."""
+        """Return the TRIGGERED export; there is one at most (L2)."""
         document = self._persist(lambda: self._exports.find_one({"status": ExportStatus.TRIGGERED.value}))
         return None if document is None else Export.from_document(document)
 
     def pending(self, limit: int) -> Exports:
-        """Give the first `limit` PENDING exports in the order of the queue: oldest first."""
+        """Return the first `limit` PENDING exports in the order of the queue: oldest first."""
         query = {"status": ExportStatus.PENDING.value}
         return self._find(query, schema.ORDER, limit)
 
     def waiting(self) -> Sequence[Waiting]:
-        """Give the places and types of the PENDING exports, in the order of the queue; at most `MOST_WAITING`."""
+        """Return the places and types of the PENDING exports, in the order of the queue; at most `MOST_WAITING`."""
         query = {"status": ExportStatus.PENDING.value}
         found = self._persist(
             lambda: [*self._exports.find(query, ["date.created", "exportType"]).sort(schema.ORDER).limit(MOST_WAITING)]
@@ -76,7 +76,7 @@ class ExportReader:
         return [((one["date"]["created"], str(one["_id"])), one["exportType"]) for one in found]
 
     def finished_since(self, moment: datetime, limit: int) -> Sequence[tuple[str, timedelta]]:
-        """Give the types of up to `limit` exports that FINISHED after `moment`, and how long each ran; latest first."""
+        """Return the types of up to `limit` exports that FINISHED after `moment`, and their durations; latest first."""
         query = {"status": ExportStatus.FINISHED.value, "date.finished": {"$gt": moment}}
         order = [("date.finished", DESCENDING)]
         found = self._persist(lambda: [*self._exports.find(query, ["exportType", "date"]).sort(order).limit(limit)])
@@ -125,7 +125,7 @@ class ExportReader:
 
 
 def _behind(after: tuple[datetime, str], *, descending: bool) -> tuple[Document, Document]:
-    """Give the conditions for what is behind a position: of the same moment, and of the moments beyond."""
+    """Return the conditions for what is behind a position: of the same moment, and of the moments beyond."""
     created, export_id = after
     if not ObjectId.is_valid(export_id):
         raise InvalidRequest("the cursor is not one of ours", payload="cursor")

@@ -51,7 +51,7 @@ _FIGURE: Document = {"bsonType": ["int", "long", "double", "bool"]}
 
 
 def _figures(depth: int) -> Document:
-    """Give the schema of a document of numbers and booleans, nested `depth` levels at most."""
+    """Return the schema of a document of numbers and booleans, nested `depth` levels at most."""
     values = _FIGURE if depth == 1 else {"anyOf": [_FIGURE, _figures(depth - 1)]}
     return {"bsonType": "object", "additionalProperties": values}
 

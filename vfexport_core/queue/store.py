@@ -169,7 +169,7 @@ class ExportStore(Withdrawing):
             raise QueueBusy(f"{other} is TRIGGERED", payload=None if running is None else running.id) from None
 
     def _held(self, claimed: Document | None, export_id: str, run_id: str, attempt: int | None) -> tuple[Claim, Export]:
-        """Give the claim, also one that was made before: MongoDB's answer to that may have been lost."""
+        """Return the claim, also one that was made before: MongoDB's answer to that may have been lost."""
         export = Export.from_document(claimed) if claimed else self.get(export_id)
         is_of_run = export.status is ExportStatus.TRIGGERED and export.run_id == run_id
         if is_of_run and export.claim_id != self._claim_id:

@@ -177,7 +177,7 @@ def retry(export_id: ObjectId, attempt: int, *, redeliver: bool) -> Transition:
 
 
 def fence(claim: Claim) -> Document:
-    """Give the condition under which `claim` still owns its export (L6)."""
+    """Return the condition under which `claim` still owns its export (L6)."""
     return {
         "_id": ObjectId(claim.export_id),
         "status": ExportStatus.TRIGGERED.value,
@@ -214,7 +214,7 @@ def _lease(millis: int) -> Document:
 
 
 def next_attempt(attempt: int) -> list[Document]:
-    """Give the stages that make a document PENDING again, in the attempt after `attempt`."""
+    """Return the stages that make a document PENDING again, in the attempt after `attempt`."""
     # date.created keeps the export's place in the queue, so it does not tell how long this attempt has waited.
     pending: Document = {"status": ExportStatus.PENDING.value, "attempt": attempt + 1, "queued": NOW}
     return [{"$set": pending}, {"$unset": [*_OF_ONE_ATTEMPT, *DATE_FIELDS.values()]}]
@@ -227,7 +227,7 @@ def _closed(status: ExportStatus, error: Document | None) -> Document:
 
 
 def ended(status: ExportStatus, error: Document | None) -> Document:
-    """Give what the entry of an attempt says of its end, which is now."""
+    """Return what the entry of an attempt says of its end, which is now."""
     entry: Document = {"status": status.value, "ended": NOW}
     return entry if error is None else entry | {"error": _literal(clean_error(error))}
 
@@ -237,7 +237,7 @@ def _progress(read: int, rows: int, size: int) -> Document:
 
 
 def in_current_attempt(change: Document) -> Document:
-    """Give the `attempts` with `change` merged into the entry of the document's current attempt."""
+    """Return the `attempts` with `change` merged into the entry of the document's current attempt."""
     is_current = {"$eq": ["$$entry.attempt", "$attempt"]}
     merged = {"$mergeObjects": ["$$entry", change]}
     return {"$map": {"input": "$attempts", "as": "entry", "in": {"$cond": [is_current, merged, "$$entry"]}}}

@@ -37,7 +37,7 @@ class Unclean:
 
 
 def verdict(export: Export, now: datetime, timeout_millis: int) -> tuple[ExportStatus, Document | None] | None:
-    """Say how a TRIGGERED export has to end, if it has to: EXPIRED (L4), CANCELED, or FAILED as WorkerLost."""
+    """Report how a TRIGGERED export has to end, if it has to: EXPIRED (L4), CANCELED, or FAILED as WorkerLost."""
     triggered = export.date.triggered or export.date.created
     if now - triggered >= timedelta(milliseconds=timeout_millis):
         error = ExportExpired(f"the export took longer than {timeout_millis} ms", payload=export.id)
@@ -66,7 +66,7 @@ class Releasing(ExportHolder):
         return None
 
     def unclean(self) -> list[Unclean]:
-        """Give exports whose lost attempts have to be cleaned up now."""
+        """Return exports whose lost attempts have to be cleaned up now."""
         found = self._with_now({"cleanupDue": {"$exists": True}}, limit=_AT_ONCE)
         return [Unclean(export, due, now) for export, now, due in found if due is not None and due <= now]
 

@@ -25,13 +25,13 @@ class Withdrawing(Releasing):
     """The writes of a deletion, and of a worker that lost its export to one; see the module."""
 
     def campaign_ids(self) -> list[str]:
-        """Give the campaigns that have exports, each once."""
+        """Return the campaigns that have exports, each once."""
         return self._persist(lambda: self._exports.distinct("campaignId"))
 
     def of_campaigns(
         self, campaign_ids: Sequence[str], types: Sequence[str], after: tuple[datetime, str] | None, limit: int
     ) -> list[tuple[Export, datetime]]:
-        """Give exports of these campaigns, oldest first, from behind the position `after` on, each with MongoDB's time.
+        """Return exports of these campaigns, oldest first, from behind `after` on, each with MongoDB's time.
 
         Of 200 campaigns at most: so many ranges of its index does MongoDB merge in order.
         """

@@ -15,9 +15,9 @@ from vfexport_core.queue.watchdog import SETTLE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vfexport_core.delivery.buckets import BucketClients
     from vfexport_core.queue.models import Attempt, Export
     from vfexport_core.queue.store import ExportStore
+    from vfexport_core.storage.buckets import BucketClients
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def reap(
 
 def clean_up(export: Export, attempt: Attempt, buckets: BucketClients) -> None:
     """Leave nothing of a lost attempt on S3; raises DeliveryFailed, DeliveryRefused, ConfigurationError."""
-    from vfexport_core.delivery.cleanup import discard_attempt  # noqa: PLC0415 seldom needed, slow to load
+    from vfexport_core.storage.cleanup import discard_attempt  # noqa: PLC0415 seldom needed, slow to load
 
     target = buckets.named(attempt.bucket or "", likely=find_spec(export.export_type).bucket)
     discard_attempt(target, export.id, attempt.attempt, attempt.keys)

@@ -27,7 +27,7 @@ def check_date_key(spec: ExportSpec, date_key: str | None) -> None:
 
 
 def given_date_key(value: object) -> str:
-    """Give a date key that somebody sent, whatever its type was; raises InvalidDateKey when it is not digits."""
+    """Return a date key that somebody sent, whatever its type was; raises InvalidDateKey when it is not digits."""
     if not isinstance(value, str) or not re.fullmatch(DATE_KEY_PATTERN, value):
         raise InvalidDateKey("dateKey must be a string of 1 to 32 digits", payload="dateKey")
     return value

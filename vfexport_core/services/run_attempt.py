@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.delivery.buckets import BucketClients
     from vfexport_core.queue.models import Claim, Delivered, Document, Export
     from vfexport_core.settings import Settings
+    from vfexport_core.storage.buckets import BucketClients
 
 STUCK = 70
 """Exit status of a process that had to be ended because its worker did not end by itself."""
@@ -206,7 +206,7 @@ class Worker:
     def _discard(self) -> None:
         if self._buckets is None or not self._keys:
             return
-        from vfexport_core.delivery.cleanup import discard_attempt  # noqa: PLC0415 see `count`
+        from vfexport_core.storage.cleanup import discard_attempt  # noqa: PLC0415 see `count`
 
         try:
             target = self._buckets.target(find_spec(self.export.export_type).bucket)

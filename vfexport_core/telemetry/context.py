@@ -35,10 +35,10 @@ def release(*names: str) -> None:
 
 
 def fields() -> dict[str, str]:
-    """Give all that this code works for, by the names that log lines have for it."""
+    """Return all that this code works for, by the names that log lines have for it."""
     return {**_of_process, **(_of_task.get() or {})}
 
 
 def correlation_id() -> str | None:
-    """Give the correlation id of what this code works for; None when there is none."""
+    """Return the correlation id of what this code works for; None when there is none."""
     return fields().get(CORRELATION_ID)

@@ -29,7 +29,7 @@ class StructuredFormatter(logging.Formatter):
         return record.getMessage()
 
     def fields_of(self, record: logging.LogRecord) -> dict[str, Any]:
-        """Give what the line is about: what its code works for, what it says itself, how it came to an exception."""
+        """Return what the line is about: what its code works for, what it says itself, how it came to an exception."""
         found: dict[str, Any] = context.fields() | getattr(record, FIELDS_KEY, {})
         if record.exc_info and record.exc_info[1] is not None:
             found["exception"] = _describe(record.exc_info[1])
@@ -61,14 +61,14 @@ class TextFormatter(StructuredFormatter):
 
 
 def wants_json(log_format: str) -> bool:
-    """Tell whether lines go out as JSON: ``json`` and ``text`` say so; else unless stderr is a terminal."""
+    """Return whether lines go out as JSON: ``json`` and ``text`` say so; else unless stderr is a terminal."""
     if log_format in {"json", "text"}:
         return log_format == "json"
     return not sys.stderr.isatty()
 
 
 def logging_config(log_format: str = "auto", level: str = "INFO") -> dict[str, Any]:
-    """Give the configuration (``logging.config.dictConfig``) of a process whose logs all go to stderr."""
+    """Return the configuration (``logging.config.dictConfig``) of a process whose logs all go to stderr."""
     formatter = JsonFormatter if wants_json(log_format) else TextFormatter
     return {
         "version": 1,

@@ -41,7 +41,7 @@ class CorrelatedIds(RandomIdGenerator):
 
 
 def trace_id_of(correlation_id: str) -> int:
-    """Give the id of the trace of all that has this correlation id; never 0, which is no id."""
+    """Return the id of the trace of all that has this correlation id; never 0, which is no id."""
     digest = hashlib.sha256(f"{_SERVICE}:{correlation_id}".encode()).digest()
     return int.from_bytes(digest[:_ID_BYTES]) or 1
 

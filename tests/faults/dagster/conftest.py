@@ -74,7 +74,7 @@ def running_scene(
 
 @pytest.fixture
 def scene(running_scene: Scene) -> Iterator[Scene]:
-    """Give the scene with everything flowing, and let it flow again afterwards."""
+    """Return the scene with everything flowing, and let it flow again afterwards."""
     running_scene.let_go()
     running_scene.s3.reset()
     yield running_scene

@@ -80,7 +80,7 @@ class Service:
                 shutil.rmtree(left)
 
     def template(self) -> int:
-        """Give the process that runs are forked from."""
+        """Return the process that runs are forked from."""
         (found,) = [
             child.pid
             for child in psutil.Process(self._processes["code"].pid).children()
@@ -89,7 +89,7 @@ class Service:
         return found
 
     def staying(self) -> set[int]:
-        """Give the service's own processes: those started here, supervisors, what they keep for themselves."""
+        """Return the service's own processes: those started here, supervisors, what they keep for themselves."""
         found: set[int] = set()
         for process in self._processes.values():
             server = psutil.Process(process.pid)

@@ -28,7 +28,7 @@ def failed(scene: Scene) -> tuple[str, str]:
 
 
 def reason(run_id: str) -> str:
-    """Give what the step of a run that failed says of it."""
+    """Return what the step of a run that failed says of it."""
     with dg.DagsterInstance.get() as instance:
         (entry,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
     assert entry.dagster_event

@@ -73,7 +73,7 @@ class Children:
 
 
 def answers(port: int, path: str) -> bool:
-    """Tell whether a GET on 127.0.0.1 is answered with 200."""
+    """Return whether a GET on 127.0.0.1 is answered with 200."""
     connection = http.client.HTTPConnection(HOST, port, timeout=10)
     try:
         connection.request("GET", path)

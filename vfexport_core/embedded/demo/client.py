@@ -26,7 +26,7 @@ class ApiClient:
         self._headers["Authorization"] = f"Bearer {answer['token']}"
 
     def export_types(self) -> list[dict[str, Any]]:
-        """Give the catalog."""
+        """Return the catalog."""
         return self._ask("GET", "/export-types")
 
     def request(self, campaign_id: str, export_type: str, date_key: str | None) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class ApiClient:
         return self._ask("POST", f"/campaigns/{campaign_id}/exports", body)
 
     def exports(self, campaign_id: str) -> list[dict[str, Any]]:
-        """Give the campaign's exports, oldest first."""
+        """Return the campaign's exports, oldest first."""
         return self._ask("GET", f"/campaigns/{campaign_id}/exports?limit=200&sortDir=asc")
 
     def _ask(self, method: str, path: str, body: object = None) -> Any:

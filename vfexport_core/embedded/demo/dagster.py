@@ -81,7 +81,7 @@ def start_web_server(children: Children, workspace: Path, port: int) -> ServerPr
 
 
 def _listens(port: int) -> bool:
-    """Tell whether the code location takes connections: it does so when the definitions are loaded."""
+    """Return whether the code location takes connections: it does so when the definitions are loaded."""
     try:
         socket.create_connection((HOST, port), timeout=1).close()
     except OSError:

@@ -111,7 +111,7 @@ def _texts(wire: Mapping[str, Any], one: str, many: str) -> tuple[str, ...]:
 
 
 def _seconds(date: Mapping[str, str]) -> float | None:
-    """Give how long the run took, if it began and ended."""
+    """Return how long the run took, if it began and ended."""
     ended = [date[name] for name in ("finished", "failed", "expired", "canceled") if name in date]
     if not ended or "triggered" not in date:
         return None

@@ -20,7 +20,7 @@ _LOCK = "lock"
 
 
 def find_checkout() -> Path:
-    """Give the folder of the repository; raises ConfigurationError when the package was installed without it."""
+    """Return the folder of the repository; raises ConfigurationError when the package was installed without it."""
     root = Path(vfexport_core.__file__).parents[1]
     if not (root / DAGSTER_YAML).is_file():
         raise ConfigurationError(f"{root} has no {DAGSTER_YAML}: the demo runs from a checkout", payload=str(root))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from vfexport_core.catalog import Bucket
 from vfexport_core.ccpa.ledger import Ledger
-from vfexport_core.delivery.buckets import BucketClients
 from vfexport_core.embedded.demo.children import Children, answers
 from vfexport_core.embedded.demo.client import ApiClient
 from vfexport_core.embedded.demo.dagster import prepare_home, start_dagster
@@ -24,6 +23,7 @@ from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.mongo.client import opened
 from vfexport_core.queue.store import ExportStore
 from vfexport_core.settings import load_settings
+from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -42,7 +42,7 @@ class Awards:
 
 
 def code_text(code_id: str, suffix: str) -> str:
-    """Give the text of a code, in the order of `code_id`."""
+    """Return the text of a code, in the order of `code_id`."""
     return f"VF{code_id[8:].upper()}{suffix}"
 
 
@@ -108,7 +108,7 @@ class Awarder:
         return record
 
     def _give_codes(self, fan: Fan, record: Document, codes: list[Document], random: Random) -> None:
-        """Give a code for the record's market, sometimes for others or the same again, sometimes none."""
+        """Return a code for the record's market, sometimes for others or the same again, sometimes none."""
         draw = random.random()
         if draw < _MISSED_SHARE:
             return

@@ -113,5 +113,5 @@ class SyntheticCampaign:
             soiler.soil(document, random)
 
     def _random(self, use: str, number: int) -> Random:
-        """Give a source of its own to each use, so that a change of one leaves the others' documents alone."""
+        """Return a source of its own to each use, so that a change of one leaves the others' documents alone."""
         return Random(f"{self.id}/{use}/{number}")

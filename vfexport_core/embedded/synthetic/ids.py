@@ -20,17 +20,17 @@ _TOGGLE = 0x5BD1E995
 
 
 def digest(*parts: object) -> bytes:
-    """Give 32 bytes that follow from `parts`."""
+    """Return 32 bytes that follow from `parts`."""
     return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
 
 
 def object_id(*parts: object) -> str:
-    """Give 24 hex digits that follow from `parts`."""
+    """Return 24 hex digits that follow from `parts`."""
     return digest(*parts)[:_OBJECT_ID_BYTES].hex()
 
 
 def scattered(number: int) -> int:
-    """Give `number` (below 2**32) its own place in a fixed, irregular order of 2**32 numbers."""
+    """Return `number` (below 2**32) its own place in a fixed, irregular order of 2**32 numbers."""
     return (number * _FACTOR & _MASK) ^ _TOGGLE
 
 
@@ -41,7 +41,7 @@ class IdSeries:
         self._prefix = digest(*parts)[:_PREFIX_BYTES].hex()
 
     def slices(self) -> Iterator[tuple[str, str]]:
-        """Give 256 ranges (first, last) that hold all ids between them, each about as many."""
+        """Return 256 ranges (first, last) that hold all ids between them, each about as many."""
         for number in range(256):
             yield f"{self._prefix}{number:02x}000000", f"{self._prefix}{number:02x}ffffff"
 

@@ -11,16 +11,16 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vfexport_core.delivery.failures import is_upload_spent
-from vfexport_core.delivery.multipart import MAX_PARTS, MIB, Multipart
-from vfexport_core.delivery.target import ONLY_NEW
 from vfexport_core.errors import DeliveryFailed
+from vfexport_core.storage.failures import is_upload_spent
+from vfexport_core.storage.multipart import MAX_PARTS, MIB, Multipart
+from vfexport_core.storage.target import ONLY_NEW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from vfexport_core.delivery.requests import Requests
-    from vfexport_core.delivery.target import Answer
+    from vfexport_core.storage.requests import Requests
+    from vfexport_core.storage.target import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Staged:
         return cls(key, size, answer["ETag"], None if version_id == "null" else version_id)
 
     def source(self, bucket: str) -> dict[str, Any]:
-        """Give a copy's parameters: this very object, or the copy fails."""
+        """Return a copy's parameters: this very object, or the copy fails."""
         version = {"VersionId": self.version_id} if self.version_id else {}
         return {"CopySource": {"Bucket": bucket, "Key": self.key, **version}, "CopySourceIfMatch": self.etag}
 

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.delivery.conftest import ATTEMPTS
+from tests.integration.storage.conftest import ATTEMPTS
 from tests.s3_faults import SLOW_DOWN, Answer
-from vfexport_core.delivery import cleanup
-from vfexport_core.delivery.cleanup import abort_uploads, discard, discard_attempt, remove
-from vfexport_core.delivery.keys import staging_key
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
+from vfexport_core.storage import cleanup
+from vfexport_core.storage.cleanup import abort_uploads, discard, discard_attempt, remove
+from vfexport_core.storage.keys import staging_key
 
 
 def begin_upload(store, key):
@@ -59,7 +59,7 @@ def test_a_multi_object_delete_has_the_digest_that_the_store_wants(store, target
 
 
 def not_deleted(key, code):
-    """Give the answer to a DeleteObjects that fails for one object; S3 answers 200 then, and the proxy deletes none."""
+    """Return an answer to a DeleteObjects that fails for one object: status 200, and the proxy deletes none."""
     error = f"<Error><Key>{key}</Key><VersionId>null</VersionId><Code>{code}</Code></Error>"
     return Answer(200, body=f"<DeleteResult>{error}</DeleteResult>")
 

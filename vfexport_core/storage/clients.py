@@ -58,7 +58,7 @@ def make_client(session: Session, settings: BucketSettings, variables: str, *, r
 
 
 def _add_content_md5(params: dict[str, Any], **_: object) -> None:
-    """Give a request the digest that older stores want; botocore sends only the newer one."""
+    """Return a request the digest that older stores want; botocore sends only the newer one."""
     digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
@@ -98,7 +98,7 @@ def _key_pair(settings: BucketSettings, variables: str) -> dict[str, str]:
 
 
 def _assume(session: Session, role_arn: str, region: str | None, keys: dict[str, str], variables: str) -> Session:
-    """Give a session whose credentials are a role's, fetched when first needed and renewed before they expire."""
+    """Return a session whose credentials are a role's, fetched when first needed and renewed before they expire."""
     from botocore import credentials  # noqa: PLC0415 see the module
 
     if keys:

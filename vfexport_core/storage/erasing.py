@@ -9,17 +9,17 @@ import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from vfexport_core.delivery.cleanup import delete_objects, versions
-from vfexport_core.delivery.failures import is_passing_code
-from vfexport_core.delivery.keys import campaign_folder
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
+from vfexport_core.storage.cleanup import delete_objects, versions
+from vfexport_core.storage.failures import is_passing_code
+from vfexport_core.storage.keys import campaign_folder
 from vfexport_core.telemetry.threads import at_once
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable, Mapping
 
-    from vfexport_core.delivery.target import BucketTarget
+    from vfexport_core.storage.target import BucketTarget
 
 # From so many files of one campaign on all of it is listed, a thousand files a call, rather than each file.
 _WORTH_A_LISTING = 3
@@ -28,7 +28,7 @@ Versions = dict[str, list[dict[str, str]]]
 
 
 def find_versions(target: BucketTarget, keys: Iterable[str], stop: threading.Event | None = None) -> Versions:
-    """Give what there is, versions and delete markers, of each of these keys that has any.
+    """Return what there is, versions and delete markers, of each of these keys that has any.
 
     Raises DeliveryFailed or DeliveryRefused when that cannot be known. Nothing is sent any more once `stop` is set.
     """
@@ -42,7 +42,7 @@ def find_versions(target: BucketTarget, keys: Iterable[str], stop: threading.Eve
 
 
 def _prefixes(keys: set[str]) -> list[str]:
-    """Give what to list so that each of the keys is seen, and seen once."""
+    """Return what to list so that each of the keys is seen, and seen once."""
     folders: dict[str, list[str]] = defaultdict(list)
     for key in sorted(keys):
         folders[campaign_folder(key)].append(key)

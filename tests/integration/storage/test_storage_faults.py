@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from tests.integration.delivery.conftest import ATTEMPTS, KEY, STAGING_KEY
+from tests.integration.storage.conftest import ATTEMPTS, KEY, STAGING_KEY
 from tests.s3_faults import ACCESS_DENIED, SLOW_DOWN, Answer, Backlog, LoseAnswer, Reset, Run
 from tests.servers import require_embedded_s3
-from vfexport_core.delivery.multipart import MIN_PART_BYTES
-from vfexport_core.delivery.staging import Limits
-from vfexport_core.delivery.target import RetryPolicy
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
+from vfexport_core.storage.multipart import MIN_PART_BYTES
+from vfexport_core.storage.staging import Limits
+from vfexport_core.storage.target import RetryPolicy
 
 CONFLICT = Answer(409, "ConditionalRequestConflict")
 PART = MIN_PART_BYTES

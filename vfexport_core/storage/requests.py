@@ -11,13 +11,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from vfexport_core.delivery.target import aborted
+from vfexport_core.storage.target import aborted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
 
-    from vfexport_core.delivery.target import Answer, BucketTarget
+    from vfexport_core.storage.target import Answer, BucketTarget
 
 
 class Requests:

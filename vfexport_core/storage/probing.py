@@ -7,15 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vfexport_core.delivery.failures import is_absent
-from vfexport_core.delivery.keys import STAGING_FOLDER, probe_key
-from vfexport_core.delivery.target import acl_params
 from vfexport_core.errors import DeliveryRefused, VfexportError
+from vfexport_core.storage.failures import is_absent
+from vfexport_core.storage.keys import STAGING_FOLDER, probe_key
+from vfexport_core.storage.target import acl_params
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from vfexport_core.delivery.target import Answer, BucketTarget
+    from vfexport_core.storage.target import Answer, BucketTarget
 
 # A bucket from before there were ownership modes has none, which is the same as this one.
 OLDEST_MODE = "ObjectWriter"
@@ -46,26 +46,26 @@ class Bucket:
             self.target.call("delete_object", {"Key": key, **version})
 
     def ownership(self) -> str:
-        """Give the mode of object ownership: BucketOwnerEnforced, BucketOwnerPreferred or ObjectWriter."""
+        """Return the mode of object ownership: BucketOwnerEnforced, BucketOwnerPreferred or ObjectWriter."""
         rules = self._configuration("get_bucket_ownership_controls").get("OwnershipControls", {}).get("Rules", [])
         return rules[0]["ObjectOwnership"] if rules else OLDEST_MODE
 
     def versioning(self) -> str:
-        """Give ``Enabled``, ``Suspended`` or ``Off``."""
+        """Return ``Enabled``, ``Suspended`` or ``Off``."""
         return self.target.call("get_bucket_versioning", {}).get("Status", "Off")
 
     def forgets_staging_versions(self) -> bool:
-        """Tell whether a lifecycle rule takes noncurrent versions of staging objects away."""
+        """Return whether a lifecycle rule takes noncurrent versions of staging objects away."""
         rules = self._configuration("get_bucket_lifecycle_configuration").get("Rules", [])
         return any(_expires_noncurrent(rule) and _covers_staging(rule) for rule in rules)
 
     def retains_by_default(self) -> bool:
-        """Tell whether Object Lock keeps every new object from being deleted."""
+        """Return whether Object Lock keeps every new object from being deleted."""
         lock = self._configuration("get_object_lock_configuration").get("ObjectLockConfiguration", {})
         return bool(lock.get("Rule", {}).get("DefaultRetention"))
 
     def signs_with_session(self) -> bool:
-        """Tell whether the addresses that are signed die with the session of a role, or another temporary one."""
+        """Return whether the addresses that are signed die with the session of a role, or another temporary one."""
         params = {"Bucket": self.target.name, "Key": probe_key("address")}
         return _SESSION in self.target.client.generate_presigned_url("get_object", Params=params, ExpiresIn=1)
 
@@ -84,7 +84,7 @@ def _expires_noncurrent(rule: Mapping[str, Any]) -> bool:
 
 
 def _covers_staging(rule: Mapping[str, Any]) -> bool:
-    """Tell whether a rule is for all that is below the staging folder; one for some tags or sizes is not."""
+    """Return whether a rule is for all that is below the staging folder; one for some tags or sizes is not."""
     conditions = rule.get("Filter") or {"Prefix": rule.get("Prefix", "")}
     conditions = conditions.get("And", conditions)
     return conditions.keys() == {"Prefix"} and STAGING_FOLDER.startswith(conditions["Prefix"])

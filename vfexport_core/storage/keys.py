@@ -57,42 +57,42 @@ def object_key(  # noqa: PLR0917 in the order in which they stand in the key
     attempt: int,
     extension: str,
 ) -> str:
-    """Give the key of an export's file, which no other attempt has; `created` is its ``date.created``, aware."""
+    """Return the key of an export's file, which no other attempt has; `created` is its ``date.created``, aware."""
     moment = created.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     suffix = f"-{attempt}" if attempt > 1 else ""
     return f"{campaign_id}/{export_type}/{key_text(campaign_name)}-{moment}-{export_id}{suffix}.{extension}"
 
 
 def campaign_folder(key: str) -> str:
-    """Give the prefix of all keys of the same campaign; empty for a key that `object_key` has not made."""
+    """Return the prefix of all keys of the same campaign; empty for a key that `object_key` has not made."""
     found = _CAMPAIGN_FOLDER.match(key)
     return found.group() if found else ""
 
 
 def staging_prefix(export_id: str, attempt: int) -> str:
-    """Give the prefix under which everything lies that this attempt has not published yet."""
+    """Return the prefix under which everything lies that this attempt has not published yet."""
     return f"{STAGING_FOLDER}{export_id}-{attempt}/"
 
 
 def probe_key(name: str) -> str:
-    """Give the key of an object that only tries a bucket out; nobody takes up what is below ``_staging/``."""
+    """Return the key of an object that only tries a bucket out; nobody takes up what is below ``_staging/``."""
     return f"{STAGING_FOLDER}doctor/{name}"
 
 
 def staging_key(export_id: str, attempt: int, number: int) -> str:
-    """Give the key under which file `number` of an attempt is put together; no consumer watches it."""
+    """Return the key under which file `number` of an attempt is put together; no consumer watches it."""
     return f"{staging_prefix(export_id, attempt)}{number}"
 
 
 def download_name(campaign_name: str, export_type: str, extension: str) -> str:
-    """Give the file name that a person gets: unicode, without path separators and control characters."""
+    """Return the file name that a person gets: unicode, without path separators and control characters."""
     name = _plain(campaign_name).encode("utf-8")[:_DOWNLOAD_NAME_BYTES].decode("utf-8", "ignore").strip()
     pattern = _DOWNLOAD_PATTERNS.get(export_type, _DOWNLOAD_PATTERN)
     return pattern.format(name=name or _NO_NAME, type=export_type, extension=extension)
 
 
 def content_disposition(name: str) -> str:
-    """Give the RFC 6266 header value that downloads as `name`; safe whatever the name holds.
+    """Return the RFC 6266 header value that downloads as `name`; safe whatever the name holds.
 
     A name beyond plain ASCII is given twice: as near as ASCII comes, and exactly (RFC 8187) for programs that know it.
     """

@@ -11,15 +11,15 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from vfexport_core.delivery.failures import NO_SUCH_UPLOAD, error_code, is_passing_code
-from vfexport_core.delivery.keys import EXPORT_ID, staging_prefix
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
+from vfexport_core.storage.failures import NO_SUCH_UPLOAD, error_code, is_passing_code
+from vfexport_core.storage.keys import EXPORT_ID, staging_prefix
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from vfexport_core.delivery.target import Answer, BucketTarget
+    from vfexport_core.storage.target import Answer, BucketTarget
 
 # What S3 takes in one DeleteObjects.
 _DELETE_AT_ONCE = 1000
@@ -116,7 +116,7 @@ def _uploads(target: BucketTarget, prefix: str) -> Iterator[tuple[str, str]]:
 
 
 def versions(target: BucketTarget, prefix: str, stop: threading.Event | None = None) -> Iterator[dict[str, str]]:
-    """Give {Key, VersionId} of every version and delete marker below a prefix; "null" where there are no versions."""
+    """Return {Key, VersionId} of every version and delete marker below a prefix; "null" where there are no versions."""
     more = ("KeyMarker", "NextKeyMarker"), ("VersionIdMarker", "NextVersionIdMarker")
     for page in _pages(target, "list_object_versions", prefix, more, stop):
         for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
@@ -130,7 +130,7 @@ def _pages(
     more: Iterable[tuple[str, str]],
     stop: threading.Event | None = None,
 ) -> Iterator[Answer]:
-    """Give all pages of a listing; `more` maps the request's markers to where the answer has their next values."""
+    """Return all pages of a listing; `more` maps the request's markers to where the answer has their next values."""
     markers: dict[str, Any] = {}
     while True:
         page = target.call(operation, {"Prefix": prefix, **markers}, stop=stop)

@@ -60,12 +60,12 @@ _SHOWN_CHARACTERS = 200
 
 
 def error_code(error: Exception) -> str:
-    """Give S3's code for an error that S3 answered (``NoSuchKey``, or the status when there is no body), else empty."""
+    """Return S3's code for an error that S3 answered (the status when there is no body), else empty."""
     return str(_answer(error).get("Error", {}).get("Code", ""))
 
 
 def is_passing(error: Exception) -> bool:
-    """Tell whether the same request may succeed when it is sent again."""
+    """Return whether the same request may succeed when it is sent again."""
     if not isinstance(error, ClientError):
         return isinstance(error, _PASSING_ERRORS)
     code, status = error_code(error), _status(error)
@@ -75,24 +75,24 @@ def is_passing(error: Exception) -> bool:
 
 
 def is_repeatable(error: Exception) -> bool:
-    """Tell whether the very same request is worth another attempt."""
+    """Return whether the very same request is worth another attempt."""
     return is_passing(error) and not is_upload_spent(error)
 
 
 def is_upload_spent(error: BaseException | None) -> bool:
-    """Tell whether completing has met another writer of the key: only a new upload may succeed then."""
+    """Return whether completing has met another writer of the key: only a new upload may succeed then."""
     if not isinstance(error, ClientError) or error.operation_name != "CompleteMultipartUpload":
         return False
     return error_code(error) == _CONFLICT
 
 
 def is_unknown(error: Exception) -> bool:
-    """Tell whether the store may have refused a request for a part of it that it does not know."""
+    """Return whether the store may have refused a request for a part of it that it does not know."""
     return _status(error) in _UNKNOWN_STATUSES or error_code(error) in _UNKNOWN_CODES
 
 
 def is_absent(error: BaseException | None) -> bool:
-    """Tell whether S3 answered that what was asked for is not there, while the bucket is."""
+    """Return whether S3 answered that what was asked for is not there, while the bucket is."""
     return isinstance(error, ClientError) and _status(error) == HTTPStatus.NOT_FOUND and error_code(error) != _NO_BUCKET
 
 
@@ -102,7 +102,7 @@ def is_passing_code(code: str) -> bool:
 
 
 def may_have_happened(error: Exception) -> bool:
-    """Tell whether S3 may have done what was asked although this came back.
+    """Return whether S3 may have done what was asked although this came back.
 
     An answer can be lost after the work is done; completing an upload a second time then finds no upload, and what may
     only be written once is there already.
@@ -111,7 +111,7 @@ def may_have_happened(error: Exception) -> bool:
 
 
 def delivery_error(bucket: str, operation: str, error: Exception, attempts: int) -> VfexportError:
-    """Say which bucket, which operation and why: DeliveryFailed when it may pass, DeliveryRefused when it will not."""
+    """Return which bucket, operation and why: DeliveryFailed when it may pass, DeliveryRefused when it will not."""
     tries = f" after {attempts} attempts" if attempts > 1 else ""
     # A request may fail at what comes before it: assuming the role.
     failed = error.operation_name if isinstance(error, ClientError) else shown(operation)
@@ -120,12 +120,12 @@ def delivery_error(bucket: str, operation: str, error: Exception, attempts: int)
 
 
 def shown(operation: str) -> str:
-    """Give an operation's name as S3 documents it: ``UploadPart`` for ``upload_part``."""
+    """Return an operation's name as S3 documents it: ``UploadPart`` for ``upload_part``."""
     return operation.title().replace("_", "")
 
 
 def cause(error: Exception) -> str:
-    """Say why in a few words; an error that S3 did not answer is named only, since its text may hold an address."""
+    """Describe why in a few words; what S3 did not answer is named only, since its text may hold an address."""
     if not isinstance(error, ClientError):
         return type(error).__name__
     message = str(_answer(error).get("Error", {}).get("Message", ""))[:_SHOWN_CHARACTERS]

@@ -7,15 +7,15 @@ import threading
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from vfexport_core.delivery.cleanup import abort_upload, abort_uploads
 from vfexport_core.errors import VfexportError
+from vfexport_core.storage.cleanup import abort_upload, abort_uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
-    from vfexport_core.delivery.requests import Requests
-    from vfexport_core.delivery.target import Answer
+    from vfexport_core.storage.requests import Requests
+    from vfexport_core.storage.target import Answer
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 def size_of_part(number: int, first: int) -> int:
-    """Give the size of part `number` (from 1) when the first has `first` bytes; it doubles every 900 parts."""
+    """Return the size of part `number` (from 1) when the first has `first` bytes; it doubles every 900 parts."""
     return min(first << ((number - 1) // _PARTS_OF_ONE_SIZE), MAX_PART_BYTES)
 
 
@@ -104,7 +104,7 @@ class Multipart:
         return answer
 
     def abort(self) -> None:
-        """Give the upload up, once nothing of it is under way; an upload that S3 does not know any more is fine."""
+        """Return the upload up, once nothing of it is under way; an upload that S3 does not know any more is fine."""
         if self._upload_id is None:
             return
         target = self._requests.target
@@ -149,6 +149,6 @@ class Multipart:
 
 
 def _completed(number: int, answer: Answer, agreed: Sequence[str]) -> dict[str, Any]:
-    """Give what completing needs to know of a part: its ETag, and those checksums of it that were agreed on."""
+    """Return what completing needs to know of a part: its ETag, and those checksums of it that were agreed on."""
     part = answer.get("CopyPartResult", answer)
     return {"PartNumber": number, "ETag": part["ETag"], **{name: part[name] for name in agreed if name in part}}

@@ -12,11 +12,11 @@ import pytest
 from tests.s3_proxy import S3Proxy
 from tests.s3_wire import resolve_to
 from tests.servers import require_embedded_s3, unique
-from vfexport_core.delivery.clients import make_client, make_session
-from vfexport_core.delivery.multipart import MIN_PART_BYTES
-from vfexport_core.delivery.target import BucketTarget, RetryPolicy
-from vfexport_core.delivery.writer import ObjectWriter
 from vfexport_core.settings import BucketSettings
+from vfexport_core.storage.clients import make_client, make_session
+from vfexport_core.storage.multipart import MIN_PART_BYTES
+from vfexport_core.storage.target import BucketTarget, RetryPolicy
+from vfexport_core.storage.writer import ObjectWriter
 
 ATTEMPTS = 3
 KEY = "64b7f0c2a1d3e4f5a6b7c8d9/entries/Eras-Tour-20250304T050607Z-64b7f0c2a1d3e4f5a6b7c8e0.csv"
@@ -96,7 +96,7 @@ def shared_proxy(s3_server):
 
 @pytest.fixture(scope="session", params=["endpoint", "aws"])
 def proxy_client(request, shared_proxy, make_s3_client):
-    """Give a client that reaches the proxy: at its address, or as if it were AWS."""
+    """Return a client that reaches the proxy: at its address, or as if it were AWS."""
     if request.param == "endpoint":
         return make_s3_client(shared_proxy.url)
     require_embedded_s3("requests for AWS's hosts are sent on to an address that they were not signed for")

@@ -15,9 +15,9 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from vfexport_core.delivery.multipart import MAX_PART_BYTES, MAX_PARTS, MIB, MIN_PART_BYTES, size_of_part
-from vfexport_core.delivery.target import BucketTarget, RetryPolicy
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused, LeaseLost
+from vfexport_core.storage.multipart import MAX_PART_BYTES, MAX_PARTS, MIB, MIN_PART_BYTES, size_of_part
+from vfexport_core.storage.target import BucketTarget, RetryPolicy
 
 TARGET = BucketTarget("fan-bucket", client=None, retry=RetryPolicy(attempts=3, base_seconds=0))
 URL = "https://fan-bucket.example/secret-key"

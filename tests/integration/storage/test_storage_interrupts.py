@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.integration.delivery.test_delivery_faults import POINTS
+from tests.integration.storage.test_storage_faults import POINTS
 from tests.s3_faults import Hold, LoseAnswer, Run
 
 
@@ -17,7 +17,7 @@ class Interrupt(BaseException):
 
 @pytest.fixture
 def interrupt():
-    """Give a function that interrupts the main thread, wherever it is."""
+    """Return a function that interrupts the main thread, wherever it is."""
 
     def raise_it(*_):
         raise Interrupt

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import IncompleteReadError
 
-from vfexport_core.delivery.failures import (
+from vfexport_core.errors import DeliveryFailed, VfexportError
+from vfexport_core.storage.failures import (
     S3_ERRORS,
     cause,
     delivery_error,
@@ -20,7 +21,6 @@ from vfexport_core.delivery.failures import (
     may_have_happened,
     shown,
 )
-from vfexport_core.errors import DeliveryFailed, VfexportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 
 def acl_params(acl: str) -> dict[str, str]:
-    """Give the parameter by which an object gets this ACL.
+    """Return the parameter by which an object gets this ACL.
 
     There is none for ``private``: S3 gives it by itself, and buckets that enforce their owner refuse to be asked.
     """
@@ -66,7 +66,7 @@ class RetryPolicy:
     cap_seconds: float = 10.0
 
     def wait_seconds(self, attempt: int) -> float:
-        """Give the wait after failed attempt `attempt` (the first is 1)."""
+        """Return the wait after failed attempt `attempt` (the first is 1)."""
         longest = min(self.cap_seconds, self.base_seconds * 2 ** (attempt - 1))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 jitter, not a secret
 
@@ -162,5 +162,5 @@ class BucketTarget:
 
 
 def aborted(bucket: str, operation: str) -> DeliveryFailed:
-    """Give the error of a request that is not sent any more because the upload was aborted."""
+    """Return the error of a request that is not sent any more because the upload was aborted."""
     return DeliveryFailed(f"S3 bucket {bucket}: {shown(operation)} not sent: it was aborted", payload=bucket)

@@ -22,22 +22,22 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
 
-from vfexport_core.delivery import staging
-from vfexport_core.delivery.cleanup import discard, remove
-from vfexport_core.delivery.failures import PRECONDITION_FAILED, error_code
-from vfexport_core.delivery.keys import EXPORT_ID
-from vfexport_core.delivery.multipart import MIB, MIN_PART_BYTES, Multipart, size_of_part
-from vfexport_core.delivery.requests import Requests
-from vfexport_core.delivery.staging import Limits, Staged
-from vfexport_core.delivery.target import ONLY_NEW, aborted, acl_params
 from vfexport_core.errors import VfexportError
+from vfexport_core.storage import staging
+from vfexport_core.storage.cleanup import discard, remove
+from vfexport_core.storage.failures import PRECONDITION_FAILED, error_code
+from vfexport_core.storage.keys import EXPORT_ID
+from vfexport_core.storage.multipart import MIB, MIN_PART_BYTES, Multipart, size_of_part
+from vfexport_core.storage.requests import Requests
+from vfexport_core.storage.staging import Limits, Staged
+from vfexport_core.storage.target import ONLY_NEW, aborted, acl_params
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from typing_extensions import Buffer
 
-    from vfexport_core.delivery.target import Answer, BucketTarget
+    from vfexport_core.storage.target import Answer, BucketTarget
 
 SHA256 = "sha256"
 PART_BYTES = 8 * MIB
@@ -207,7 +207,7 @@ class ObjectWriter:
             remove(self.target, [self._staging_key])
 
     def _published(self, error: Exception) -> Answer | None:
-        """Give the final object if it is there: only this attempt writes under this key, and the digest proves it."""
+        """Return the final object if it is there: only this attempt writes under this key, and the digest proves it."""
         # That there is an object is certain then, and whose it is decides.
         look = self.target.head_patiently if error_code(error) == PRECONDITION_FAILED else self.target.head
         answer = self._if_whole(look(self.key))

@@ -8,13 +8,13 @@ import tracemalloc
 import pyarrow as pa
 import pytest
 
-from tests.integration.delivery.conftest import DISPOSITION, KEY, METADATA, STAGING_KEY
+from tests.integration.storage.conftest import DISPOSITION, KEY, METADATA, STAGING_KEY
 from tests.s3_faults import Answer
 from tests.servers import require_embedded_s3
-from vfexport_core.delivery.multipart import MIB, MIN_PART_BYTES
-from vfexport_core.delivery.staging import Limits
-from vfexport_core.delivery.writer import PART_BYTES
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused, LeaseLost
+from vfexport_core.storage.multipart import MIB, MIN_PART_BYTES
+from vfexport_core.storage.staging import Limits
+from vfexport_core.storage.writer import PART_BYTES
 
 PART = MIN_PART_BYTES
 COPY_IN_PARTS = Limits(copy_single_bytes=PART, copy_part_bytes=PART)

@@ -6,13 +6,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from tests.integration.delivery.conftest import DISPOSITION, KEY
+from tests.integration.storage.conftest import DISPOSITION, KEY
 from tests.s3_faults import Answer
 from tests.servers import require_embedded_s3
-from vfexport_core.delivery.buckets import BucketClients
-from vfexport_core.delivery.keys import download_name
 from vfexport_core.errors import ConfigurationError, DeliveryFailed, DeliveryRefused
 from vfexport_core.settings import load_settings
+from vfexport_core.storage.buckets import BucketClients
+from vfexport_core.storage.keys import download_name
 
 SECRET = "very-secret-key"
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from vfexport_core.delivery.clients import make_client, make_session
-from vfexport_core.delivery.failures import S3_ERRORS, delivery_error
-from vfexport_core.delivery.keys import content_disposition
-from vfexport_core.delivery.target import Abilities, BucketTarget, RetryPolicy
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.settings import PREFIX
+from vfexport_core.storage.clients import make_client, make_session
+from vfexport_core.storage.failures import S3_ERRORS, delivery_error
+from vfexport_core.storage.keys import content_disposition
+from vfexport_core.storage.target import Abilities, BucketTarget, RetryPolicy
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -52,11 +52,11 @@ class BucketClients:
         return [bucket for bucket, field in _SETTINGS.items() if getattr(self._settings, field) is not None]
 
     def target(self, bucket: str) -> BucketTarget:
-        """Give the bucket and its client; no request is sent yet."""
+        """Return the bucket and its client; no request is sent yet."""
         return self._target(bucket, _READ_SECONDS, RetryPolicy())
 
     def named(self, name: str, *, likely: str, quickly: bool = False) -> BucketTarget:
-        """Give the bucket that has this name in S3 (or in the catalog); that of the catalog's `likely` comes first.
+        """Return the bucket that has this name in S3 (or in the catalog); that of the catalog's `likely` comes first.
 
         With `quickly` its client has little patience: somebody waits. Raises ConfigurationError when none has it.
         """
@@ -71,11 +71,11 @@ class BucketClients:
         self.impatient(bucket).call("head_bucket", {})
 
     def impatient(self, bucket: str) -> BucketTarget:
-        """Give the bucket for questions that are asked once, and whose answers are not waited for long."""
+        """Return the bucket for questions that are asked once, and whose answers are not waited for long."""
         return self._target(bucket, _CHECK_SECONDS, RetryPolicy(attempts=1))
 
     def sign_download(self, bucket: str, key: str, seconds: int, download_name: str | None = None) -> str:
-        """Give a URL that downloads an object without credentials for `seconds`; no request is sent.
+        """Return a URL that downloads an object without credentials for `seconds`; no request is sent.
 
         `download_name` replaces the file name that is kept with the object.
         """
@@ -102,7 +102,7 @@ class BucketClients:
         self.close()
 
     def find(self, bucket: str) -> tuple[str, BucketSettings]:
-        """Give the beginning of a bucket's variables, and its settings."""
+        """Return the beginning of a bucket's variables, and its settings."""
         field = _SETTINGS.get(bucket)
         if field is None:
             raise ConfigurationError(f"there is no bucket {bucket}", payload=bucket)
