@@ -30,7 +30,7 @@ from vfexport_core.services.request_export import new_export
 from vfexport_core.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pymongo.database import Database
 
@@ -121,8 +121,11 @@ class Service:
 
 
 @contextlib.contextmanager
-def running(brief: int, entries: int, long_entries: int) -> Iterator[Service]:
-    """Run everything for the block, with `brief` campaigns of `entries` each; afterwards nothing of it is left."""
+def running(brief: int, entries: int, long_entries: int, variables: Mapping[str, str]) -> Iterator[Service]:
+    """Run everything for the block, with `brief` campaigns of `entries` each; afterwards nothing of it is left.
+
+    `variables` are further ones for the environment of all processes.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="vfexport-latency-", ignore_cleanup_errors=True) as name,
         isolated(Path(name)),
@@ -132,7 +135,7 @@ def running(brief: int, entries: int, long_entries: int) -> Iterator[Service]:
         children = Children(folder, exits)
         mongo = exits.enter_context(embedded_mongo(folder / "mongo", durable=False, stop_seconds=0))
         s3 = exits.enter_context(embedded_s3(folder / "s3", stop_seconds=0))
-        os.environ.update(embedded_environment(mongo, s3) | {"VFEXPORT_LEASE_SECONDS": LEASE_SECONDS})
+        os.environ.update(embedded_environment(mongo, s3) | {"VFEXPORT_LEASE_SECONDS": LEASE_SECONDS} | dict(variables))
         prepare_home(find_checkout(), folder)
         exits.callback(end_what_is_left, folder / "dagster")
         database = exits.enter_context(opened(load_settings(None)))

@@ -3,6 +3,7 @@
     .venv/bin/python benchmarks/queue_latency.py                      everything: about 15 minutes
     .venv/bin/python benchmarks/queue_latency.py --only b --rounds 3
     .venv/bin/python benchmarks/queue_latency.py --repetitions 5      fewer of (a), (c), (d) and (e)
+    .venv/bin/python benchmarks/queue_latency.py --only b --set VFEXPORT_FORKED_RUNS=false
 
 Embedded servers, and Dagster's daemon and code location with the repository's dagster.yaml, as processes. Prints
 p50, p95 and maximum in seconds, and where the time of (b) goes; exits 1 when a requirement is not met. README.md says
@@ -195,11 +196,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="of (b); each gives 20 figures")
     parser.add_argument("--entries", type=int, default=200, help="of each export that is over at once")
     parser.add_argument("--long-entries", type=int, default=30_000, help="of the export that is cancelled or killed")
+    parser.add_argument("--set", action="append", default=[], metavar="VARIABLE=VALUE", help="a setting of the service")
     options = parser.parse_args()
     # As Ctrl-C does: everything that was started is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     results: list[tuple[Measurement, list[float]]] = []
-    with running(21, options.entries, options.long_entries) as service:
+    with running(
+        21, options.entries, options.long_entries, dict(given.split("=", 1) for given in options.set)
+    ) as service:
         service.finished(service.request(service.brief[0]))  # everything is up and has been used once
         for measurement in MEASUREMENTS:
             if measurement.name in options.only:

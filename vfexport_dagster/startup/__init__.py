@@ -1,6 +1,7 @@
 """How soon a run begins: what leans on parts of Dagster and of Python that are not promised to stay.
 
-``forking`` forks runs from a process that has imported everything (``preloaded``); VFEXPORT_FORKED_RUNS switches it
-off, and another minor version of Dagster does so by itself. ``run_coordinator`` looks into Dagster's run queue every
-half second; ``dagster.yaml`` names it. Without either, runs begin later and are as right.
+``forking`` forks runs from a process that has imported everything (``preloaded``); ``run_coordinator``, which
+``dagster.yaml`` names, looks into Dagster's run queue every half second. Each has a setting that switches it off, and
+is off by itself with a minor version of Dagster that nobody has looked at (``switches``). Without either, runs begin
+later and are as right.
 """

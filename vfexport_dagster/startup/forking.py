@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import sys
 from multiprocessing import forkserver, popen_forkserver, process
 from multiprocessing.context import ForkServerProcess
@@ -18,29 +17,19 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, cast
 
-import dagster
-
-from vfexport_core.settings import PREFIX
+from vfexport_dagster.startup.switches import FORKED_RUNS, is_on
 
 PRELOADED = "vfexport_dagster.startup.preloaded"
-SETTING = f"{PREFIX}FORKED_RUNS"
-KNOWN_VERSIONS = ("1.13.",)
-"""Versions of Dagster whose code server starts runs in the way that this module relies on (a test looks)."""
 
 _COMMAND = ["api", "grpc"]
-_OFF = frozenset({"0", "false", "no", "off"})
 
 _log = logging.getLogger(__name__)
 
 
 def fork_runs_if_wanted() -> None:
     """Have this process fork its runs if it is a code server, of a Dagster that is known, and nobody is against it."""
-    if not is_code_server() or os.environ.get(SETTING, "true").lower() in _OFF:
-        return
-    if not dagster.__version__.startswith(KNOWN_VERSIONS):
-        _log.warning("runs start cold: Dagster %s is not one of %s", dagster.__version__, ", ".join(KNOWN_VERSIONS))
-        return
-    fork_runs()
+    if is_code_server() and is_on(FORKED_RUNS):
+        fork_runs()
 
 
 def is_code_server() -> bool:
