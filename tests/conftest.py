@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.embedded import MongoServer, S3Server
+
+# Containers often forbid it. Here hundreds of processes would each compile what they import, for seconds at a time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long an example takes says more about the machine than about the code.
 hypothesis_settings.register_profile("vfexport", deadline=None)
