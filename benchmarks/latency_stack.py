@@ -25,7 +25,7 @@ from vfexport_core.embedded.demo.isolation import isolated
 from vfexport_core.embedded.process import free_port
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.mongo.client import opened
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.request_export import new_export
 from vfexport_core.settings import load_settings
 
@@ -62,7 +62,7 @@ class Service:
 
     children: Children
     database: Database[dict[str, Any]]
-    store: ExportStore
+    store: ExportRepository
     brief: Sequence[str] = ()
     long: str = ""
     _processes: list[ServerProcess] = field(default_factory=list)
@@ -139,7 +139,7 @@ def running(brief: int, entries: int, long_entries: int, variables: Mapping[str,
         prepare_home(find_checkout(), folder)
         exits.callback(end_what_is_left, folder / "dagster")
         database = exits.enter_context(opened(load_settings(None)))
-        store = ExportStore(database)
+        store = ExportRepository(database)
         store.initialise()
         service = Service(children, database, store)
         service.brief = [seed_campaign(database, entries=entries, seed=number) for number in range(brief)]

@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.queue.models import Delivered, NewExport
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -47,7 +47,7 @@ def store_exports(database: Database[dict[str, Any]], campaigns: list[str], numb
 
 def _finished(database: Database[dict[str, Any]], campaign_id: str) -> dict[str, Any]:
     """Take one export through its life and give its document, as the pattern of the others."""
-    store = ExportStore(database)
+    store = ExportRepository(database)
     new = NewExport(
         campaign_id=campaign_id,
         campaign_name="Benchmark",
@@ -62,7 +62,7 @@ def _finished(database: Database[dict[str, Any]], campaign_id: str) -> dict[str,
     done = Delivered(
         bucket="bucket", keys=(key,), rows=20_000, bytes=6_000_000, sha256=("0" * 64,), meta={"read": 20_000}
     )
-    store.finish(claim, done)
+    store.claimed(claim).finish(done)
     document = database["exports"].find_one({"_id": ObjectId(export.id)})
     assert document
     return document

@@ -18,8 +18,9 @@ from jsonschema import Draft202012Validator
 from pymongo import MongoClient
 
 from vfexport_core.api.app import create_app
+from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.models import Delivered
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +90,7 @@ def api_without_mongodb(settings: Settings, *, seconds: float = 0.2) -> Iterator
     """Run an app whose MongoDB is not there, and which gives up soon, so that tests of that are quick."""
     with MongoClient[dict[str, Any]]("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=round(seconds * 1000)) as client:
         database = client["nothing"]
-        store = ExportStore(database, patience_seconds=seconds)
+        store = ExportRepository(database, RetryLimits(seconds))
         with running_api(settings, database=database, store=store, ready_seconds=seconds) as api:
             yield api
 
@@ -146,12 +147,12 @@ def run_to_end(api: Api, export: Export, *keys: str, bucket: str = "exportsS3") 
     """Take a PENDING export through its run to FINISHED, as a worker would, without a file."""
     store = api.services.store
     claim, _ = store.claim(export.id, f"run-{export.id}")
-    store.set_count(claim, 40)
-    store.progress(claim, 40, 41, 5_000)
+    store.claimed(claim).set_count(40)
+    store.claimed(claim).progress(40, 41, 5_000)
     digests = tuple(f"{number:064x}" for number, _ in enumerate(keys, start=1))
     meta = {"warnings": {"unknownUser": 2}}
     delivered = Delivered(bucket=bucket, keys=keys, rows=41, bytes=5_000, sha256=digests, meta=meta)
-    return store.finish(claim, delivered)
+    return store.claimed(claim).finish(delivered)
 
 
 def wait_for(condition: Any, seconds: float = 10) -> Any:

@@ -21,8 +21,9 @@ from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.embedded.synthetic import create_source_indexes
 from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
-from vfexport_core.queue.store import ExportStore
-from vfexport_core.queue.watchdog import SETTLE_SECONDS
+from vfexport_core.mongo.retry import RetryLimits
+from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.run_attempt import Tools, run_claimed
 from vfexport_core.storage.buckets import BucketClients
 
@@ -49,13 +50,13 @@ class Service:
     settings: Settings
     database: Database[dict[str, Any]]
     buckets: BucketClients
-    settle_seconds: float = SETTLE_SECONDS
+    settle_seconds: float = CLEANUP_GRACE_SECONDS
     skew_seconds: float = CLOCK_SKEW_SECONDS
     patience_seconds: float = 5.0
     _runs: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
-        self.store = ExportStore(self.database, patience_seconds=self.patience_seconds)
+        self.store = ExportRepository(self.database, RetryLimits(self.patience_seconds))
         self.ledger = Ledger(self.database, patience_seconds=self.patience_seconds)
 
     def initialise(self) -> None:

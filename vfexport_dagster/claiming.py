@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import dagster as dg
     from pymongo.database import Database
 
-    from vfexport_core.queue.store import ExportStore
+    from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.services.claim import WaitPolicy
     from vfexport_dagster.config import ClaimConfig
     from vfexport_dagster.reporting import RunLog
@@ -37,7 +37,7 @@ class RunClaim:
 
     run: dg.DagsterRun
     instance: dg.DagsterInstance
-    queue: ExportStore
+    queue: ExportRepository
     policy: WaitPolicy
     log: RunLog
 
@@ -125,9 +125,7 @@ class RunClaim:
         return export
 
     def _end(self, claim: Claim, error: Exception) -> None:
-        from vfexport_core.queue.ending import end_attempt  # noqa: PLC0415 the code server needs no driver
-
-        end_attempt(self.queue, claim, error)
+        self.queue.claimed(claim).end_by(error)
 
     def _own_export_id(self) -> str | None:
         """Return the export that another process of this run has had, should Dagster have started it twice."""

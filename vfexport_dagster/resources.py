@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
     from pymongo.database import Database
 
-    from vfexport_core.queue.store import ExportStore
+    from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.settings import Settings
     from vfexport_core.storage.buckets import BucketClients
 
@@ -70,13 +70,14 @@ class MongoResource(_SettingsResource):
         assert self._client is not None, "the resource is only usable in a run"
         return self._client[self.settings.mongo_database]
 
-    def store(self, *, patience_seconds: float) -> ExportStore:
-        """Return the queue for a sensor; its methods raise SourceUnavailable after `patience_seconds` of trying."""
-        from vfexport_core.queue.store import ExportStore  # noqa: PLC0415 see `_connect`
+    def store(self, *, retry_seconds: float) -> ExportRepository:
+        """Return the queue for a sensor; its methods raise SourceUnavailable after `retry_seconds` of trying."""
+        from vfexport_core.mongo.retry import RetryLimits  # noqa: PLC0415 see `_connect`
+        from vfexport_core.queue.repository import ExportRepository  # noqa: PLC0415 see `_connect`
 
-        return ExportStore(self.database, patience_seconds=patience_seconds, lease_seconds=self.settings.lease_seconds)
+        return ExportRepository(self.database, RetryLimits(retry_seconds), lease_seconds=self.settings.lease_seconds)
 
-    def worker_store(self) -> ExportStore:
+    def worker_store(self) -> ExportRepository:
         """Return the queue for a run."""
         from vfexport_core.services.run_attempt import worker_store  # noqa: PLC0415 see `_connect`
 

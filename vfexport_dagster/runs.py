@@ -40,7 +40,7 @@ class DagsterRuns:
             if run.requested_attempt is not None:
                 yield run
 
-    def withdraw(self, run: Run, why: str) -> None:
+    def cancel_waiting(self, run: Run, why: str) -> None:
         self.instance.report_run_canceled(self._found(run), message=f"Not needed any more: {why}.")
 
     def report_lost(self, run: Run, why: str) -> None:

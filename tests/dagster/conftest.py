@@ -14,7 +14,7 @@ from tests.integration.queue_helpers import new_export
 from tests.pipeline import bundle_of, expected
 from tests.s3_proxy import S3Proxy
 from vfexport_core.embedded.synthetic import seed_campaign
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 
@@ -37,14 +37,14 @@ def environment(settings_environment: dict[str, str], monkeypatch: pytest.Monkey
 
 
 @pytest.fixture
-def store(environment: dict[str, str], database: Database[dict[str, Any]]) -> ExportStore:
-    store = ExportStore(database)
+def store(environment: dict[str, str], database: Database[dict[str, Any]]) -> ExportRepository:
+    store = ExportRepository(database)
     store.initialise()
     return store
 
 
 @pytest.fixture
-def campaign_id(store: ExportStore, database: Database[dict[str, Any]]) -> str:
+def campaign_id(store: ExportRepository, database: Database[dict[str, Any]]) -> str:
     return seed_campaign(database, entries=200)
 
 
@@ -136,7 +136,7 @@ def reference_bytes(database: Database[dict[str, Any]], campaign_id: str, export
 
 
 @pytest.fixture
-def export(store: ExportStore, campaign_id: str) -> Export:
+def export(store: ExportRepository, campaign_id: str) -> Export:
     return store.request(new_export(campaign_id=campaign_id, correlation_id="corr-7"))[0]
 
 

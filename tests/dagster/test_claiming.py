@@ -15,7 +15,7 @@ from tests.api_client import insert_campaign
 from tests.integration.queue_helpers import DELIVERED, new_export
 from vfexport_core.errors import ExportNotClaimable, QueueBusy
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.claim import WaitPolicy
 from vfexport_dagster import tags
 from vfexport_dagster.claiming import RunClaim
@@ -48,13 +48,13 @@ def run_log() -> tuple[RunLog, list[str]]:
 
 
 @pytest.fixture
-def export(store: ExportStore) -> Export:
+def export(store: ExportRepository) -> Export:
     return store.request(new_export())[0]
 
 
 def claiming(
     instance: dg.DagsterInstance,
-    store: ExportStore,
+    store: ExportRepository,
     *,
     seconds: float = 60,
     sleep: Callable[[float], None] = lambda _: None,
@@ -68,14 +68,14 @@ def claiming(
 
 
 def test_a_run_waits_while_another_export_runs_and_then_has_its_whole_time(
-    store: ExportStore, instance: dg.DagsterInstance, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, export: Export
 ) -> None:
     other = store.claim(store.request(new_export())[0].id, "cli-1")[0]
     looks = itertools.count()
 
     def finish_at_the_third_look(_: float) -> None:
         if next(looks) == 2:
-            store.finish(other, DELIVERED)
+            store.claimed(other).finish(DELIVERED)
 
     claim, lines = claiming(instance, store, sleep=finish_at_the_third_look)
     held, _ = claim.take(export)
@@ -87,14 +87,14 @@ def test_a_run_waits_while_another_export_runs_and_then_has_its_whole_time(
 
 
 def test_of_two_processes_of_one_run_the_second_waits_until_there_is_nothing_to_do(
-    store: ExportStore, instance: dg.DagsterInstance, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, export: Export
 ) -> None:
     first, _ = claiming(instance, store, run_tags=tags.export_tags(export, 60))
     held, _ = first.take(export)
-    twin = ExportStore(store._exports.database)
+    twin = ExportRepository(store._exports.documents.database)
 
     def finish(_: float) -> None:
-        store.finish(held, DELIVERED)
+        store.claimed(held).finish(DELIVERED)
 
     second = dataclasses.replace(first, queue=twin, policy=dataclasses.replace(first.policy, sleep=finish))
     with pytest.raises(Skipped, match="is FINISHED"):
@@ -102,15 +102,15 @@ def test_of_two_processes_of_one_run_the_second_waits_until_there_is_nothing_to_
 
 
 def test_a_second_process_of_a_run_starts_no_attempt_and_no_export_of_its_own(
-    store: ExportStore, instance: dg.DagsterInstance, database: Database[dict[str, Any]]
+    store: ExportRepository, instance: dg.DagsterInstance, database: Database[dict[str, Any]]
 ) -> None:
     """Dagster may start a run twice, also one that a person asked for: the second one finds the work done."""
     campaign = insert_campaign(database)
     config = ClaimConfig(export_type="entries", campaign_id=campaign)
     first, _ = claiming(instance, store)
     held, _ = first.take(first.find_or_request(config, database))
-    twin = dataclasses.replace(first, queue=ExportStore(database))
-    store.finish(held, DELIVERED)
+    twin = dataclasses.replace(first, queue=ExportRepository(database))
+    store.claimed(held).finish(DELIVERED)
     with pytest.raises(Skipped, match="is FINISHED"):
         twin.take(twin.find_or_request(config, database))
     assert [export.attempt for export in store.list()] == [1]
@@ -118,9 +118,9 @@ def test_a_second_process_of_a_run_starts_no_attempt_and_no_export_of_its_own(
 
 @pytest.mark.parametrize("when", ["while it runs", "after its end"])
 def test_a_second_process_of_a_reexecution_starts_no_attempt_of_its_own(
-    store: ExportStore, instance: dg.DagsterInstance, export: Export, when: str
+    store: ExportRepository, instance: dg.DagsterInstance, export: Export, when: str
 ) -> None:
-    store.finish(store.claim(export.id, "run-1")[0], DELIVERED)
+    store.claimed(store.claim(export.id, "run-1")[0]).finish(DELIVERED)
     copied = {tags.EXPORT_ID: export.id, "dagster/parent_run_id": "p", "dagster/root_run_id": "p"}
     run = instance.create_run_for_job(
         dg.GraphDefinition("any").to_job(), tags=copied, parent_run_id="p", root_run_id="p"
@@ -130,18 +130,18 @@ def test_a_second_process_of_a_reexecution_starts_no_attempt_of_its_own(
     assert held.attempt == 2
 
     def finish(_: float) -> None:
-        store.finish(held, DELIVERED)
+        store.claimed(held).finish(DELIVERED)
 
     if when == "after its end":
         finish(0)
     policy = dataclasses.replace(first.policy, sleep=finish)
-    twin = dataclasses.replace(first, queue=ExportStore(store._exports.database), policy=policy)
+    twin = dataclasses.replace(first, queue=ExportRepository(store._exports.documents.database), policy=policy)
     with pytest.raises(Skipped, match="is FINISHED, in attempt 2"):
         twin.take(store.get(export.id))
 
 
 def test_the_wait_is_bounded_and_leaves_the_export_queued(
-    store: ExportStore, instance: dg.DagsterInstance, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, export: Export
 ) -> None:
     store.claim(store.request(new_export())[0].id, "cli-1")
     claim, _ = claiming(instance, store, seconds=5)
@@ -151,7 +151,7 @@ def test_the_wait_is_bounded_and_leaves_the_export_queued(
 
 
 def test_an_export_that_is_cancelled_during_the_wait(
-    store: ExportStore, instance: dg.DagsterInstance, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, export: Export
 ) -> None:
     """Who asked for the run decides: for a sensor there is nothing to do, a person is told."""
     store.claim(store.request(new_export())[0].id, "cli-1")
@@ -168,7 +168,7 @@ def test_an_export_that_is_cancelled_during_the_wait(
 
 
 def test_a_run_for_an_earlier_attempt_does_not_take_a_later_one(
-    store: ExportStore, instance: dg.DagsterInstance, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, export: Export
 ) -> None:
     store.close_run(export.id, "api", ExportStatus.CANCELED, None, attempt=1)
     store.retry(export.id)
@@ -178,7 +178,7 @@ def test_a_run_for_an_earlier_attempt_does_not_take_a_later_one(
 
 
 def test_a_reexecuted_run_is_one_that_a_person_started(
-    store: ExportStore, instance: dg.DagsterInstance, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, export: Export
 ) -> None:
     store.claim(export.id, "another-run")
     copied = tags.export_tags(export, 60) | {"dagster/parent_run_id": "p", "dagster/root_run_id": "p"}
@@ -192,7 +192,7 @@ def test_a_reexecuted_run_is_one_that_a_person_started(
 
 
 def test_the_run_knows_its_export_before_it_claims_it(
-    store: ExportStore, instance: dg.DagsterInstance, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, export: Export
 ) -> None:
     """Otherwise nobody could record what becomes of a run that dies in that moment."""
     store.claim(store.request(new_export())[0].id, "cli-1")

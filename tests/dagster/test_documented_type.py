@@ -13,7 +13,7 @@ from tests.delivered import InBuckets, load
 from tests.reference import Campaign
 from tests.unit.docs_helpers import ROOT, blocks
 from vfexport_core.catalog import CATALOG
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.storage.buckets import BucketClients
 from vfexport_dagster.jobs import build_export_job
 from vfexport_dagster.sensors.pending import plan_requests
@@ -62,7 +62,7 @@ def environment(settings_environment: dict[str, str], monkeypatch: pytest.Monkey
 def test_a_type_that_is_only_declared_is_requested_over_the_api_and_run_by_its_job(
     spec: ExportSpec, settings: Settings, database: Database[Any]
 ) -> None:
-    store = ExportStore(database)
+    store = ExportRepository(database)
     store.initialise()
     campaign_id = load(database, BUNDLE)
     job = build_export_job(spec)

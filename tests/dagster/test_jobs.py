@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from tests.s3_proxy import S3Proxy
-    from vfexport_core.queue.store import ExportStore
+    from vfexport_core.queue.repository import ExportRepository
 
 FAN = "fan.of.everything@example.com"
 
@@ -29,7 +29,7 @@ def test_a_requested_export_is_delivered_as_the_reference_has_it(
     export_type: str,
     bucket: str,
     runner: Runner,
-    store: ExportStore,
+    store: ExportRepository,
     buckets: Buckets,
     *,
     campaign_id: str,
@@ -50,7 +50,7 @@ def test_a_requested_export_is_delivered_as_the_reference_has_it(
 
 
 def test_a_finished_export_is_a_materialization_with_figures_and_no_fan_data(
-    runner: Runner, store: ExportStore, export: Export, database: Database[dict[str, Any]]
+    runner: Runner, store: ExportRepository, export: Export, database: Database[dict[str, Any]]
 ) -> None:
     result = runner.run_requested(export)
     (event,) = [event for event in result.all_events if event.event_type_value == "ASSET_MATERIALIZATION"]
@@ -80,7 +80,7 @@ def test_the_log_tells_the_way_with_the_correlation_id_on_every_line(runner: Run
 
 
 def test_a_run_started_by_hand_queues_its_export_and_is_tagged_with_it(
-    runner: Runner, store: ExportStore, campaign_id: str
+    runner: Runner, store: ExportRepository, campaign_id: str
 ) -> None:
     result = runner.run("entries_export", {"campaign_id": campaign_id, "include_all_markets": True})
     assert result.success
@@ -100,7 +100,7 @@ def test_a_run_started_by_hand_queues_its_export_and_is_tagged_with_it(
 
 
 def test_a_run_started_by_hand_takes_an_equal_export_that_waits(
-    runner: Runner, store: ExportStore, export: Export
+    runner: Runner, store: ExportRepository, export: Export
 ) -> None:
     assert runner.run("entries_export", {"campaign_id": export.campaign_id}).success
     (found,) = store.list(campaign_id=export.campaign_id)
@@ -109,7 +109,7 @@ def test_a_run_started_by_hand_takes_an_equal_export_that_waits(
 
 
 def test_a_run_started_by_hand_beside_an_equal_one_that_runs_fails_and_says_so(
-    runner: Runner, store: ExportStore, export: Export
+    runner: Runner, store: ExportRepository, export: Export
 ) -> None:
     store.claim(export.id, "another-run")
     result = runner.run("entries_export", {"campaign_id": export.campaign_id})
@@ -119,7 +119,7 @@ def test_a_run_started_by_hand_beside_an_equal_one_that_runs_fails_and_says_so(
 
 
 def test_a_run_started_by_hand_for_an_export_that_has_ended_fails_and_changes_nothing(
-    runner: Runner, store: ExportStore, export: Export
+    runner: Runner, store: ExportRepository, export: Export
 ) -> None:
     assert runner.run("entries_export", {"export_id": export.id}).success
     before = store.get(export.id)
@@ -131,7 +131,7 @@ def test_a_run_started_by_hand_for_an_export_that_has_ended_fails_and_changes_no
     assert store.get(export.id) == before
 
 
-def test_an_export_of_another_type_is_refused(runner: Runner, store: ExportStore, export: Export) -> None:
+def test_an_export_of_another_type_is_refused(runner: Runner, store: ExportRepository, export: Export) -> None:
     result = runner.run("scoring_export", {"export_id": export.id})
     assert "is of type entries, this job is for scoring" in runner.failure(result)
     assert store.get(export.id).status is ExportStatus.PENDING
@@ -139,7 +139,7 @@ def test_an_export_of_another_type_is_refused(runner: Runner, store: ExportStore
 
 @pytest.mark.parametrize("campaign", ["nonsense", "0" * 24])
 def test_a_campaign_that_is_not_there_fails_the_run_and_queues_nothing(
-    campaign: str, runner: Runner, store: ExportStore
+    campaign: str, runner: Runner, store: ExportRepository
 ) -> None:
     result = runner.run("entries_export", {"campaign_id": campaign})
     assert "CampaignNotFound" in runner.failure(result)
@@ -148,7 +148,7 @@ def test_a_campaign_that_is_not_there_fails_the_run_and_queues_nothing(
 
 @pytest.mark.parametrize("change", ["cancelled", "taken", "gone", "retried"])
 def test_a_requested_run_that_comes_too_late_ends_well_and_says_why(
-    change: str, runner: Runner, store: ExportStore, export: Export, database: Database[dict[str, Any]]
+    change: str, runner: Runner, store: ExportRepository, export: Export, database: Database[dict[str, Any]]
 ) -> None:
     if change == "taken":
         store.claim(export.id, "another-run")
@@ -167,7 +167,7 @@ def test_a_requested_run_that_comes_too_late_ends_well_and_says_why(
 
 
 def test_an_error_is_recorded_and_the_run_says_what_to_do(
-    runner: Runner, store: ExportStore, export: Export, database: Database[dict[str, Any]]
+    runner: Runner, store: ExportRepository, export: Export, database: Database[dict[str, Any]]
 ) -> None:
     database["markets"].delete_many({})
     result = runner.run_requested(export)
@@ -181,7 +181,7 @@ def test_an_error_is_recorded_and_the_run_says_what_to_do(
 
 
 def test_a_bucket_that_refuses_fails_the_export_and_keeps_nothing(
-    runner: Runner, store: ExportStore, export: Export, buckets: Buckets, s3_proxy: S3Proxy
+    runner: Runner, store: ExportRepository, export: Export, buckets: Buckets, s3_proxy: S3Proxy
 ) -> None:
     s3_proxy.fail("PutObject", ACCESS_DENIED)
     assert not runner.run_requested(export).success
@@ -194,7 +194,7 @@ def test_a_bucket_that_refuses_fails_the_export_and_keeps_nothing(
 
 
 def test_an_unexpected_error_tells_its_class_and_place_but_no_data(
-    runner: Runner, store: ExportStore, export: Export, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, store: ExportRepository, export: Export, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stumble(*_args: Any, **_options: Any) -> None:
         raise ValueError(FAN) from KeyError(FAN)
@@ -214,7 +214,7 @@ def _events(runner: Runner, result: Any) -> list[Any]:
 
 
 def test_a_run_that_lost_its_export_publishes_nothing_and_leaves_the_document_alone(
-    runner: Runner, store: ExportStore, export: Export, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, store: ExportRepository, export: Export, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tell = reporting.ProgressReport.__call__
 
@@ -232,7 +232,7 @@ def test_a_run_that_lost_its_export_publishes_nothing_and_leaves_the_document_al
 
 
 def test_a_file_published_in_the_moment_in_which_the_export_was_lost_is_taken_away(
-    runner: Runner, store: ExportStore, export: Export, buckets: Buckets, s3_proxy: S3Proxy
+    runner: Runner, store: ExportRepository, export: Export, buckets: Buckets, s3_proxy: S3Proxy
 ) -> None:
     def cancel() -> None:
         store.close_run(export.id, store.get(export.id).run_id or "", ExportStatus.CANCELED, None)
@@ -246,7 +246,11 @@ def test_a_file_published_in_the_moment_in_which_the_export_was_lost_is_taken_aw
 
 
 def test_a_missing_bucket_setting_fails_the_export_by_its_name(
-    runner: Runner, export: Export, store: ExportStore, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    runner: Runner,
+    export: Export,
+    store: ExportRepository,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in environment:
         if name.startswith("VFEXPORT_BUCKETS__EXPORTS__"):

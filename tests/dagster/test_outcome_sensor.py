@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vfexport_core.queue.models import Export
-    from vfexport_core.queue.store import ExportStore
+    from vfexport_core.queue.repository import ExportRepository
 
 STEP_ERROR = {"code": "SourceUnavailable", "message": "MongoDB failed", "payload": "entries"}
 
@@ -88,7 +88,7 @@ def sensor(instance: dg.DagsterInstance, environment: dict[str, str]) -> Sensor:
 
 
 @pytest.fixture
-def export(store: ExportStore) -> Export:
+def export(store: ExportRepository) -> Export:
     return store.request(new_export())[0]
 
 
@@ -106,7 +106,7 @@ def begin(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 
 def test_a_cancelled_run_makes_its_export_cancelled(
-    store: ExportStore, instance: dg.DagsterInstance, sensor: Sensor, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, sensor: Sensor, export: Export
 ) -> None:
     run = start(instance, export)
     begin(instance, run)
@@ -120,7 +120,7 @@ def test_a_cancelled_run_makes_its_export_cancelled(
 
 
 def test_a_run_that_took_too_long_makes_its_export_expired(
-    store: ExportStore, instance: dg.DagsterInstance, sensor: Sensor, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, sensor: Sensor, export: Export
 ) -> None:
     """Whether run monitoring or the interrupted process was the one to tell its end."""
     run = start(instance, export, **{tags.MAX_RUNTIME: "0"})
@@ -145,7 +145,13 @@ def test_a_run_that_took_too_long_makes_its_export_expired(
     ],
 )
 def test_a_run_that_failed_by_itself_is_told_from_one_that_somebody_missed(
-    reason: str | None, code: str, store: ExportStore, instance: dg.DagsterInstance, *, sensor: Sensor, export: Export
+    reason: str | None,
+    code: str,
+    store: ExportRepository,
+    instance: dg.DagsterInstance,
+    *,
+    sensor: Sensor,
+    export: Export,
 ) -> None:
     run = start(instance, export, **{tags.MAX_RUNTIME: "nonsense"})
     begin(instance, run)
@@ -162,7 +168,7 @@ def test_a_run_that_failed_by_itself_is_told_from_one_that_somebody_missed(
 
 
 def test_a_lost_run_makes_its_export_failed(
-    store: ExportStore, instance: dg.DagsterInstance, sensor: Sensor, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, sensor: Sensor, export: Export
 ) -> None:
     run = start(instance, export)
     begin(instance, run)
@@ -178,7 +184,13 @@ def test_a_lost_run_makes_its_export_failed(
     ("end", "status"), [("report_run_failed", ExportStatus.PENDING), ("report_run_canceled", ExportStatus.CANCELED)]
 )
 def test_a_run_that_never_claimed_is_cancelled_with_its_export_or_replaced_if_it_was_lost(
-    end: str, status: ExportStatus, store: ExportStore, instance: dg.DagsterInstance, *, sensor: Sensor, export: Export
+    end: str,
+    status: ExportStatus,
+    store: ExportRepository,
+    instance: dg.DagsterInstance,
+    *,
+    sensor: Sensor,
+    export: Export,
 ) -> None:
     """The pending sensor asks for another run in place of a lost one."""
     getattr(instance, end)(start(instance, export))
@@ -187,7 +199,7 @@ def test_a_run_that_never_claimed_is_cancelled_with_its_export_or_replaced_if_it
 
 
 def test_what_a_person_started_closes_nothing_that_it_did_not_hold(
-    store: ExportStore, instance: dg.DagsterInstance, sensor: Sensor, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, sensor: Sensor, export: Export
 ) -> None:
     def make(run_tags: dict[str, str], **family: str) -> dg.DagsterRun:
         job, config = defs.resolve_job_def("entries_export"), {"export_id": export.id}
@@ -204,20 +216,22 @@ def test_what_a_person_started_closes_nothing_that_it_did_not_hold(
 
 
 def test_an_earlier_run_does_not_close_what_a_later_one_holds_or_has_finished(
-    store: ExportStore, instance: dg.DagsterInstance, sensor: Sensor, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, sensor: Sensor, export: Export
 ) -> None:
     earlier, later = start(instance, export), start(instance, export)
     claim, _ = store.claim(export.id, later.run_id)
     instance.report_run_failed(earlier)
     sensor.tick()
     assert store.get(export.id).status is ExportStatus.TRIGGERED
-    store.finish(claim, DELIVERED)
+    store.claimed(claim).finish(DELIVERED)
     instance.report_run_failed(later)
     sensor.tick()
     assert store.get(export.id).status is ExportStatus.FINISHED
 
 
-def test_many_ends_are_recorded_in_one_tick(store: ExportStore, instance: dg.DagsterInstance, sensor: Sensor) -> None:
+def test_many_ends_are_recorded_in_one_tick(
+    store: ExportRepository, instance: dg.DagsterInstance, sensor: Sensor
+) -> None:
     exports = [store.request(new_export())[0] for _ in range(7)]
     for number, export in enumerate(exports):
         run = start(instance, export)
@@ -229,7 +243,7 @@ def test_many_ends_are_recorded_in_one_tick(store: ExportStore, instance: dg.Dag
 
 
 def test_without_mongodb_no_end_is_forgotten(
-    store: ExportStore,
+    store: ExportRepository,
     instance: dg.DagsterInstance,
     sensor: Sensor,
     export: Export,
@@ -244,7 +258,7 @@ def test_without_mongodb_no_end_is_forgotten(
     assert sensor.tick() == f"{export.id} CANCELED"
 
 
-def test_the_cursor_stays_small(store: ExportStore, instance: dg.DagsterInstance, sensor: Sensor) -> None:
+def test_the_cursor_stays_small(store: ExportRepository, instance: dg.DagsterInstance, sensor: Sensor) -> None:
     for _ in range(3):
         instance.report_run_canceled(start(instance, store.request(new_export())[0]))
     sensor.tick()
@@ -252,7 +266,7 @@ def test_the_cursor_stays_small(store: ExportStore, instance: dg.DagsterInstance
 
 
 def test_the_error_that_an_op_could_not_record_comes_from_its_run(
-    store: ExportStore, instance: dg.DagsterInstance, sensor: Sensor, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, sensor: Sensor, export: Export
 ) -> None:
     @dg.op
     def stumble() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.queue.models import Export
-    from vfexport_core.queue.store import ExportStore
+    from vfexport_core.queue.repository import ExportRepository
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def tick(instance: dg.DagsterInstance, environment: dict[str, str]) -> Any:
     return evaluate
 
 
-def queue(store: ExportStore, count: int, **fields: Any) -> list[Export]:
+def queue(store: ExportRepository, count: int, **fields: Any) -> list[Export]:
     return [store.request(new_export(**fields))[0] for _ in range(count)]
 
 
@@ -57,7 +57,7 @@ def start(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.DagsterRun
 
 
 def test_pending_exports_are_requested_oldest_first_and_once_each(
-    store: ExportStore, tick: Any, instance: dg.DagsterInstance
+    store: ExportRepository, tick: Any, instance: dg.DagsterInstance
 ) -> None:
     exports = queue(store, 3) + queue(store, 1, export_type="scoring")
     requests, _ = tick()
@@ -71,7 +71,7 @@ def test_pending_exports_are_requested_oldest_first_and_once_each(
     assert reason == "no PENDING export without a run"
 
 
-def test_a_request_is_tagged_so_that_its_run_is_found_by_any_of_it(store: ExportStore, tick: Any) -> None:
+def test_a_request_is_tagged_so_that_its_run_is_found_by_any_of_it(store: ExportRepository, tick: Any) -> None:
     (export,) = queue(store, 1, correlation_id="corr-9")
     ((request,), _) = tick()
     assert request.tags == {
@@ -86,7 +86,7 @@ def test_a_request_is_tagged_so_that_its_run_is_found_by_any_of_it(store: Export
     }
 
 
-def test_older_exports_have_a_higher_priority_and_unknown_ones_the_lowest(store: ExportStore, tick: Any) -> None:
+def test_older_exports_have_a_higher_priority_and_unknown_ones_the_lowest(store: ExportRepository, tick: Any) -> None:
     """A later attempt of an old export goes before younger ones that are already in Dagster's queue (L2)."""
     queue(store, 3)
     requests, _ = tick()
@@ -98,7 +98,7 @@ def test_older_exports_have_a_higher_priority_and_unknown_ones_the_lowest(store:
 
 @pytest.mark.parametrize("end", ["report_run_failed", "report_run_canceled"])
 def test_a_run_that_has_just_ended_is_not_replaced_before_its_end_may_have_been_recorded(
-    end: str, store: ExportStore, tick: Any, instance: dg.DagsterInstance
+    end: str, store: ExportRepository, tick: Any, instance: dg.DagsterInstance
 ) -> None:
     queue(store, 1)
     ((request,), _) = tick()
@@ -106,14 +106,14 @@ def test_a_run_that_has_just_ended_is_not_replaced_before_its_end_may_have_been_
     assert tick()[0] == []
 
 
-def unserved(instance: dg.DagsterInstance, store: ExportStore, *, after: float = 0) -> list[tuple[str, int]]:
+def unserved(instance: dg.DagsterInstance, store: ExportRepository, *, after: float = 0) -> list[tuple[str, int]]:
     """Return which PENDING exports need a run, so many seconds from now, and how many of their runs have ended."""
     due = Unserved(DagsterRuns(instance), clock=lambda: time.time() + after).among(store.pending(AHEAD))
     return [(export.id, runs) for export, runs in due]
 
 
 def test_an_export_whose_run_ended_without_claiming_it_gets_another_by_another_key(
-    store: ExportStore, tick: Any, instance: dg.DagsterInstance
+    store: ExportRepository, tick: Any, instance: dg.DagsterInstance
 ) -> None:
     (export,) = queue(store, 1)
     ((request,), _) = tick()
@@ -130,7 +130,9 @@ def test_an_export_whose_run_ended_without_claiming_it_gets_another_by_another_k
     assert unserved(instance, store, after=3_600) == [], "there is something wrong with its runs"
 
 
-def test_a_run_that_was_lost_is_replaced_at_once(store: ExportStore, tick: Any, instance: dg.DagsterInstance) -> None:
+def test_a_run_that_was_lost_is_replaced_at_once(
+    store: ExportRepository, tick: Any, instance: dg.DagsterInstance
+) -> None:
     (export,) = queue(store, 1)
     run = start(instance, tick()[0][0])
     runs = DagsterRuns(instance)
@@ -141,7 +143,7 @@ def test_a_run_that_was_lost_is_replaced_at_once(store: ExportStore, tick: Any, 
 
 
 def test_a_run_by_hand_does_not_stand_in_for_a_requested_one(
-    store: ExportStore, tick: Any, instance: dg.DagsterInstance
+    store: ExportRepository, tick: Any, instance: dg.DagsterInstance
 ) -> None:
     """It may end without claiming; and the request makes sure of the export's place in Dagster's queue."""
     (export,) = queue(store, 1)
@@ -151,11 +153,11 @@ def test_a_run_by_hand_does_not_stand_in_for_a_requested_one(
 
 
 def test_a_retried_export_is_requested_by_a_new_key(
-    store: ExportStore, tick: Any, instance: dg.DagsterInstance
+    store: ExportRepository, tick: Any, instance: dg.DagsterInstance
 ) -> None:
     (export,) = queue(store, 1)
     start(instance, tick()[0][0])
-    store.fail(store.claim(export.id, "run-1")[0], {"code": "Boom", "message": "it broke", "payload": None})
+    store.claimed(store.claim(export.id, "run-1")[0]).fail({"code": "Boom", "message": "it broke", "payload": None})
     assert tick()[0] == []
     store.retry(export.id)
     ((request,), _) = tick()
@@ -164,7 +166,7 @@ def test_a_retried_export_is_requested_by_a_new_key(
 
 
 def test_when_dagsters_storage_was_wiped_what_waits_is_requested_again(
-    store: ExportStore, tick: Any, instance: dg.DagsterInstance
+    store: ExportRepository, tick: Any, instance: dg.DagsterInstance
 ) -> None:
     (export,) = queue(store, 1)
     start(instance, tick()[0][0])
@@ -173,9 +175,9 @@ def test_when_dagsters_storage_was_wiped_what_waits_is_requested_again(
     assert [request.run_key for request in requests] == [f"{export.id}:1"]
 
 
-def test_only_pending_exports_are_requested_and_not_without_limit(store: ExportStore, tick: Any) -> None:
+def test_only_pending_exports_are_requested_and_not_without_limit(store: ExportRepository, tick: Any) -> None:
     running, cancelled, finished, *waiting = queue(store, AHEAD + 5)
-    store.finish(store.claim(finished.id, "run-1")[0], DELIVERED)
+    store.claimed(store.claim(finished.id, "run-1")[0]).finish(DELIVERED)
     store.claim(running.id, "run-2")
     store.close_run(cancelled.id, "run-3", ExportStatus.CANCELED, None, attempt=1)
     requests, _ = tick()
@@ -183,7 +185,7 @@ def test_only_pending_exports_are_requested_and_not_without_limit(store: ExportS
 
 
 def test_a_type_without_a_job_here_holds_nobody_up(
-    store: ExportStore, tick: Any, database: Database[dict[str, Any]]
+    store: ExportRepository, tick: Any, database: Database[dict[str, Any]]
 ) -> None:
     odd, even = queue(store, 2)
     database["exports"].update_one({"_id": ObjectId(odd.id)}, {"$set": {"exportType": "codes"}})
@@ -194,7 +196,7 @@ def test_a_type_without_a_job_here_holds_nobody_up(
 
 
 def test_a_tick_watches_the_queue_and_returns_as_soon_as_there_is_work(
-    store: ExportStore, tick: Any, monkeypatch: pytest.MonkeyPatch
+    store: ExportRepository, tick: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VFEXPORT_POLLING_INTERVAL_MILLIS", "10")
     looked, queued = threading.Event(), []
@@ -218,7 +220,7 @@ def test_a_tick_watches_the_queue_and_returns_as_soon_as_there_is_work(
 
 
 def test_without_mongodb_a_tick_says_so_and_the_next_one_works(
-    store: ExportStore, tick: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    store: ExportRepository, tick: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (export,) = queue(store, 1)
     monkeypatch.setenv("VFEXPORT_MONGO_URI", "mongodb://127.0.0.1:1/?directConnection=true&serverSelectionTimeoutMS=50")
@@ -229,7 +231,7 @@ def test_without_mongodb_a_tick_says_so_and_the_next_one_works(
     assert [request.run_key for request in tick()[0]] == [f"{export.id}:1"]
 
 
-def test_the_plan_is_made_of_nothing_but_its_arguments(store: ExportStore) -> None:
+def test_the_plan_is_made_of_nothing_but_its_arguments(store: ExportRepository) -> None:
     exports = queue(store, 2)
     assert plan_requests([], {"entries": "entries_export"}, 60) == []
     assert plan_requests([(export, 0) for export in exports], {}, 60) == []

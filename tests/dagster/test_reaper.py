@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from tests.integration.queue_helpers import DELIVERED, ERROR, new_export, queued
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services import reconcile
 from vfexport_core.services.reconcile import AHEAD, Reconciler
 from vfexport_dagster import tags
@@ -35,14 +35,14 @@ EVENTS = {
 
 
 @pytest.fixture
-def export(store: ExportStore) -> Export:
+def export(store: ExportRepository) -> Export:
     return queued(store)
 
 
 class Reaper:
     """Looks again and again, as the daemon has it, with a clock of ours."""
 
-    def __init__(self, instance: dg.DagsterInstance, store: ExportStore) -> None:
+    def __init__(self, instance: dg.DagsterInstance, store: ExportRepository) -> None:
         self.instance, self.store = instance, store
         self.now = 1_000.0
         self.since: dict[str, float] = {}
@@ -56,7 +56,7 @@ class Reaper:
 
 
 @pytest.fixture
-def reaper(instance: dg.DagsterInstance, store: ExportStore) -> Reaper:
+def reaper(instance: dg.DagsterInstance, store: ExportRepository) -> Reaper:
     return Reaper(instance, store)
 
 
@@ -77,7 +77,7 @@ def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
     return found.status.value
 
 
-def unserved(instance: dg.DagsterInstance, store: ExportStore) -> list[tuple[str, int]]:
+def unserved(instance: dg.DagsterInstance, store: ExportRepository) -> list[tuple[str, int]]:
     """Return which PENDING exports the pending sensor would ask for a run for, and how many of theirs have ended."""
     return [(export.id, ended) for export, ended in Unserved(DagsterRuns(instance)).among(store.pending(AHEAD))]
 
@@ -89,11 +89,11 @@ def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> Any:
 
 
 def test_a_tick_ends_what_lost_its_worker_and_says_so(
-    store: ExportStore, instance: dg.DagsterInstance, database: Database[dict[str, Any]]
+    store: ExportRepository, instance: dg.DagsterInstance, database: Database[dict[str, Any]]
 ) -> None:
     export = queued(store)
     run = start(instance, export, "STARTED")
-    ExportStore(database, lease_seconds=0).claim(export.id, run.run_id)
+    ExportRepository(database, lease_seconds=0).claim(export.id, run.run_id)
     first = tick(instance)
     assert f"{export.id} FAILED" in first.skip_message
     failed = store.get(export.id)
@@ -103,7 +103,7 @@ def test_a_tick_ends_what_lost_its_worker_and_says_so(
 
 
 def test_without_mongodb_a_tick_says_so(
-    store: ExportStore, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    store: ExportRepository, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VFEXPORT_MONGO_URI", "mongodb://127.0.0.1:1/?directConnection=true&serverSelectionTimeoutMS=50")
     assert tick(instance).skip_message.startswith("SourceUnavailable")
@@ -111,15 +111,15 @@ def test_without_mongodb_a_tick_says_so(
 
 @pytest.mark.parametrize("end", ["lost", "expired", "cancelled"])
 def test_a_run_whose_worker_is_not_heard_of_is_reported_so_that_the_run_queue_goes_on(
-    end: str, store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
+    end: str, store: ExportRepository, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     run = start(instance, export, "STARTED")
-    brief = ExportStore(store._exports.database, lease_seconds=0)
+    brief = ExportRepository(store._exports.documents.database, lease_seconds=0)
     brief.claim(export.id, run.run_id)
     assert reaper.look(3_600) == [], "nobody has ended its export"
     if end == "cancelled":
         store.request_cancel(export.id)
-    assert store.release(0 if end == "expired" else 60_000)
+    assert store.reaper.reap(0 if end == "expired" else 60_000)
     assert reaper.look() == []
     (told,) = reaper.look(5)
     assert "reported as failed" in told
@@ -128,11 +128,11 @@ def test_a_run_whose_worker_is_not_heard_of_is_reported_so_that_the_run_queue_go
 
 
 def test_a_lost_run_is_known_by_its_error_when_its_export_goes_on(
-    store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     run = start(instance, export, "STARTED")
-    ExportStore(store._exports.database, lease_seconds=0).claim(export.id, run.run_id)
-    store.release(60_000)
+    ExportRepository(store._exports.documents.database, lease_seconds=0).claim(export.id, run.run_id)
+    store.reaper.reap(60_000)
     store.claim(store.retry(export.id).id, "cli-1")
     reaper.look()
     assert "reported as failed" in reaper.look(5)[0]
@@ -140,39 +140,39 @@ def test_a_lost_run_is_known_by_its_error_when_its_export_goes_on(
 
 @pytest.mark.parametrize("end", ["fail", "expire", "cancel"])
 def test_a_run_that_ended_its_export_itself_has_time_to_end(
-    end: str, store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
+    end: str, store: ExportRepository, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     run = start(instance, export, "STARTED")
     claim, _ = store.claim(export.id, run.run_id)
-    getattr(store, end)(claim, *([ERROR] if end == "fail" else []))
+    getattr(store.claimed(claim), end)(*([ERROR] if end == "fail" else []))
     reaper.look()
     assert reaper.look(reconcile.FINISHING_SECONDS - 1) == []
     assert "reported as failed" in reaper.look(1)[0]
 
 
 def test_a_run_that_has_finished_its_export_is_left_to_end_in_peace(
-    store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     run = start(instance, export, "STARTED")
-    store.finish(store.claim(export.id, run.run_id)[0], DELIVERED)
+    store.claimed(store.claim(export.id, run.run_id)[0]).finish(DELIVERED)
     reaper.look()
     assert reaper.look(reconcile.FINISHING_SECONDS - 1) == []
     assert reaper.look(1) != []
 
 
-GONE: dict[str, Callable[[ExportStore, str], Any]] = {
+GONE: dict[str, Callable[[ExportRepository, str], Any]] = {
     "cancelled": lambda store, export_id: store.request_cancel(export_id),
-    "finished elsewhere": lambda store, export_id: store.finish(store.claim(export_id, "cli-1")[0], DELIVERED),
+    "finished elsewhere": lambda store, export_id: store.claimed(store.claim(export_id, "cli-1")[0]).finish(DELIVERED),
     "run elsewhere": lambda store, export_id: store.claim(export_id, "cli-1"),
     "retried": lambda store, export_id: (store.request_cancel(export_id), store.retry(export_id)),
-    "gone": lambda store, export_id: store._exports.delete_one({"_id": ObjectId(export_id)}),
+    "gone": lambda store, export_id: store._exports.documents.delete_one({"_id": ObjectId(export_id)}),
 }
 
 
 @pytest.mark.parametrize("change", GONE)
-def test_a_queued_run_that_is_not_needed_any_more_is_withdrawn(
+def test_a_queued_run_that_is_not_needed_any_more_is_cancelled(
     change: str,
-    store: ExportStore,
+    store: ExportRepository,
     instance: dg.DagsterInstance,
     reaper: Reaper,
     export: Export,
@@ -184,7 +184,7 @@ def test_a_queued_run_that_is_not_needed_any_more_is_withdrawn(
     GONE[change](store, export.id)
     before = list(database.exports.find())
     (told,) = reaper.look()
-    assert "withdrawn" in told
+    assert "cancelled" in told
     assert status_of(instance, run) == "CANCELED"
     assert list(database.exports.find()) == before
     assert reaper.look() == []
@@ -192,32 +192,32 @@ def test_a_queued_run_that_is_not_needed_any_more_is_withdrawn(
 
 @pytest.mark.parametrize("status", ["NOT_STARTED", "STARTED"])
 def test_what_a_person_started_is_left_alone_until_it_has_claimed(
-    status: str, store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
+    status: str, store: ExportRepository, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     parent = start(instance, export, "STARTED")
-    store.fail(store.claim(export.id, parent.run_id)[0], ERROR)
+    store.claimed(store.claim(export.id, parent.run_id)[0]).fail(ERROR)
     instance.report_run_failed(parent)
     again = start(instance, export, status, parent_run_id=parent.run_id, root_run_id=parent.run_id)
     other, _ = store.claim(queued(store).id, "cli-1")
     reaper.look()
     assert reaper.look(3_600) == []
-    store.finish(other, DELIVERED)
+    store.claimed(other).finish(DELIVERED)
     claim, _ = store.claim_again(export.id, again.run_id, 1)
     assert reaper.look(3_600) == []
-    store.fail(claim, ERROR)
+    store.claimed(claim).fail(ERROR)
     reaper.look()
     assert (reaper.look(3_600) != []) == (status == "STARTED")
 
 
 @pytest.mark.parametrize("status", ["STARTING", "STARTED"])
 def test_a_run_that_died_before_it_claimed_its_export_is_replaced(
-    status: str, store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
+    status: str, store: ExportRepository, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     run = start(instance, export, status)
     other, _ = store.claim(queued(store).id, "cli-1")
     reaper.look()
     assert reaper.look(3_600) == [], "it waits for its turn"
-    store.finish(other, DELIVERED)
+    store.claimed(other).finish(DELIVERED)
     assert reaper.look() == reaper.look(reconcile.CLAIMING_SECONDS - 1) == []
     assert "reported as failed" in reaper.look(1)[0]
     assert status_of(instance, run) == "FAILURE"
@@ -226,7 +226,7 @@ def test_a_run_that_died_before_it_claimed_its_export_is_replaced(
 
 
 def test_a_run_by_hand_that_died_before_it_had_an_export_does_not_hold_the_queue(
-    store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper
+    store: ExportRepository, instance: dg.DagsterInstance, reaper: Reaper
 ) -> None:
     run = instance.create_run_for_job(
         defs.resolve_job_def("entries_export"), run_config={"campaign_id": "0" * 24}, tags={tags.EXPORT_TYPE: "entries"}
@@ -239,7 +239,7 @@ def test_a_run_by_hand_that_died_before_it_had_an_export_does_not_hold_the_queue
 
 
 def test_runs_that_are_not_of_exports_are_none_of_its_business(
-    store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper
+    store: ExportRepository, instance: dg.DagsterInstance, reaper: Reaper
 ) -> None:
     run = instance.create_run_for_job(dg.GraphDefinition("any").to_job())
     reaper.look()
@@ -248,7 +248,7 @@ def test_runs_that_are_not_of_exports_are_none_of_its_business(
 
 
 def test_an_export_whose_runs_always_end_before_they_claim_it_fails(
-    store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     for _ in range(reconcile.MOST_RUNS):
         assert reaper.look(3_600) == []
@@ -262,18 +262,18 @@ def test_an_export_whose_runs_always_end_before_they_claim_it_fails(
 
 
 def test_a_clock_that_is_set_back_delays_but_breaks_nothing(
-    store: ExportStore, instance: dg.DagsterInstance, reaper: Reaper, export: Export
+    store: ExportRepository, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
     run = start(instance, export, "STARTED")
-    store.expire(store.claim(export.id, run.run_id)[0])
+    store.claimed(store.claim(export.id, run.run_id)[0]).expire()
     reaper.look()
     assert reaper.look(-500) == []
     assert reaper.look(reconcile.FINISHING_SECONDS) != []
 
 
-def test_several_reapers_do_no_harm(store: ExportStore, instance: dg.DagsterInstance, export: Export) -> None:
+def test_several_reapers_do_no_harm(store: ExportRepository, instance: dg.DagsterInstance, export: Export) -> None:
     run = start(instance, export, "STARTED")
-    store.expire(store.claim(export.id, run.run_id)[0])
+    store.claimed(store.claim(export.id, run.run_id)[0]).expire()
     waiting = queued(store)
     instance.report_run_failed(start(instance, waiting))
     reapers = [Reaper(instance, store) for _ in range(3)]

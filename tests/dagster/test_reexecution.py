@@ -11,7 +11,7 @@ from tests.integration.queue_helpers import new_export, queued
 from tests.s3_faults import ACCESS_DENIED
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import Export, ExportStatus
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.run_attempt import Worker
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
@@ -52,7 +52,7 @@ def fail(runner: Runner, export: Export, proxy: S3Proxy) -> Any:
 
 @pytest.mark.parametrize("from_failure", [False, True])
 def test_a_failed_export_is_delivered_in_a_new_attempt(
-    runner: Runner, store: ExportStore, export: Export, s3_proxy: S3Proxy, *, buckets: Buckets, from_failure: bool
+    runner: Runner, store: ExportRepository, export: Export, s3_proxy: S3Proxy, *, buckets: Buckets, from_failure: bool
 ) -> None:
     failed = fail(runner, export, s3_proxy)
     result = again(runner, failed.run_id, from_failure=from_failure)
@@ -68,7 +68,7 @@ def test_a_failed_export_is_delivered_in_a_new_attempt(
 
 
 def test_what_could_not_be_recorded_is_delivered_again_from_the_failure_on(
-    runner: Runner, store: ExportStore, export: Export, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, store: ExportRepository, export: Export, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stumble(*_: Any) -> None:
         raise SourceUnavailable("MongoDB failed")
@@ -87,18 +87,18 @@ def test_what_could_not_be_recorded_is_delivered_again_from_the_failure_on(
 
 
 @pytest.mark.parametrize("end", ["expire", "cancel"])
-def test_an_expired_or_cancelled_export_too(runner: Runner, store: ExportStore, export: Export, end: str) -> None:
+def test_an_expired_or_cancelled_export_too(runner: Runner, store: ExportRepository, export: Export, end: str) -> None:
     run = runner.instance.create_run_for_job(
         entries_job(), run_config={"export_id": export.id}, tags=tags.export_tags(export, 60)
     )
-    getattr(store, end)(store.claim(export.id, run.run_id)[0])
+    getattr(store.claimed(store.claim(export.id, run.run_id)[0]), end)()
     runner.instance.report_run_failed(run)
     assert again(runner, run.run_id).success
     assert (store.get(export.id).status, store.get(export.id).attempt) == (ExportStatus.FINISHED, 2)
 
 
 def test_a_finished_export_is_delivered_again(
-    runner: Runner, store: ExportStore, export: Export, buckets: Buckets
+    runner: Runner, store: ExportRepository, export: Export, buckets: Buckets
 ) -> None:
     first = runner.run_requested(export)
     before = store.get(export.id)
@@ -110,7 +110,7 @@ def test_a_finished_export_is_delivered_again(
     assert sorted(buckets.everything()) == sorted([*before.keys, *finished.keys])
 
 
-def test_a_run_by_hand_has_its_own_export_again(runner: Runner, store: ExportStore, campaign_id: str) -> None:
+def test_a_run_by_hand_has_its_own_export_again(runner: Runner, store: ExportRepository, campaign_id: str) -> None:
     first = runner.run("entries_export", {"campaign_id": campaign_id})
     assert again(runner, first.run_id).success
     (export,) = store.list()
@@ -120,7 +120,7 @@ def test_a_run_by_hand_has_its_own_export_again(runner: Runner, store: ExportSto
 @pytest.mark.parametrize("state", ["PENDING", "TRIGGERED"])
 @pytest.mark.parametrize("from_failure", [False, True])
 def test_of_what_is_active_it_fails_says_so_and_changes_nothing(
-    runner: Runner, store: ExportStore, export: Export, s3_proxy: S3Proxy, *, state: str, from_failure: bool
+    runner: Runner, store: ExportRepository, export: Export, s3_proxy: S3Proxy, *, state: str, from_failure: bool
 ) -> None:
     failed = fail(runner, export, s3_proxy)
     store.retry(export.id)
@@ -134,7 +134,7 @@ def test_of_what_is_active_it_fails_says_so_and_changes_nothing(
 
 
 def test_pressed_twice_it_is_delivered_once(
-    runner: Runner, store: ExportStore, export: Export, s3_proxy: S3Proxy
+    runner: Runner, store: ExportRepository, export: Export, s3_proxy: S3Proxy
 ) -> None:
     """The second run was asked for while the first was waiting, and starts when that has delivered."""
     failed = fail(runner, export, s3_proxy)
@@ -157,10 +157,10 @@ def _execute(runner: Runner, run: dg.DagsterRun) -> None:
 
 
 def test_it_waits_for_its_turn_and_a_dead_run_does_not_keep_it(
-    runner: Runner, store: ExportStore, export: Export, s3_proxy: S3Proxy
+    runner: Runner, store: ExportRepository, export: Export, s3_proxy: S3Proxy
 ) -> None:
     failed = fail(runner, export, s3_proxy)
-    brief = ExportStore(store._exports.database, lease_seconds=0)
+    brief = ExportRepository(store._exports.documents.database, lease_seconds=0)
     dead, _ = brief.claim(queued(store).id, "dead-run")
     assert again(runner, failed.run_id).success
     assert store.get(export.id).status is ExportStatus.FINISHED
@@ -169,7 +169,7 @@ def test_it_waits_for_its_turn_and_a_dead_run_does_not_keep_it(
 
 
 def test_an_equal_export_in_the_queue_is_in_the_way(
-    runner: Runner, store: ExportStore, export: Export, s3_proxy: S3Proxy
+    runner: Runner, store: ExportRepository, export: Export, s3_proxy: S3Proxy
 ) -> None:
     failed = fail(runner, export, s3_proxy)
     equal, _ = store.request(new_export(campaign_id=export.campaign_id))
@@ -181,7 +181,7 @@ def test_an_equal_export_in_the_queue_is_in_the_way(
 
 
 def test_an_export_that_is_cancelled_while_it_runs_is_cancelled_by_its_run(
-    runner: Runner, store: ExportStore, export: Export, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, store: ExportRepository, export: Export, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = Worker.count
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.dagster.conftest import Runner
     from vfexport_core.queue.models import Export
-    from vfexport_core.queue.store import ExportStore
+    from vfexport_core.queue.repository import ExportRepository
 
 
 def written(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -52,7 +52,7 @@ def test_every_line_of_a_run_has_its_ids(runner: Runner, export: Export, capfd: 
     assert context.fields() == {}, "the next run in this process is another one"
 
 
-def test_a_failing_run_tells_the_same(runner: Runner, export: Export, store: ExportStore, capfd: Any) -> None:
+def test_a_failing_run_tells_the_same(runner: Runner, export: Export, store: ExportRepository, capfd: Any) -> None:
     store.close_run(export.id, "x", ExportStatus.CANCELED, None, 1)
     store.retry(export.id)
     assert runner.run_requested(export).success  # it came too late

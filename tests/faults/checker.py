@@ -29,7 +29,7 @@ from tests.pipeline import bundle_of, expected
 from vfexport_core.catalog import find_spec
 from vfexport_core.catalog.spec import Container
 from vfexport_core.queue.models import FINAL, ExportStatus
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.reap import reap
 from vfexport_core.services.run_attempt import Tools, run_claimed
 from vfexport_core.settings import PREFIX
@@ -64,7 +64,7 @@ class Checker:
     beyond: list[Callable[[], object]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.store = ExportStore(self.database, lease_seconds=self.settings.lease_seconds)
+        self.store = ExportRepository(self.database, lease_seconds=self.settings.lease_seconds)
         self._references: dict[Any, Any] = {}
 
     def assert_all_well(self, acknowledged: Iterable[str]) -> None:
@@ -98,13 +98,13 @@ class Checker:
 
     def clean(self, buckets: BucketClients) -> None:
         """Let the service clean up as it does once nothing can be under way any more; it must succeed."""
-        # Again and again: a watchdog of the service's own may come in between, and put off what it has just looked at.
+        # Again and again: a reaper of the service's own may come in between, and put off what it has just looked at.
         wait_for(lambda: self._is_clean(buckets), CLEANING_SECONDS)
 
     def _is_clean(self, buckets: BucketClients) -> bool:
         ended = {"$dateSubtract": {"startDate": "$$NOW", "unit": "hour", "amount": 1}}
         self.database.exports.update_many({"cleanupDue": {"$exists": True}}, [{"$set": {"cleanupDue": ended}}])
-        seen = reap(self.store, lambda: buckets, self.settings.timeout_millis, settle_seconds=0)
+        seen = reap(self.store, lambda: buckets, self.settings.timeout_millis, grace_seconds=0)
         assert seen.problems == ()
         attempts = [attempt for export in self.store.list(limit=1_000) for attempt in export.attempts]
         return all(attempt.cleaned for attempt in attempts if attempt.is_lost and attempt.keys)

@@ -13,14 +13,14 @@ from tests.integration.queue_helpers import ERROR, SHA, new_export
 from vfexport_core.catalog import Bucket
 from vfexport_core.errors import VfexportError
 from vfexport_core.queue.models import ACTIVE, FINAL, RETRYABLE, Claim, Delivered, ExportStatus
-from vfexport_core.queue.watchdog import SETTLE_SECONDS
+from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
 from vfexport_core.services.reap import reap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vfexport_core.queue.models import Export
-    from vfexport_core.queue.store import ExportStore
+    from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.storage.buckets import BucketClients
     from vfexport_core.storage.target import BucketTarget
 
@@ -66,9 +66,8 @@ class Known:
     run: str | None = None
     entries: tuple[Entry, ...] = ()
     cancel_asked: bool = False
-    requests: int = 0
     count: int | None = None
-    unclean: bool = False
+    pending_cleanup: bool = False
     lease_out: bool = False
     overdue: bool = False
 
@@ -85,7 +84,6 @@ class Known:
             export.run_id,
             tuple(entries),
             export.cancel_requested is not None,
-            export.requests,
             export.count,
             "cleanupDue" in document,
         )
@@ -98,7 +96,7 @@ class Known:
         return tuple(replace(one, **fields) if one.attempt == self.attempt else one for one in self.entries)
 
     def ended(self, status: ExportStatus) -> Known:
-        return self.changed(status=status, entries=self.entered(status=status), unclean=True)
+        return self.changed(status=status, entries=self.entered(status=status), pending_cleanup=True)
 
 
 @dataclass
@@ -133,7 +131,7 @@ class Model:
 class World:
     """The real queue and the real bucket."""
 
-    store: ExportStore
+    store: ExportRepository
     buckets: BucketClients
     ids: dict[str, str] = field(default_factory=dict)
 
@@ -265,9 +263,9 @@ class Beat(Operation):
     def on_world(self, world: World) -> str:
         claim = world.claim(self.held)
         beats = {
-            "confirm": lambda: world.store.confirm(claim),
-            "progress": lambda: world.store.progress(claim, 3, 2, 1),
-            "count": lambda: world.store.set_count(claim, 5),
+            "confirm": lambda: world.store.claimed(claim).check_fence(),
+            "progress": lambda: world.store.claimed(claim).progress(3, 2, 1),
+            "count": lambda: world.store.claimed(claim).set_count(5),
         }
         return told(beats[self.kind])
 
@@ -288,8 +286,8 @@ class Send(Operation):
 
     def on_world(self, world: World) -> str:
         claim = world.claim(self.held)
-        noted = told(lambda: world.store.note_keys(claim, world.target.name, [self.held.key]))
-        return noted if noted == LOST else told(lambda: world.store.confirm(claim))
+        noted = told(lambda: world.store.claimed(claim).note_keys(world.target.name, [self.held.key]))
+        return noted if noted == LOST else told(lambda: world.store.claimed(claim).check_fence())
 
 
 @dataclass(frozen=True)
@@ -313,10 +311,10 @@ class End(Operation):
         claim = world.claim(self.held)
         delivered = Delivered(bucket=world.target.name, keys=(self.held.key,), rows=7, bytes=1, sha256=(SHA,))
         ends = {
-            FINISHED: lambda: world.store.finish(claim, delivered),
-            FAILED: lambda: world.store.fail(claim, ERROR),
-            EXPIRED: lambda: world.store.expire(claim),
-            CANCELED: lambda: world.store.cancel(claim),
+            FINISHED: lambda: world.store.claimed(claim).finish(delivered),
+            FAILED: lambda: world.store.claimed(claim).fail(ERROR),
+            EXPIRED: lambda: world.store.claimed(claim).expire(),
+            CANCELED: lambda: world.store.claimed(claim).cancel(),
         }
         return told(ends[self.status])
 
@@ -337,7 +335,7 @@ class CloseRun(Operation):
             return "True"
         if (one.status, one.attempt) == (PENDING, self.attempt):
             entry = Entry(one.attempt, self.run, self.status)
-            model.change(self.name, status=self.status, unclean=True, entries=(*one.entries, entry))
+            model.change(self.name, status=self.status, pending_cleanup=True, entries=(*one.entries, entry))
             return "True"
         return "False"
 
@@ -394,28 +392,8 @@ class Retry(Operation):
 
 
 @dataclass(frozen=True)
-class AskForRun(Operation):
-    """Another run is asked for, in place of one that was lost before it claimed; `seen` is how often so far."""
-
-    name: str
-    attempt: int
-    seen: int
-
-    def on_model(self, model: Model) -> str:
-        one = model.exports[self.name]
-        if (one.status, one.attempt, one.requests) != (PENDING, self.attempt, self.seen):
-            return "False"
-        model.change(self.name, requests=self.seen + 1)
-        return "True"
-
-    def on_world(self, world: World) -> str:
-        export = world.store.get(world.ids[self.name])
-        return told(lambda: world.store.request_run(replace(export, attempt=self.attempt, requests=self.seen)))
-
-
-@dataclass(frozen=True)
-class Release(Operation):
-    """A watchdog looks at the running export."""
+class Reap(Operation):
+    """A reaper looks at the running export."""
 
     def on_model(self, model: Model) -> str:
         name = model.running()
@@ -429,31 +407,31 @@ class Release(Operation):
         return status
 
     def on_world(self, world: World) -> str:
-        return told(lambda: world.store.release(TIMEOUT_MILLIS))
+        return told(lambda: world.store.reaper.reap(TIMEOUT_MILLIS))
 
 
 @dataclass(frozen=True)
 class Look(Operation):
-    """A watchdog's whole look, with all cleaning due by now; `settled`: so late that nothing arrives any more."""
+    """A reaper's whole look, with all cleaning due by now; `is_late`: so late that nothing arrives any more."""
 
-    settled: bool
+    is_late: bool
 
     def on_model(self, model: Model) -> str:
-        released = Release().on_model(model)
+        ended = Reap().on_model(model)
         for name, one in model.exports.items():
-            if not one.unclean:
+            if not one.pending_cleanup:
                 continue
             lost = {key for entry in one.entries if entry.is_lost for key in entry.keys if not entry.cleaned}
             model.stored -= lost
-            if self.settled:
+            if self.is_late:
                 model.flying -= lost
                 cleaned = tuple(replace(entry, cleaned=entry.cleaned or entry.is_lost) for entry in one.entries)
-                model.change(name, entries=cleaned, unclean=False)
-        return released
+                model.change(name, entries=cleaned, pending_cleanup=False)
+        return ended
 
     def on_world(self, world: World) -> str:
-        seconds = 0 if self.settled else 10 * SETTLE_SECONDS
-        seen = reap(world.store, lambda: world.buckets, TIMEOUT_MILLIS, settle_seconds=seconds)
+        seconds = 0 if self.is_late else 10 * CLEANUP_GRACE_SECONDS
+        seen = reap(world.store, lambda: world.buckets, TIMEOUT_MILLIS, grace_seconds=seconds)
         assert seen.problems == ()
         return told(lambda: seen.ended)
 
@@ -467,4 +445,4 @@ def _take(model: Model, name: str, run: str) -> str:
 
 def _next_attempt(model: Model, name: str) -> None:
     one = model.exports[name]
-    model.exports[name] = Known(attempt=one.attempt + 1, entries=one.entries, unclean=one.unclean)
+    model.exports[name] = Known(attempt=one.attempt + 1, entries=one.entries, pending_cleanup=one.pending_cleanup)

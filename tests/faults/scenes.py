@@ -137,7 +137,7 @@ class Scene:
             return reap(self.checker.store, lambda: buckets, self.checker.settings.timeout_millis)
 
     def watch_until_released(self) -> Export:
-        """Look as a watchdog does, again and again, until the running export was ended."""
+        """Look as a reaper does, again and again, until the running export was ended."""
         return wait_for(lambda: self.watch().ended, 30)
 
     def wait_until_unused(self) -> None:

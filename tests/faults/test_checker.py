@@ -49,9 +49,9 @@ def put(clients: BucketClients, key: str, bucket: str = "sfmcS3", **metadata: st
 def test_all_is_well_after_a_failure_and_a_retry(checker: Checker, clients: BucketClients) -> None:
     claim = triggered(checker.store, campaign_id=checker.next_campaign)
     target = clients.target("exportsS3")
-    checker.store.note_keys(claim, target.name, ["left"])
+    checker.store.claimed(claim).note_keys(target.name, ["left"])
     put(clients, "left", "exportsS3", **{"export-id": claim.export_id})
-    checker.store.fail(claim, ERROR)
+    checker.store.claimed(claim).fail(ERROR)
     checker.store.retry(claim.export_id)
     checker.store.claim(claim.export_id, "run-2")
     checker.store.close_run(claim.export_id, "run-2", ExportStatus.EXPIRED, ERROR)
@@ -77,7 +77,7 @@ def test_an_export_that_has_not_ended(checker: Checker) -> None:
 
 def test_an_export_that_ended_twice(checker: Checker, database: Documents) -> None:
     claim = triggered(checker.store)
-    checker.store.fail(claim, ERROR)
+    checker.store.claimed(claim).fail(ERROR)
     for status in ("FINISHED", "FAILED"):
         database.exports.update_one({}, {"$set": {"status": status}}, bypass_document_validation=True)
     with pytest.raises(AssertionError, match="it happened once"):
@@ -89,7 +89,7 @@ def test_two_at_a_time_however_shortly(checker: Checker, database: Documents) ->
     database.exports.drop_indexes()
     second = triggered(checker.store, run_id="run-2")
     for claim in (first, second):
-        checker.store.fail(claim, ERROR)
+        checker.store.claimed(claim).fail(ERROR)
     with pytest.raises(AssertionError, match="TRIGGERED at the same time"):
         checker.assert_all_well([first.export_id, second.export_id])
 

@@ -117,7 +117,7 @@ def run_processes(service: Service, campaigns: list[str]) -> None:
         # What it held blocks the queue until its lease is over: no deletion takes back a type that is kept.
         held = {"status": "TRIGGERED", "runId": {"$regex": f"^run-{exporting[0].pid}-"}}
         exports.update_one(held, [{"$set": {"leaseUntil": {"$subtract": ["$$NOW", 1_000]}}}])
-        service.store.release(service.settings.timeout_millis)
+        service.store.reaper.reap(service.settings.timeout_millis)
         for process in deleting:
             process.join(END_SECONDS)
         stop.set()
@@ -152,7 +152,7 @@ def test_deletions_and_exports_run_beside_each_other(service: Service) -> None:
         service.request(aside, "scoring"),
     ]
     run_processes(service, campaigns)
-    reap(service.store, lambda: service.buckets, service.settings.timeout_millis, settle_seconds=0)
+    reap(service.store, lambda: service.buckets, service.settings.timeout_millis, grace_seconds=0)
     service.settle_seconds = 0
     assert service.heal_now().left == ()
     for export in service.store.list(status=ExportStatus.PENDING, limit=200):

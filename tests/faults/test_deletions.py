@@ -62,9 +62,9 @@ class Scenario:
         calm.store.request_cancel(calm.request(campaign, "fanlist").id)
         calm.request(campaign, "waitlist")
         claim, _ = calm.store.claim(calm.request(campaign, "codes").id, "failed-run")
-        calm.store.note_keys(claim, calm.buckets.target("exportsS3").name, [LOST_KEY])
+        calm.store.claimed(claim).note_keys(calm.buckets.target("exportsS3").name, [LOST_KEY])
         calm.store.close_run(claim.export_id, claim.run_id, ExportStatus.FAILED, None)
-        calm.store.settle(claim)
+        calm.store.claimed(claim).note_drained()
         calm.store.claim(calm.request(campaign, "artistOptIn").id, "running")
         self.staged = staging_key(claim.export_id, 1, 1)
         self.files = calm.files() | {("exportsS3", LOST_KEY): b"late"}

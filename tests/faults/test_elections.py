@@ -20,7 +20,7 @@ from tests.integration.queue_helpers import new_export
 from tests.proxy import Proxy
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.mongo.retry import CALLER_LIMITS, ELECTION_SECONDS, WORKER_LIMITS
-from vfexport_core.queue.holding import LEASE_SECONDS
+from vfexport_core.queue.lease import LEASE_SECONDS
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services.run_attempt import Tools, run_claimed, worker_store
 from vfexport_core.settings import Settings

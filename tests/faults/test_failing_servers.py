@@ -25,8 +25,9 @@ from tests.proxy import Proxy
 from tests.s3_faults import Rule
 from tests.s3_proxy import through
 from vfexport_core.errors import DeliveryFailed, SourceUnavailable
+from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.run_attempt import Tools, run_claimed
 from vfexport_core.storage.buckets import BucketClients
 
@@ -78,7 +79,7 @@ class Runs:
 
     def run(self, export_type: str, when_claimed: Callable[[], object] = lambda: None) -> Export:
         """Run an export from the request to its end, and give it as it is then."""
-        store = ExportStore(self.database, patience_seconds=self.patience_seconds)
+        store = ExportRepository(self.database, RetryLimits(self.patience_seconds))
         export, _ = store.request(new_export(campaign_id=self.campaign, export_type=export_type))
         self.asked.append(export.id)
         claim, export = store.claim(export.id, next(RUN_IDS))
@@ -180,7 +181,7 @@ def test_mongodb_may_fail_for_good(  # noqa: PLR0917
     command: str,
     fault: dict[str, Any],
 ) -> None:
-    """The run fails and says so; if it cannot, the watchdog does."""
+    """The run fails and says so; if it cannot, the reaper does."""
     database.entries.update_one({}, {"$set": {"fields.color": "c" * 2**23}})  # more than one batch
     runs = Runs(checker, campaign, shaky, settings, patience_seconds=3.0)
     everything = ["find", "aggregate", "getMore", "listCollections", "listIndexes", "findAndModify", "update"]
@@ -201,10 +202,10 @@ def test_mongodb_may_fail_for_good(  # noqa: PLR0917
 
 
 def look_late(checker: Checker, database: Documents) -> Export | None:
-    """Look as a watchdog does once the lease has run out."""
+    """Look as a reaper does once the lease has run out."""
     an_hour_ago = {"$dateSubtract": {"startDate": "$$NOW", "unit": "hour", "amount": 1}}
     database.exports.update_one({"status": "TRIGGERED"}, [{"$set": {"leaseUntil": an_hour_ago}}])
-    return checker.store.release(checker.settings.timeout_millis * 10)
+    return checker.store.reaper.reap(checker.settings.timeout_millis * 10)
 
 
 def slow(proxy: Proxy) -> None:

@@ -22,7 +22,7 @@ from tests.faults import lifecycle
 from tests.faults.history import History
 from tests.faults.lifecycle import FINISHED, KINDS, PENDING, TRIGGERED, Held, Known, Model, Operation, World
 from vfexport_core.queue.models import ACTIVE, FINAL, RETRYABLE, Export
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ SETTINGS = hypothesis_settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-WAYS = ("request", "take_up", "take_up_again", "beat", "end", "close_run", "cancel", "retry", "ask_for_run", "release")
+WAYS = ("request", "take_up", "take_up_again", "beat", "end", "close_run", "cancel", "retry", "reap")
 BEATS = ("confirm", "progress", "count")
 FEW = st.integers(0, 5)
 STEPS = st.tuples(st.sampled_from(WAYS), FEW, FEW, FEW)
@@ -56,7 +56,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.exports = database.exports
         self.exports.delete_many({})
         self.model = Model()
-        self.world = World(ExportStore(database, lease_seconds=600), buckets)
+        self.world = World(ExportRepository(database, lease_seconds=600), buckets)
         for key in self.stored():
             self.world.target.call("delete_object", {"Key": key})
         self.bucket_changed = True
@@ -125,10 +125,10 @@ class Lifecycle(RuleBasedStateMachine):
             self.older("date.triggered")
             self.model.change(name, overdue=True)
 
-    @rule(settled=st.booleans())
-    def watch(self, settled: bool) -> None:
+    @rule(is_late=st.booleans())
+    def watch(self, is_late: bool) -> None:
         self.exports.update_many({"cleanupDue": {"$exists": True}}, an_hour_ago("cleanupDue"))
-        self.do(lifecycle.Look(settled))
+        self.do(lifecycle.Look(is_late))
         self.bucket_changed = True
 
     @invariant()
@@ -169,8 +169,8 @@ class Lifecycle(RuleBasedStateMachine):
         """Make an operation out of numbers; None when there is nothing that it could be done to."""
         if way == "request":
             return lifecycle.Request(sorted(KINDS)[first % len(KINDS)])
-        if way == "release":
-            return lifecycle.Release()
+        if way == "reap":
+            return lifecycle.Reap()
         held = pick(self.claims, first)
         if way in {"beat", "end"}:
             return held and self.of_worker(way, held, second)
@@ -200,9 +200,7 @@ class Lifecycle(RuleBasedStateMachine):
             return lifecycle.CloseRun(name, known, status, None if third > 2 else attempt)
         if way == "cancel":
             return lifecycle.AskToCancel(name)
-        if way == "retry":
-            return lifecycle.Retry(name, redeliver=second > 2)
-        return lifecycle.AskForRun(name, attempt, one.requests - (third == 1 and one.requests > 0))
+        return lifecycle.Retry(name, redeliver=second > 2)
 
     def do(self, operation: Operation | None) -> None:
         self.race([operation])
@@ -276,6 +274,6 @@ def visible(model: Model) -> dict[str, Known]:
 
 
 def test_the_queue_does_what_the_model_says(database: Documents, settings: Settings) -> None:
-    ExportStore(database).initialise()
+    ExportRepository(database).initialise()
     with BucketClients(settings) as buckets:
         run_state_machine_as_test(lambda: Lifecycle(database, buckets), settings=SETTINGS)

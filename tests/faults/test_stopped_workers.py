@@ -50,4 +50,4 @@ def test_stopped_at_any_point_it_changes_nothing_when_it_goes_on(scene: Scene, p
 def _but_for_its_word(export: Export) -> Export:
     """Return an export as it is, but for the worker's word that it has nothing under way any more."""
     first, *others = export.attempts
-    return replace(export, attempts=(replace(first, settled=False), *others))
+    return replace(export, attempts=(replace(first, drained=False), *others))

@@ -11,7 +11,7 @@ from bson import ObjectId
 from pymongo import MongoClient
 
 from vfexport_core.queue.models import Claim, Delivered, Export, NewExport
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,18 +37,18 @@ def new_export(**fields: Any) -> NewExport:
     return NewExport(**defaults | fields)
 
 
-def queued(store: ExportStore, **fields: Any) -> Export:
+def queued(store: ExportRepository, **fields: Any) -> Export:
     export, created = store.request(new_export(**fields))
     assert created
     return export
 
 
-def triggered(store: ExportStore, run_id: str = "run-1", **fields: Any) -> Claim:
+def triggered(store: ExportRepository, run_id: str = "run-1", **fields: Any) -> Claim:
     return store.claim(queued(store, **fields).id, run_id)[0]
 
 
 def in_processes(
-    work: Callable[[ExportStore, int, Any], Any], uri: str, database: str, shares: Sequence[Sequence[Any]]
+    work: Callable[[ExportRepository, int, Any], Any], uri: str, database: str, shares: Sequence[Sequence[Any]]
 ) -> list[Any]:
     """Do `work(store, number, item)` for every item: a process per share, a thread per item, all starting at once.
 
@@ -83,7 +83,7 @@ def in_processes(
 
 def _share(
     *,
-    work: Callable[[ExportStore, int, Any], Any],
+    work: Callable[[ExportRepository, int, Any], Any],
     place: tuple[str, str],
     items: list[tuple[int, Any]],
     barrier: Any,
@@ -93,7 +93,7 @@ def _share(
     try:
         with MongoClient[dict[str, Any]](uri) as client, ThreadPoolExecutor(max_workers=len(items)) as threads:
             client.admin.command("ping")
-            store = ExportStore(client[database])
+            store = ExportRepository(client[database])
             barrier.wait(timeout=_WORK_SECONDS)
             results.put((list(threads.map(lambda item: work(store, *item), items)), None))
     except Exception as error:

@@ -104,7 +104,7 @@ def test_an_incomplete_deletion_is_delete_failed_and_says_whose_turn_it_is(
 ) -> None:
     export = service.request(service.add_campaign(1))
     claim, _ = service.store.claim(export.id, "run-1")
-    service.store.note_keys(claim, "gone", ["k"])
+    service.store.claimed(claim).note_keys("gone", ["k"])
     answer = delete(api, supreme)
     assert answer.status_code == 500
     error = answer.json()["error"]
@@ -139,7 +139,7 @@ def test_neither_logs_nor_records_nor_errors_name_the_user(
     service.database["entries"].insert_one({"_id": {"campaign_id": campaign, "user_id": secret}})
     export = service.request(campaign)
     claim, _ = service.store.claim(export.id, "run-1")
-    service.store.note_keys(claim, "gone", ["k"])
+    service.store.claimed(claim).note_keys("gone", ["k"])
     answers = [delete(api, token, f"/ccpa/users/{secret}") for token in (supreme, api.token(), None)]
     logged = "\n".join(
         JsonFormatter().format(record) for record in caplog.records if record.name.startswith("vfexport")

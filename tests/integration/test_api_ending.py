@@ -48,10 +48,10 @@ def end(api: Api, export: Export, status: str) -> None:
     store = api.services.store
     claim, _ = store.claim(export.id, "run-1")
     ends = {
-        "FINISHED": lambda: store.finish(claim, DELIVERED),
-        "FAILED": lambda: store.fail(claim, ERROR),
-        "EXPIRED": lambda: store.expire(claim),
-        "CANCELED": lambda: store.cancel(claim),
+        "FINISHED": lambda: store.claimed(claim).finish(DELIVERED),
+        "FAILED": lambda: store.claimed(claim).fail(ERROR),
+        "EXPIRED": lambda: store.claimed(claim).expire(),
+        "CANCELED": lambda: store.claimed(claim).cancel(),
     }
     ends[status]()
 
@@ -71,7 +71,7 @@ def test_a_running_export_is_cancelled_by_its_run(api: Api, export: Export) -> N
         response = act(api, export, "cancel")
         assert (response.status_code, response.json()["status"]) == (202, "TRIGGERED")
         assert "Retry-After" in response.headers
-    assert api.services.store.confirm(claim).cancel_requested is not None
+    assert api.services.store.claimed(claim).check_fence().cancel_requested is not None
 
 
 @pytest.mark.parametrize("status", ["FINISHED", "FAILED", "EXPIRED", "CANCELED"])
@@ -158,8 +158,8 @@ class TestPlaceInQueue:
     def test_by_the_pace_of_what_runs(self, api: Api, database: Database[dict[str, Any]]) -> None:
         claim, export = triggered(api.services.store), api.services.store.request(new_export())[0]
         assert self.read(api, export)[0] == {"position": 1, "startsInSeconds": 32}, "nothing is known yet"
-        api.services.store.set_count(claim, 400)
-        api.services.store.progress(claim, 100, 100, 1_000)
+        api.services.store.claimed(claim).set_count(400)
+        api.services.store.claimed(claim).progress(100, 100, 1_000)
         self.triggered_before(database, claim, 50)
         assert self.read(api, export)[0]["startsInSeconds"] in {152, 153}
 
@@ -171,12 +171,12 @@ class TestPlaceInQueue:
         act(api, second, "cancel")
         assert api.get(path, token=token, headers={"If-None-Match": first.headers["ETag"]}).status_code == 200
         tag = api.get(path, token=token).headers["ETag"]
-        api.services.store.finish(running, DELIVERED)
+        api.services.store.claimed(running).finish(DELIVERED)
         assert api.get(path, token=token, headers={"If-None-Match": tag}).status_code == 304
 
     def took(self, api: Api, database: Database[dict[str, Any]], kind: str, seconds: int) -> None:
         claim = triggered(api.services.store, export_type=kind)
-        api.services.store.finish(claim, DELIVERED)
+        api.services.store.claimed(claim).finish(DELIVERED)
         updated = "date.finished"
         self.triggered_before(database, claim, seconds, updated)
 

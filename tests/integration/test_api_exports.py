@@ -133,8 +133,8 @@ def test_a_running_export_shows_its_progress(api: Api, campaign: str) -> None:
     claim, _ = api.services.store.claim(export.id, "run-1")
     path, token = f"/campaigns/{campaign}/exports/{export.id}", api.token(campaign)
     assert "percent" not in api.get(path, token=token).json().get("progress", {})
-    api.services.store.set_count(claim, 3)
-    api.services.store.progress(claim, 1, 2, 300)
+    api.services.store.claimed(claim).set_count(3)
+    api.services.store.claimed(claim).progress(1, 2, 300)
     response = api.get(path, token=token)
     wire = response.json()
     assert wire["progress"] == {"read": 1, "rows": 2, "bytes": 300, "percent": 33.3}
@@ -185,7 +185,7 @@ def test_a_failed_export_says_why(api: Api, campaign: str) -> None:
     export = queue(api, campaign)
     claim, _ = api.services.store.claim(export.id, "run-1")
     error = {"code": "NoMarketsFound", "message": "the campaign has no market", "payload": campaign}
-    api.services.store.fail(claim, error)
+    api.services.store.claimed(claim).fail(error)
     response = api.get(f"/campaigns/{campaign}/exports/{export.id}", token=api.token("*"))
     assert (response.json()["status"], response.json()["error"]) == ("FAILED", error)
     assert "Retry-After" not in response.headers
@@ -205,7 +205,7 @@ def test_an_unchanged_export_is_not_sent_again(api: Api, campaign: str) -> None:
     claim, _ = api.services.store.claim(export.id, "run-1")
     changed = api.get(path, token=token, headers={"If-None-Match": tag})
     assert (changed.status_code, changed.json()["status"]) == (200, "TRIGGERED")
-    api.services.store.progress(claim, 1, 1, 1)
+    api.services.store.claimed(claim).progress(1, 1, 1)
     again = api.get(path, token=token, headers={"If-None-Match": changed.headers["ETag"]})
     assert again.status_code == 200
 

@@ -9,7 +9,7 @@ from bson import ObjectId
 
 from tests.api_client import Api, api_without_mongodb, insert_campaign, run_to_end, running_api
 from tests.api_tokens import make_settings
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,7 @@ def test_a_finished_export_whose_bucket_is_not_configured(
         assert "VFEXPORT" not in response.text
 
 
-class BrokenStore(ExportStore):
+class BrokenStore(ExportRepository):
     """Has a bug."""
 
     def get(self, *_: Any) -> Any:

@@ -15,7 +15,7 @@ from tests.api_client import Api, api_without_mongodb, insert_campaign, run_to_e
 from tests.api_tokens import make_settings
 from tests.integration.queue_helpers import ERROR, triggered
 from tests.unit.docs_helpers import OPERATIONS, ROOT, table
-from vfexport_core.queue.figures import ExportFigures
+from vfexport_core.queue.statistics.counters import ExportCounters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,8 +90,8 @@ def test_exports_are_counted_and_no_label_names_one(api: Api, database: Database
     for export_type in ("entries", "codes"):
         api.post(f"/campaigns/{campaign}/exports", token=token, json={"exportType": export_type})
     run_to_end(api, store.pending(1)[0], "key-in-no-label.csv")
-    store.fail(triggered(store, export_type="scoring"), ERROR)
-    ExportFigures(database, settle_seconds=0).read()
+    store.claimed(triggered(store, export_type="scoring")).fail(ERROR)
+    ExportCounters(database, lag_seconds=0).read()
     found = scrape(api)
     assert found.value("vfexport_mongodb_up") == 1
     assert found.value("vfexport_queue_exports", status="PENDING") == 1
@@ -150,7 +150,7 @@ def complete(api: Api, database: Database[dict[str, Any]]) -> Scrape:
     campaign = insert_campaign(database)
     api.post(f"/campaigns/{campaign}/exports", token=api.token("*"), json={"exportType": "entries"})
     run_to_end(api, api.services.store.pending(1)[0], "a.csv")
-    ExportFigures(database, settle_seconds=0).read()
+    ExportCounters(database, lag_seconds=0).read()
     return wait_for(lambda: found if "vfexport_export_rows_total" in (found := scrape(api)).sample_names else None)
 
 

@@ -165,7 +165,7 @@ def test_a_running_export_is_taken_back_and_its_late_file_is_waited_for(proxied:
     taken = proxied.store.get(export.id)
     assert (taken.status, taken.attempt) == (ExportStatus.PENDING, 2)
     (attempt,) = taken.attempts
-    assert (attempt.status, attempt.settled) == (ExportStatus.CANCELED, True)
+    assert (attempt.status, attempt.drained) == (ExportStatus.CANCELED, True)
     assert attempt.error is not None
     assert attempt.error["code"] == "ExportCanceled"
     record = proxied.record()
@@ -178,7 +178,7 @@ def test_one_that_has_noted_no_key_is_taken_back_at_once(service: Service) -> No
     assert service.delete().is_complete
     assert service.store.get(export.id).status is ExportStatus.PENDING
     with pytest.raises(LeaseLost):
-        service.store.note_keys(claim, "b", ["k"])
+        service.store.claimed(claim).note_keys("b", ["k"])
 
 
 def test_one_that_somebody_wants_cancelled_is_not_queued_again(service: Service) -> None:
@@ -195,7 +195,7 @@ def test_a_worker_that_says_nothing_keeps_the_record_open_until_nothing_can_come
     export = service.request(campaign)
     claim, _ = service.store.claim(export.id, "run-1")
     target = service.buckets.target("exportsS3")
-    service.store.note_keys(claim, target.name, ["late.csv"])
+    service.store.claimed(claim).note_keys(target.name, ["late.csv"])
     with pytest.raises(DeleteFailed):
         service.delete(seconds=0.5)
     assert service.heal_now().completed == ()
@@ -211,8 +211,8 @@ def test_a_worker_that_says_nothing_keeps_the_record_open_until_nothing_can_come
 def test_a_worker_that_said_nothing_is_waited_for_as_long_as_s3_may_work_on_its_request(service: Service) -> None:
     export = service.request(service.add_campaign(1))
     claim, _ = service.store.claim(export.id, "run-1")
-    service.store.note_keys(claim, service.buckets.target("exportsS3").name, ["late.csv"])
-    service.store.fail(claim, {"code": "c", "message": "m"}, settled=False)
+    service.store.claimed(claim).note_keys(service.buckets.target("exportsS3").name, ["late.csv"])
+    service.store.claimed(claim).fail({"code": "c", "message": "m"}, drained=False)
     for minutes, completed in ((10, 0), (16, 1)):
         ended = {"$subtract": ["$$NOW", minutes * 60_000]}
         attempts = {"$map": {"input": "$attempts", "in": {"$mergeObjects": ["$$this", {"ended": ended}]}}}
@@ -225,7 +225,7 @@ def test_a_worker_that_said_nothing_is_waited_for_as_long_as_s3_may_work_on_its_
 def test_an_export_that_was_lost_just_now_keeps_its_document_until_nothing_can_come(service: Service) -> None:
     export = service.request(service.add_campaign(1))
     claim, _ = service.store.claim(export.id, "run-1")
-    service.store.note_keys(claim, service.buckets.target("exportsS3").name, ["late.csv"])
+    service.store.claimed(claim).note_keys(service.buckets.target("exportsS3").name, ["late.csv"])
     service.store.close_run(export.id, "run-1", ExportStatus.FAILED, None)
     with pytest.raises(DeleteFailed):
         service.delete(seconds=0.5)

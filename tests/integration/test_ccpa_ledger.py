@@ -13,7 +13,7 @@ from tests.ccpa import Service
 from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.ccpa.records import ObjectName
 from vfexport_core.errors import DeleteFailed
-from vfexport_core.queue.depth import read_depth
+from vfexport_core.queue.statistics.depth import read_depth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,9 @@ def test_every_query_is_answered_by_an_index(service: Service, heard: Service, l
     service.exported(campaign)
     waiting = heard.request(campaign)
     heard.delete("nobody")
-    service.store.note_keys(service.store.claim(service.request(campaign, "codes").id, "run-1")[0], "gone", ["k"])
+    service.store.claimed(service.store.claim(service.request(campaign, "codes").id, "run-1")[0]).note_keys(
+        "gone", ["k"]
+    )
     with pytest.raises(DeleteFailed):
         heard.delete()
     heard.heal_now()

@@ -20,7 +20,7 @@ from tests.unit.docs_helpers import ROOT
 from vfexport_core.api.auth.dev import new_private_key
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.doctor.examining import Check, Finding, Outcome, examine, failed, ok
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ def doctor(
     """A doctor who has nothing to complain of."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    ExportStore(database).initialise()
+    ExportRepository(database).initialise()
     Ledger(database).initialise()
     load(database, entries=5)
     return Doctor(Cli(settings_environment | HEALTHY, tmp_path))

@@ -10,7 +10,7 @@ import pytest
 from tests.cli_helpers import Cli, error_of
 from tests.integration.queue_helpers import DELIVERED, ERROR, queued, triggered
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,15 +25,15 @@ def cli(settings_environment: dict[str, str], tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.fixture
-def store(database: Database[dict[str, Any]]) -> ExportStore:
-    store = ExportStore(database)
+def store(database: Database[dict[str, Any]]) -> ExportRepository:
+    store = ExportRepository(database)
     store.initialise()
     return store
 
 
-def test_the_queue_is_listed_newest_first_and_filtered(cli: Cli, store: ExportStore) -> None:
+def test_the_queue_is_listed_newest_first_and_filtered(cli: Cli, store: ExportRepository) -> None:
     claim = triggered(store)
-    store.finish(claim, DELIVERED)
+    store.claimed(claim).finish(DELIVERED)
     second, third = queued(store, export_type="scoring"), queued(store, campaign_name="Winter Tour")
     lines = cli.run("exports", "list").stdout.splitlines()
     assert lines[0].split() == ["EXPORT", "TYPE", "STATUS", "CREATED", "ROWS", "CAMPAIGN"]
@@ -51,13 +51,13 @@ def test_the_queue_is_listed_newest_first_and_filtered(cli: Cli, store: ExportSt
 
 
 @pytest.mark.parametrize("arguments", [["--status", "nonsense"], ["--type", "nonsense"], ["--limit", "0"]])
-def test_a_wrong_filter_is_wrong_usage(cli: Cli, store: ExportStore, arguments: list[str]) -> None:
+def test_a_wrong_filter_is_wrong_usage(cli: Cli, store: ExportRepository, arguments: list[str]) -> None:
     assert cli.run("exports", "list", *arguments).exit_code == 2
 
 
-def test_an_export_is_shown_with_its_attempts_and_its_place(cli: Cli, store: ExportStore) -> None:
+def test_an_export_is_shown_with_its_attempts_and_its_place(cli: Cli, store: ExportRepository) -> None:
     claim = triggered(store)
-    store.fail(claim, ERROR)
+    store.claimed(claim).fail(ERROR)
     store.retry(claim.export_id)
     shown = json.loads(cli.run("exports", "show", claim.export_id, "--json").stdout)
     assert (shown["id"], shown["status"], shown["attempt"]) == (claim.export_id, "PENDING", 2)
@@ -69,7 +69,7 @@ def test_an_export_is_shown_with_its_attempts_and_its_place(cli: Cli, store: Exp
     assert (words["id"], words["queue"]) == (claim.export_id, "position 1, startsInSeconds 0")
 
 
-def test_cancel_and_retry(cli: Cli, store: ExportStore) -> None:
+def test_cancel_and_retry(cli: Cli, store: ExportRepository) -> None:
     export = queued(store)
     assert json.loads(cli.run("exports", "cancel", export.id, "--json").stdout)["status"] == "CANCELED"
     again = cli.run("exports", "cancel", export.id, "--json")
@@ -80,7 +80,7 @@ def test_cancel_and_retry(cli: Cli, store: ExportStore) -> None:
     assert store.get(export.id).status is ExportStatus.PENDING
 
 
-def test_a_running_export_is_asked_to_end(cli: Cli, store: ExportStore) -> None:
+def test_a_running_export_is_asked_to_end(cli: Cli, store: ExportRepository) -> None:
     claim = triggered(store)
     result = cli.run("exports", "cancel", claim.export_id, "--json")
     told = json.loads(result.stdout)
@@ -89,7 +89,7 @@ def test_a_running_export_is_asked_to_end(cli: Cli, store: ExportStore) -> None:
 
 
 @pytest.mark.parametrize("action", ["show", "cancel", "retry"])
-def test_an_export_that_is_not_there(cli: Cli, store: ExportStore, action: str) -> None:
+def test_an_export_that_is_not_there(cli: Cli, store: ExportRepository, action: str) -> None:
     for export_id in ("0" * 24, "nonsense"):
         result = cli.run("exports", action, export_id, "--json")
         assert (result.exit_code, error_of(result.stderr)["code"]) == (1, "ExportNotFound")

@@ -15,7 +15,7 @@ from tests.s3_faults import Answer
 from tests.s3_proxy import S3Proxy
 from vfexport_core.errors import ExportExpired
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.run_attempt import Tools, run_claimed
 from vfexport_core.storage.buckets import BucketClients
 
@@ -40,8 +40,8 @@ def cli(settings_environment: dict[str, str], tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.fixture
-def store(database: Documents) -> ExportStore:
-    store = ExportStore(database)
+def store(database: Documents) -> ExportRepository:
+    store = ExportRepository(database)
     store.initialise()
     return store
 
@@ -61,12 +61,12 @@ def proxy(s3_server: S3Server, cli: Cli) -> Iterator[S3Proxy]:
         yield proxy
 
 
-def only_export(store: ExportStore) -> Any:
+def only_export(store: ExportRepository) -> Any:
     (export,) = store.list()
     return export
 
 
-def test_an_export_goes_through_the_queue(cli: Cli, store: ExportStore, campaign: str) -> None:
+def test_an_export_goes_through_the_queue(cli: Cli, store: ExportRepository, campaign: str) -> None:
     result = cli.run("export", campaign, "scoring", "--json")
     assert result.exit_code == 0, result.stderr
     summary, export = json.loads(result.stdout), only_export(store)
@@ -80,7 +80,7 @@ def test_an_export_goes_through_the_queue(cli: Cli, store: ExportStore, campaign
     assert summary["bucket"].startswith("vfexport-scoring")
 
 
-def test_people_see_where_the_file_is(cli: Cli, store: ExportStore, campaign: str) -> None:
+def test_people_see_where_the_file_is(cli: Cli, store: ExportRepository, campaign: str) -> None:
     result = cli.run("export", campaign, "entries")
     assert result.exit_code == 0
     export = only_export(store)
@@ -90,7 +90,7 @@ def test_people_see_where_the_file_is(cli: Cli, store: ExportStore, campaign: st
     assert words["rows"] == "50"
 
 
-def test_a_failing_bucket_fails_the_export(cli: Cli, store: ExportStore, campaign: str, proxy: S3Proxy) -> None:
+def test_a_failing_bucket_fails_the_export(cli: Cli, store: ExportRepository, campaign: str, proxy: S3Proxy) -> None:
     proxy.fail("PutObject", Answer(403, "AccessDenied"))
     result = cli.run("export", campaign, "entries", "--json")
     export = only_export(store)
@@ -100,7 +100,7 @@ def test_a_failing_bucket_fails_the_export(cli: Cli, store: ExportStore, campaig
 
 
 def test_s3_that_does_not_answer_is_a_passing_fault(
-    cli: Cli, store: ExportStore, campaign: str, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, store: ExportRepository, campaign: str, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vfexport_core.storage.target.RetryPolicy.wait_seconds", lambda *_: 0.0)
     proxy.fail("PutObject", Answer(503, "SlowDown"))
@@ -111,7 +111,9 @@ def test_s3_that_does_not_answer_is_a_passing_fault(
     assert last == f"export {only_export(store).id} is FAILED"
 
 
-def test_a_missing_bucket_is_refused_before_anything_is_queued(cli: Cli, store: ExportStore, campaign: str) -> None:
+def test_a_missing_bucket_is_refused_before_anything_is_queued(
+    cli: Cli, store: ExportRepository, campaign: str
+) -> None:
     del cli.environment["VFEXPORT_BUCKETS__SCORING__NAME"]
     for name in [name for name in cli.environment if name.startswith("VFEXPORT_BUCKETS__SCORING__")]:
         del cli.environment[name]
@@ -120,25 +122,25 @@ def test_a_missing_bucket_is_refused_before_anything_is_queued(cli: Cli, store: 
     assert store.list() == []
 
 
-def test_older_requests_come_first(cli: Cli, store: ExportStore, campaign: str) -> None:
+def test_older_requests_come_first(cli: Cli, store: ExportRepository, campaign: str) -> None:
     older = queued(store)
     with cli.process("export", campaign, "entries") as command:
         command.wait_for("1 exports were asked for before this one")
         claim, _ = store.claim(older.id, "run-1")
         command.wait_for(f"export {older.id} is TRIGGERED")
-        first = store.finish(claim, DELIVERED)
+        first = store.claimed(claim).finish(DELIVERED)
         assert command.end() == 0
     second = store.list(campaign_id=campaign)[0]
     assert second.date.triggered >= first.date.finished
 
 
-def test_what_others_run_is_followed_to_its_end(cli: Cli, store: ExportStore, campaign: str) -> None:
+def test_what_others_run_is_followed_to_its_end(cli: Cli, store: ExportRepository, campaign: str) -> None:
     claim = triggered(store, campaign_id=campaign)
-    store.set_count(claim, 40)
+    store.claimed(claim).set_count(40)
     with cli.process("export", campaign, "entries") as command:
         command.wait_for("following it")
-        store.progress(claim, 20, 20, 100)
-        store.finish(claim, replace(DELIVERED, bucket="exportsS3"))
+        store.claimed(claim).progress(20, 20, 100)
+        store.claimed(claim).finish(replace(DELIVERED, bucket="exportsS3"))
         assert command.end() == 0
     words = dict(line.split(maxsplit=1) for line in command.stdout.splitlines())
     assert (words["export"], words["key"]) == (claim.export_id, DELIVERED.keys[0])
@@ -146,16 +148,16 @@ def test_what_others_run_is_followed_to_its_end(cli: Cli, store: ExportStore, ca
     assert words["rows"] == str(DELIVERED.rows)
 
 
-def test_what_others_run_may_fail(cli: Cli, store: ExportStore, campaign: str) -> None:
+def test_what_others_run_may_fail(cli: Cli, store: ExportRepository, campaign: str) -> None:
     claim = triggered(store, campaign_id=campaign)
     with cli.process("export", campaign, "entries") as command:
         command.wait_for("following it")
-        store.fail(claim, {"code": "SourceUnavailable", "message": "MongoDB failed", "payload": "entries"})
+        store.claimed(claim).fail({"code": "SourceUnavailable", "message": "MongoDB failed", "payload": "entries"})
         assert command.end() == 3
     assert command.stderr.splitlines()[-1].startswith("SourceUnavailable: MongoDB failed (entries). ")
 
 
-def test_what_others_asked_for_is_run_when_nobody_else_does(cli: Cli, store: ExportStore, campaign: str) -> None:
+def test_what_others_asked_for_is_run_when_nobody_else_does(cli: Cli, store: ExportRepository, campaign: str) -> None:
     asked = queued(store, campaign_id=campaign)
     result = cli.run("export", campaign, "entries", "--json")
     assert json.loads(result.stdout)["exportId"] == asked.id
@@ -163,7 +165,7 @@ def test_what_others_asked_for_is_run_when_nobody_else_does(cli: Cli, store: Exp
 
 
 def test_ctrl_c_cancels_what_runs_here_and_leaves_nothing(
-    cli: Cli, store: ExportStore, campaign: str, proxy: S3Proxy
+    cli: Cli, store: ExportRepository, campaign: str, proxy: S3Proxy
 ) -> None:
     gate = proxy.hold("PutObject")
     with cli.process("export", campaign, "entries") as command:
@@ -183,7 +185,9 @@ def test_ctrl_c_cancels_what_runs_here_and_leaves_nothing(
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_cancels_what_waits(cli: Cli, store: ExportStore, campaign: str, number: int, status: int) -> None:
+def test_a_signal_cancels_what_waits(
+    cli: Cli, store: ExportRepository, campaign: str, number: int, status: int
+) -> None:
     other = triggered(store)
     with cli.process("export", campaign, "entries") as command:
         command.wait_for("waiting: ")
@@ -193,7 +197,7 @@ def test_a_signal_cancels_what_waits(cli: Cli, store: ExportStore, campaign: str
     assert store.get(other.export_id).status is ExportStatus.TRIGGERED
 
 
-def test_ctrl_c_leaves_alone_what_others_asked_for(cli: Cli, store: ExportStore, campaign: str) -> None:
+def test_ctrl_c_leaves_alone_what_others_asked_for(cli: Cli, store: ExportRepository, campaign: str) -> None:
     triggered(store)
     asked = queued(store, campaign_id=campaign)
     with cli.process("export", campaign, "entries") as command:
@@ -204,7 +208,7 @@ def test_ctrl_c_leaves_alone_what_others_asked_for(cli: Cli, store: ExportStore,
 
 
 def test_an_export_that_takes_too_long_expires(settings: Settings, database: Documents, campaign: str) -> None:
-    store = ExportStore(database)
+    store = ExportRepository(database)
     store.initialise()
     created, _ = store.request(new_export(campaign_id=campaign))
     claim, export = store.claim(created.id, "cli-1")

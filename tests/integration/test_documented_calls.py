@@ -26,7 +26,7 @@ from tests.unit.docs_helpers import OPERATIONS, table
 from vfexport_core.catalog import all_specs
 from vfexport_core.embedded.environment import s3_client
 from vfexport_core.mongo.client import opened
-from vfexport_core.queue.figures import ExportFigures
+from vfexport_core.queue.statistics.counters import ExportCounters
 from vfexport_core.services.reap import reap
 from vfexport_core.settings import load_settings
 from vfexport_core.storage.buckets import BucketClients
@@ -129,7 +129,7 @@ def do_everything(cli: Cli, settings: Settings, database: Database[dict[str, Any
         assert cli.run("exports", "list").exit_code == 0
         assert cli.run("exports", "show", exports[0].id).exit_code == 0
         lose_an_attempt(service, exports[1].id)
-        ExportFigures(own, settle_seconds=-1).read()
+        ExportCounters(own, lag_seconds=-1).read()
         write_in_parts(buckets)
         assert cli.run("doctor").exit_code in {0, 1}
         use_the_api(settings, campaign)
@@ -141,8 +141,8 @@ def lose_an_attempt(service: Service, export_id: str) -> None:
     claim, _ = service.store.claim(export_id, "run-lost")
     target = service.buckets.target("exportsS3")
     target.call("put_object", {"Key": "lost.csv", "Body": b"x", "Metadata": {"export-id": export_id}})
-    service.store.note_keys(claim, target.name, ["lost.csv"])  # it names no export: so it is looked whose it is
-    service.store.fail(claim, ERROR)
+    service.store.claimed(claim).note_keys(target.name, ["lost.csv"])  # it names no export: so it is looked whose it is
+    service.store.claimed(claim).fail(ERROR)
     assert reap(service.store, lambda: service.buckets, 60_000).cleaned == (export_id,)
 
 

@@ -15,9 +15,8 @@ import pytest
 from tests.integration.queue_helpers import queued
 from vfexport_core.errors import ConfigurationError, SourceUnavailable
 from vfexport_core.mongo.client import connect, opened
-from vfexport_core.mongo.retry import ReadRetries, retry_read
-from vfexport_core.queue.reading import ExportReader
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.mongo.retry import ReadRetries, RetryLimits, retry_read
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -92,14 +91,14 @@ def settings_of(address: str, database: str = "nothing") -> Settings:
 def test_a_name_that_cannot_be_resolved_for_a_moment_fails_nothing(
     names: NameServer, database: Database[dict[str, Any]]
 ) -> None:
-    store = ExportStore(database)
+    store = ExportRepository(database)
     store.initialise()
     export = queued(store)
     address = ADDRESS.replace("user:passw0rd@", "")
     for failing in (0, 3):
         names.failing = failing
         with opened(settings_of(address, database.name)) as resolved:
-            assert ExportReader(resolved).get(export.id) == export
+            assert ExportRepository(resolved).get(export.id) == export
         names.failing = failing
         with opened(settings_of(address, database.name)) as resolved:
             assert retry_read(lambda: resolved["exports"].count_documents({}), ReadRetries("exports")) == 1
@@ -110,7 +109,7 @@ def test_a_name_that_cannot_be_resolved_is_a_passing_fault(names: NameServer) ->
     names.failing = 1_000
     with opened(settings_of(ADDRESS)) as database:
         for read in (
-            ExportReader(database, patience_seconds=0.3).running,
+            ExportRepository(database, RetryLimits(0.3)).running,
             lambda: retry_read(database["exports"].find_one, ReadRetries("exports", attempts=2)),
         ):
             names.asked = 0

@@ -14,8 +14,9 @@ from tests.integration.queue_helpers import DELIVERED, ERROR, new_export, queued
 from tests.servers import require_fail_points
 from vfexport_core.embedded.process import free_port
 from vfexport_core.errors import SourceUnavailable, VfexportError
+from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.models import RETRYABLE, Claim, ExportStatus
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,16 +88,16 @@ def fault(mongo_client: MongoClient[dict[str, Any]]) -> Fault:
 
 
 @pytest.fixture
-def calm(database: Documents) -> ExportStore:
+def calm(database: Documents) -> ExportRepository:
     """The same queue, seen by a client that has no faults."""
-    store = ExportStore(database)
+    store = ExportRepository(database)
     store.initialise()
     return store
 
 
 @pytest.fixture
-def store(client: MongoClient[dict[str, Any]], database: Documents, calm: ExportStore) -> ExportStore:
-    return ExportStore(client[database.name])
+def store(client: MongoClient[dict[str, Any]], database: Documents, calm: ExportRepository) -> ExportRepository:
+    return ExportRepository(client[database.name])
 
 
 @pytest.fixture
@@ -115,17 +116,17 @@ def step(recorder: Recorder, fault: Fault) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("data", [NOT_APPLIED, APPLIED], ids=["not-applied", "applied"])
 def test_a_whole_life_with_a_fault_at_every_step_is_lived_once(
-    store: ExportStore, calm: ExportStore, step: Callable[..., Any], data: dict[str, Any]
+    store: ExportRepository, calm: ExportRepository, step: Callable[..., Any], data: dict[str, Any]
 ) -> None:
     export, created = step(data, lambda: store.request(new_export()))
     assert created
     claim, _ = step(data, lambda: store.claim(export.id, "run-1"))
     assert claim == Claim(export.id, 1, "run-1")
-    step(data, lambda: store.set_count(claim, 9))
-    step(data, lambda: store.progress(claim, 3, 2, 1))
-    step(data, lambda: store.note_keys(claim, "exportsS3", ["k"]))
-    step(data, lambda: store.confirm(claim))
-    finished = step(data, lambda: store.finish(claim, DELIVERED))
+    step(data, lambda: store.claimed(claim).set_count(9))
+    step(data, lambda: store.claimed(claim).progress(3, 2, 1))
+    step(data, lambda: store.claimed(claim).note_keys("exportsS3", ["k"]))
+    step(data, lambda: store.claimed(claim).check_fence())
+    finished = step(data, lambda: store.claimed(claim).finish(DELIVERED))
     assert finished == calm.get(export.id)
     assert [(attempt.status, attempt.keys) for attempt in finished.attempts] == [(ExportStatus.FINISHED, ("k",))]
     again = step(data, lambda: store.retry(export.id, redeliver=True))
@@ -135,13 +136,13 @@ def test_a_whole_life_with_a_fault_at_every_step_is_lived_once(
 
 @pytest.mark.parametrize("end", ["fail", "expire", "cancel", "close_run"])
 def test_every_other_end_happens_once_when_its_answer_is_lost(
-    store: ExportStore, calm: ExportStore, step: Callable[..., Any], end: str
+    store: ExportRepository, calm: ExportRepository, step: Callable[..., Any], end: str
 ) -> None:
     claim = triggered(calm)
     ends: dict[str, Callable[[], Any]] = {
-        "fail": lambda: store.fail(claim, ERROR),
-        "expire": lambda: store.expire(claim),
-        "cancel": lambda: store.cancel(claim),
+        "fail": lambda: store.claimed(claim).fail(ERROR),
+        "expire": lambda: store.claimed(claim).expire(),
+        "cancel": lambda: store.claimed(claim).cancel(),
         "close_run": lambda: store.close_run(claim.export_id, "run-1", ExportStatus.FAILED, ERROR),
     }
     step(APPLIED, ends[end])
@@ -153,7 +154,7 @@ def test_every_other_end_happens_once_when_its_answer_is_lost(
 
 
 def test_several_dropped_connections_in_a_row_are_survived(
-    store: ExportStore, calm: ExportStore, step: Callable[..., Any]
+    store: ExportRepository, calm: ExportRepository, step: Callable[..., Any]
 ) -> None:
     export = queued(calm)
     claim, _ = step(NOT_APPLIED, lambda: store.claim(export.id, "run-1"), times=3)
@@ -161,7 +162,9 @@ def test_several_dropped_connections_in_a_row_are_survived(
 
 
 @pytest.mark.parametrize("client", [False], indirect=True)
-def test_reading_survives_a_dropped_connection(store: ExportStore, calm: ExportStore, step: Callable[..., Any]) -> None:
+def test_reading_survives_a_dropped_connection(
+    store: ExportRepository, calm: ExportRepository, step: Callable[..., Any]
+) -> None:
     export = queued(calm)
     assert step(NOT_APPLIED, lambda: store.get(export.id)) == export
     assert step(NOT_APPLIED, lambda: store.pending(5)) == [export]
@@ -182,9 +185,9 @@ LASTING = {
 @pytest.mark.timeout(25)
 @pytest.mark.parametrize("kind", LASTING)
 def test_a_lasting_outage_is_reported_soon(
-    client: MongoClient[dict[str, Any]], database: Documents, calm: ExportStore, fault: Fault, kind: str
+    client: MongoClient[dict[str, Any]], database: Documents, calm: ExportRepository, fault: Fault, kind: str
 ) -> None:
-    store = ExportStore(client[database.name], patience_seconds=0.5)
+    store = ExportRepository(client[database.name], RetryLimits(0.5))
     export = queued(calm)
     store.get(export.id)
     with fault("alwaysOn", {"failCommands": COMMANDS, **LASTING[kind]}):
@@ -198,21 +201,21 @@ def test_a_lasting_outage_is_reported_soon(
 @pytest.mark.timeout(25)
 def test_a_server_that_is_not_there_is_reported_soon() -> None:
     with MongoClient[dict[str, Any]]("127.0.0.1", free_port(), directConnection=True) as nobody:
-        store = ExportStore(nobody["none"], patience_seconds=0.5)
+        store = ExportRepository(nobody["none"], RetryLimits(0.5))
         for operation in (store.running, store.initialise, lambda: store.request(new_export())):
             with pytest.raises(SourceUnavailable, match="exports"):
                 operation()
 
 
 @pytest.mark.parametrize("client", [False], indirect=True)
-def test_what_does_not_pass_is_not_tried_again(store: ExportStore, recorder: Recorder, fault: Fault) -> None:
+def test_what_does_not_pass_is_not_tried_again(store: ExportRepository, recorder: Recorder, fault: Fault) -> None:
     unauthorized = {"failCommands": ["find"], "errorCode": 13}
     with fault("alwaysOn", unauthorized), pytest.raises(SourceUnavailable):
         store.running()
     assert recorder.sent.count("find") == 1
 
 
-def test_a_refused_document_shows_nowhere(calm: ExportStore) -> None:
+def test_a_refused_document_shows_nowhere(calm: ExportRepository) -> None:
     """The validator's answer holds the document; the error must not, nor what is logged with it."""
     secret = "Bearer " + "x" * 20
     with pytest.raises(VfexportError, match="exports") as caught:

@@ -9,7 +9,7 @@ from bson import ObjectId
 from tests.integration.queue_helpers import DELIVERED, ERROR, in_processes, new_export, queued, triggered
 from vfexport_core.errors import CampaignNotFound, ExportNotFound, InvalidRequest
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def store(database: Documents) -> ExportStore:
-    store = ExportStore(database)
+def store(database: Documents) -> ExportRepository:
+    store = ExportRepository(database)
     store.initialise()
     return store
 
 
-def test_a_request_becomes_a_pending_document(store: ExportStore, database: Documents) -> None:
+def test_a_request_becomes_a_pending_document(store: ExportRepository, database: Documents) -> None:
     new = new_export(campaign_name="$100 tour", date_key="1735689600000", include_all_markets=True)
     export, created = store.request(new)
     assert created
@@ -44,7 +44,7 @@ def test_a_request_becomes_a_pending_document(store: ExportStore, database: Docu
     }
 
 
-def test_created_is_the_servers_time_to_the_millisecond(store: ExportStore, database: Documents) -> None:
+def test_created_is_the_servers_time_to_the_millisecond(store: ExportRepository, database: Documents) -> None:
     def server_time() -> datetime:
         return database.client.admin.command("hello")["localTime"].replace(tzinfo=UTC)
 
@@ -54,20 +54,20 @@ def test_created_is_the_servers_time_to_the_millisecond(store: ExportStore, data
     assert created.microsecond % 1000 == 0
 
 
-def test_while_one_is_active_a_request_gives_that_one(store: ExportStore) -> None:
+def test_while_one_is_active_a_request_gives_that_one(store: ExportRepository) -> None:
     new = new_export()
     first, _ = store.request(new)
     assert store.request(new) == (first, False)
     assert store.request(new_export(campaign_id=new.campaign_id.upper(), source="dagster")) == (first, False)
     claim, running = store.claim(first.id, "run-1")
     assert store.request(new) == (running, False)
-    store.finish(claim, DELIVERED)
+    store.claimed(claim).finish(DELIVERED)
     second, created = store.request(new)
     assert created
     assert second.id != first.id
 
 
-def test_other_campaigns_types_and_dates_are_other_exports(store: ExportStore) -> None:
+def test_other_campaigns_types_and_dates_are_other_exports(store: ExportRepository) -> None:
     campaign = str(ObjectId())
     ids = {
         queued(store, campaign_id=campaign).id,
@@ -83,7 +83,7 @@ def test_other_campaigns_types_and_dates_are_other_exports(store: ExportStore) -
 
 
 def test_an_insertion_done_again_after_its_answer_was_lost_changes_nothing(
-    store: ExportStore, database: Documents
+    store: ExportRepository, database: Documents
 ) -> None:
     export_id, document = ObjectId(), new_export().to_document()
     first = store._insert_or_find(export_id, document)
@@ -97,19 +97,19 @@ def test_an_insertion_done_again_after_its_answer_was_lost_changes_nothing(
 
 
 @pytest.mark.parametrize("campaign_id", ["", "nonsense", "a" * 23, "g" * 24, "a" * 1000])
-def test_a_campaign_id_that_is_none(store: ExportStore, campaign_id: str) -> None:
+def test_a_campaign_id_that_is_none(store: ExportRepository, campaign_id: str) -> None:
     with pytest.raises(CampaignNotFound) as caught:
         store.request(new_export(campaign_id=campaign_id))
     assert len(caught.value.payload or "") <= 64
 
 
-def _request(store: ExportStore, number: int, new: Any) -> tuple[str, bool]:
+def _request(store: ExportRepository, number: int, new: Any) -> tuple[str, bool]:
     export, created = store.request(new)
     return export.id, created
 
 
 def test_200_concurrent_requests_from_4_processes_make_one_document(
-    store: ExportStore, database: Documents, mongo_server: MongoServer
+    store: ExportRepository, database: Documents, mongo_server: MongoServer
 ) -> None:
     new = new_export()
     answers = in_processes(_request, mongo_server.uri, database.name, [[new] * 50] * 4)
@@ -119,7 +119,7 @@ def test_200_concurrent_requests_from_4_processes_make_one_document(
     assert database.exports.count_documents({}) == 1
 
 
-def _request_and_end(store: ExportStore, number: int, new: Any) -> str:
+def _request_and_end(store: ExportRepository, number: int, new: Any) -> str:
     """Request, and end what there is: makes active ones vanish between another's insertion and its look at it."""
     export, _ = store.request(new)
     store.close_run(export.id, f"run-{number}", ExportStatus.FAILED, ERROR, attempt=1)
@@ -127,7 +127,7 @@ def _request_and_end(store: ExportStore, number: int, new: Any) -> str:
 
 
 def test_requests_while_the_active_one_keeps_ending(
-    store: ExportStore, database: Documents, mongo_server: MongoServer
+    store: ExportRepository, database: Documents, mongo_server: MongoServer
 ) -> None:
     new = new_export()
     answers = in_processes(_request_and_end, mongo_server.uri, database.name, [[new] * 10] * 4)
@@ -136,13 +136,13 @@ def test_requests_while_the_active_one_keeps_ending(
 
 
 @pytest.mark.parametrize("export_id", ["", "nonsense", "g" * 24, "0" * 24, "a" * 1000])
-def test_an_export_that_does_not_exist(store: ExportStore, export_id: str) -> None:
+def test_an_export_that_does_not_exist(store: ExportRepository, export_id: str) -> None:
     with pytest.raises(ExportNotFound) as caught:
         store.get(export_id)
     assert len(caught.value.payload or "") <= 64
 
 
-def test_an_export_of_another_campaign_is_not_found(store: ExportStore) -> None:
+def test_an_export_of_another_campaign_is_not_found(store: ExportRepository) -> None:
     export = queued(store)
     for campaign_id in (str(ObjectId()), "nonsense"):
         with pytest.raises(ExportNotFound):
@@ -153,7 +153,7 @@ def _created_at(database: Documents, export_id: str, created: datetime) -> None:
     database.exports.update_one({"_id": ObjectId(export_id)}, {"$set": {"date.created": created}})
 
 
-def test_pending_ones_come_oldest_first_and_ties_by_id(store: ExportStore, database: Documents) -> None:
+def test_pending_ones_come_oldest_first_and_ties_by_id(store: ExportRepository, database: Documents) -> None:
     ids = [queued(store).id for _ in range(6)]
     base = datetime(2025, 1, 1, tzinfo=UTC)
     for export_id, second in zip(ids, [5, 3, 3, 1, 4, 0], strict=True):
@@ -168,13 +168,15 @@ def test_pending_ones_come_oldest_first_and_ties_by_id(store: ExportStore, datab
     assert running.id == ids[5]
 
 
-def test_nothing_runs_in_an_empty_queue(store: ExportStore) -> None:
+def test_nothing_runs_in_an_empty_queue(store: ExportRepository) -> None:
     assert store.running() is None
     assert store.pending(5) == []
     assert store.list() == []
 
 
-def test_pages_hold_every_export_once_whatever_is_added_or_removed(store: ExportStore, database: Documents) -> None:
+def test_pages_hold_every_export_once_whatever_is_added_or_removed(
+    store: ExportRepository, database: Documents
+) -> None:
     ids = [queued(store).id for _ in range(25)]
     base = datetime(2025, 1, 1, tzinfo=UTC)
     for number, export_id in enumerate(ids):
@@ -192,7 +194,7 @@ def test_pages_hold_every_export_once_whatever_is_added_or_removed(store: Export
     assert seen == newest_first
 
 
-def test_a_page_in_ascending_order_goes_on_behind_its_end(store: ExportStore) -> None:
+def test_a_page_in_ascending_order_goes_on_behind_its_end(store: ExportRepository) -> None:
     ids = [queued(store).id for _ in range(9)]
     whole = store.list(descending=False)
     assert sorted(export.id for export in whole) == sorted(ids)
@@ -200,7 +202,7 @@ def test_a_page_in_ascending_order_goes_on_behind_its_end(store: ExportStore) ->
     assert store.list(descending=False, after=whole[-1].position) == []
 
 
-def test_a_list_can_be_narrowed(store: ExportStore) -> None:
+def test_a_list_can_be_narrowed(store: ExportRepository) -> None:
     campaign = str(ObjectId())
     entries = queued(store, campaign_id=campaign)
     scoring = queued(store, campaign_id=campaign, export_type="scoring")
@@ -211,6 +213,6 @@ def test_a_list_can_be_narrowed(store: ExportStore) -> None:
     assert store.list(campaign_id=campaign, status=ExportStatus.TRIGGERED) == []
 
 
-def test_a_position_that_is_none_is_refused(store: ExportStore) -> None:
+def test_a_position_that_is_none_is_refused(store: ExportRepository) -> None:
     with pytest.raises(InvalidRequest):
         store.list(after=(datetime(2025, 1, 1, tzinfo=UTC), "nonsense"))

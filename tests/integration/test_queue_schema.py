@@ -12,8 +12,8 @@ from pymongo.errors import DuplicateKeyError, WriteError
 
 from tests.integration.queue_helpers import DELIVERED, ERROR, in_processes, new_export, queued, triggered
 from vfexport_core.errors import InitialisationFailed
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.queue.schema import INDEXES
-from vfexport_core.queue.store import ExportStore
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -29,8 +29,8 @@ INDEX_NAMES = {"_id_", *(index.document["name"] for index in INDEXES)}
 
 
 @pytest.fixture
-def store(database: Documents) -> ExportStore:
-    store = ExportStore(database)
+def store(database: Documents) -> ExportRepository:
+    store = ExportRepository(database)
     store.initialise()
     return store
 
@@ -62,7 +62,7 @@ def full_document() -> dict[str, Any]:
     )
 
 
-def _initialise(store: ExportStore, number: int, item: object) -> bool:
+def _initialise(store: ExportRepository, number: int, item: object) -> bool:
     store.initialise()
     return store.request(new_export())[1]
 
@@ -75,32 +75,32 @@ def test_several_processes_may_initialise_at_once(database: Documents, mongo_ser
         database.exports.insert_one({"status": "PENDING"})
 
 
-def test_initialising_again_changes_nothing(store: ExportStore, database: Documents) -> None:
+def test_initialising_again_changes_nothing(store: ExportRepository, database: Documents) -> None:
     claim = triggered(store)
     before = database.exports.index_information(), database.exports.options(), list(database.exports.find())
     store.initialise()
     assert (database.exports.index_information(), database.exports.options(), list(database.exports.find())) == before
-    store.finish(claim, DELIVERED)
+    store.claimed(claim).finish(DELIVERED)
 
 
 def test_a_collection_that_exists_gets_validator_and_indexes(database: Documents) -> None:
     database.exports.insert_one({"status": "FINISHED", "from": "before"})
-    ExportStore(database).initialise()
+    ExportRepository(database).initialise()
     assert set(database.exports.index_information()) == INDEX_NAMES
     with pytest.raises(WriteError):
         database.exports.insert_one({"status": "FINISHED", "from": "after"})
-    assert queued(ExportStore(database))
+    assert queued(ExportRepository(database))
 
 
-def test_an_older_database_gets_the_indexes_that_came_since(store: ExportStore, database: Documents) -> None:
+def test_an_older_database_gets_the_indexes_that_came_since(store: ExportRepository, database: Documents) -> None:
     claim = triggered(store)
     database.exports.drop_index("by_status_and_end")
     store.initialise()
     assert set(database.exports.index_information()) == INDEX_NAMES
-    assert store.finish(claim, DELIVERED)
+    assert store.claimed(claim).finish(DELIVERED)
 
 
-def test_a_server_without_such_indexes_is_refused(store: ExportStore, database: Documents) -> None:
+def test_a_server_without_such_indexes_is_refused(store: ExportRepository, database: Documents) -> None:
     """Amazon DocumentDB, say, has no `$in` in the condition of an index."""
     client = database.client
     data = {"failCommands": ["createIndexes"], "errorCode": CANNOT_CREATE_INDEX}
@@ -116,17 +116,17 @@ def test_a_server_without_such_indexes_is_refused(store: ExportStore, database: 
 def test_an_index_that_is_in_the_way_is_named(database: Documents) -> None:
     database.exports.create_index("status", name="one_triggered")
     with pytest.raises(InitialisationFailed, match="one_triggered") as caught:
-        ExportStore(database).initialise()
+        ExportRepository(database).initialise()
     assert caught.value.payload == "exports"
 
 
 def test_documents_that_are_in_the_way_are_reported(database: Documents) -> None:
     database.exports.insert_many([{"status": "TRIGGERED"}, {"status": "TRIGGERED"}])
     with pytest.raises(InitialisationFailed, match="one_triggered"):
-        ExportStore(database).initialise()
+        ExportRepository(database).initialise()
 
 
-def test_two_triggered_exports_cannot_be_stored(store: ExportStore, database: Documents) -> None:
+def test_two_triggered_exports_cannot_be_stored(store: ExportRepository, database: Documents) -> None:
     database.exports.insert_one(document(status="TRIGGERED"))
     other = document()
     database.exports.insert_one(other)
@@ -139,7 +139,7 @@ def test_two_triggered_exports_cannot_be_stored(store: ExportStore, database: Do
 @pytest.mark.parametrize("date_key", [{}, {"dateKey": "17"}])
 @pytest.mark.parametrize(("first", "second"), [("PENDING", "PENDING"), ("TRIGGERED", "PENDING")])
 def test_two_active_exports_of_one_kind_cannot_be_stored(
-    store: ExportStore, database: Documents, date_key: dict[str, str], first: str, second: str
+    store: ExportRepository, database: Documents, date_key: dict[str, str], first: str, second: str
 ) -> None:
     campaign = str(ObjectId())
     for status in ("FINISHED", "FAILED", "EXPIRED", "CANCELED", "FINISHED", first):
@@ -149,7 +149,7 @@ def test_two_active_exports_of_one_kind_cannot_be_stored(
     database.exports.insert_one(document(campaignId=campaign, status=second, dateKey="18"))
 
 
-def test_every_field_of_the_specification_can_be_stored(store: ExportStore, database: Documents) -> None:
+def test_every_field_of_the_specification_can_be_stored(store: ExportRepository, database: Documents) -> None:
     database.exports.insert_many([document(), full_document()])
     several = full_document() | {"keys": ["k", "l"], "sha256": ["0f" * 32] * 2}
     del several["key"]
@@ -204,7 +204,7 @@ def with_field(whole: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", WRONG)
 def test_the_validator_refuses_what_is_not_in_the_specification(
-    store: ExportStore, database: Documents, path: str
+    store: ExportRepository, database: Documents, path: str
 ) -> None:
     good = full_document()
     with pytest.raises(WriteError) as caught:
@@ -218,7 +218,7 @@ def test_the_validator_refuses_what_is_not_in_the_specification(
 
 
 @pytest.mark.parametrize("name", sorted(set(document()) - {"_id", "includeAllMarkets"}))
-def test_the_validator_refuses_a_document_without(store: ExportStore, database: Documents, name: str) -> None:
+def test_the_validator_refuses_a_document_without(store: ExportRepository, database: Documents, name: str) -> None:
     incomplete = document()
     del incomplete[name]
     with pytest.raises(WriteError):

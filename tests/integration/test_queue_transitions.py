@@ -12,7 +12,7 @@ from tests.integration.queue_helpers import DELIVERED, ERROR, SHA, in_processes,
 from vfexport_core.errors import ExportNotClaimable, ExportNotFound, ExportNotRetryable, LeaseLost, QueueBusy
 from vfexport_core.queue import transitions
 from vfexport_core.queue.models import RETRYABLE, Claim, Delivered, ExportStatus
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     Documents = Database[dict[str, Any]]
 
 
-FENCED: dict[str, Callable[[ExportStore, Claim], Any]] = {
-    "set_count": lambda store, claim: store.set_count(claim, 5),
-    "progress": lambda store, claim: store.progress(claim, 10, 9, 100),
-    "note_keys": lambda store, claim: store.note_keys(claim, "exportsS3", ["k"]),
-    "confirm": lambda store, claim: store.confirm(claim),
-    "finish": lambda store, claim: store.finish(claim, DELIVERED),
-    "fail": lambda store, claim: store.fail(claim, ERROR),
-    "expire": lambda store, claim: store.expire(claim),
-    "cancel": lambda store, claim: store.cancel(claim),
+FENCED: dict[str, Callable[[ExportRepository, Claim], Any]] = {
+    "set_count": lambda store, claim: store.claimed(claim).set_count(5),
+    "progress": lambda store, claim: store.claimed(claim).progress(10, 9, 100),
+    "note_keys": lambda store, claim: store.claimed(claim).note_keys("exportsS3", ["k"]),
+    "confirm": lambda store, claim: store.claimed(claim).check_fence(),
+    "finish": lambda store, claim: store.claimed(claim).finish(DELIVERED),
+    "fail": lambda store, claim: store.claimed(claim).fail(ERROR),
+    "expire": lambda store, claim: store.claimed(claim).expire(),
+    "cancel": lambda store, claim: store.claimed(claim).cancel(),
 }
 
 
 @pytest.fixture
-def store(database: Documents) -> ExportStore:
-    store = ExportStore(database)
+def store(database: Documents) -> ExportRepository:
+    store = ExportRepository(database)
     store.initialise()
     return store
 
@@ -47,7 +47,7 @@ def snapshot(database: Documents) -> list[dict[str, Any]]:
     return list(database.exports.find().sort("_id"))
 
 
-def test_a_claim_triggers_and_opens_an_attempt(store: ExportStore) -> None:
+def test_a_claim_triggers_and_opens_an_attempt(store: ExportRepository) -> None:
     pending = queued(store)
     claim, export = store.claim(pending.id, "$run")
     assert claim == Claim(pending.id, 1, "$run")
@@ -63,22 +63,22 @@ def test_a_claim_triggers_and_opens_an_attempt(store: ExportStore) -> None:
     assert store.get(pending.id) == export
 
 
-def test_the_same_run_may_claim_again(store: ExportStore) -> None:
+def test_the_same_run_may_claim_again(store: ExportRepository) -> None:
     pending = queued(store)
     first = store.claim(pending.id, "run-1")
     assert store.claim(pending.id, "run-1") == first
     assert store.claim(pending.id, "run-1", attempt=1) == first
 
 
-def test_another_process_of_the_same_run_may_not(store: ExportStore, database: Documents) -> None:
+def test_another_process_of_the_same_run_may_not(store: ExportRepository, database: Documents) -> None:
     """Dagster may start a run twice: only one process may write, and take away, the files of an attempt."""
     claim, _ = store.claim(queued(store).id, "run-1")
-    twin = ExportStore(database)
+    twin = ExportRepository(database)
     before = snapshot(database)
     with pytest.raises(QueueBusy, match="another process of this run"):
         twin.claim(claim.export_id, "run-1", attempt=1)
     assert snapshot(database) == before
-    store.fail(claim, ERROR)
+    store.claimed(claim).fail(ERROR)
     again, _ = store.claim_again(claim.export_id, "run-2", 1)
     with pytest.raises(QueueBusy, match="another process of this run"):
         twin.claim_again(claim.export_id, "run-2", 1)
@@ -99,20 +99,20 @@ class Then(Commands):
 
 
 def test_why_a_claim_is_refused_is_told_from_one_look(
-    store: ExportStore, database: Documents, mongo_server: MongoServer
+    store: ExportRepository, database: Documents, mongo_server: MongoServer
 ) -> None:
     """An export that ends in that moment is not held by "another process"."""
     ending: list[Claim] = []
-    listener = Then(lambda: store.finish(ending[0], DELIVERED))
+    listener = Then(lambda: store.claimed(ending[0]).finish(DELIVERED))
     with MongoClient[dict[str, Any]](mongo_server.uri, event_listeners=[listener]) as client:
-        heard = ExportStore(client[database.name])
+        heard = ExportRepository(client[database.name])
         ending.append(heard.claim(queued(store).id, "run-1")[0])
         with pytest.raises(ExportNotClaimable, match="TRIGGERED, in attempt 1"):
             heard.claim(ending[0].export_id, "run-1", attempt=0)
     assert store.get(ending[0].export_id).status is ExportStatus.FINISHED
 
 
-def test_another_run_may_not(store: ExportStore, database: Documents) -> None:
+def test_another_run_may_not(store: ExportRepository, database: Documents) -> None:
     pending = queued(store)
     store.claim(pending.id, "run-1")
     before = snapshot(database)
@@ -121,7 +121,7 @@ def test_another_run_may_not(store: ExportStore, database: Documents) -> None:
     assert snapshot(database) == before
 
 
-def test_a_run_of_an_earlier_attempt_does_not_take_a_later_one(store: ExportStore) -> None:
+def test_a_run_of_an_earlier_attempt_does_not_take_a_later_one(store: ExportRepository) -> None:
     pending = queued(store)
     assert store.close_run(pending.id, "run-1", ExportStatus.CANCELED, None, attempt=1)
     store.retry(pending.id)
@@ -131,20 +131,20 @@ def test_a_run_of_an_earlier_attempt_does_not_take_a_later_one(store: ExportStor
     assert claim.attempt == 2
 
 
-def test_one_is_triggered_at_a_time(store: ExportStore) -> None:
+def test_one_is_triggered_at_a_time(store: ExportRepository) -> None:
     running = triggered(store)
     waiting = queued(store)
     with pytest.raises(QueueBusy, match=running.export_id) as caught:
         store.claim(waiting.id, "run-2")
     assert caught.value.payload == running.export_id
     assert store.get(waiting.id) == waiting
-    store.finish(running, DELIVERED)
+    store.claimed(running).finish(DELIVERED)
     assert store.claim(waiting.id, "run-2")[0] == Claim(waiting.id, 1, "run-2")
 
 
-def test_an_export_that_ended_or_does_not_exist_cannot_be_claimed(store: ExportStore) -> None:
+def test_an_export_that_ended_or_does_not_exist_cannot_be_claimed(store: ExportRepository) -> None:
     claim = triggered(store)
-    store.fail(claim, ERROR)
+    store.claimed(claim).fail(ERROR)
     with pytest.raises(ExportNotClaimable, match="FAILED"):
         store.claim(claim.export_id, "run-1")
     for export_id in ("0" * 24, "nonsense"):
@@ -152,7 +152,7 @@ def test_an_export_that_ended_or_does_not_exist_cannot_be_claimed(store: ExportS
             store.claim(export_id, "run-1")
 
 
-def _claim(store: ExportStore, number: int, export_id: str) -> str | None:
+def _claim(store: ExportRepository, number: int, export_id: str) -> str | None:
     try:
         return store.claim(export_id, f"run-{number}")[0].export_id
     except QueueBusy:
@@ -160,7 +160,7 @@ def _claim(store: ExportStore, number: int, export_id: str) -> str | None:
 
 
 def test_50_concurrent_claims_of_50_exports_trigger_one(
-    store: ExportStore, database: Documents, mongo_server: MongoServer
+    store: ExportRepository, database: Documents, mongo_server: MongoServer
 ) -> None:
     ids = [queued(store).id for _ in range(50)]
     answers = in_processes(_claim, mongo_server.uri, database.name, [ids[:17], ids[17:34], ids[34:]])
@@ -170,7 +170,7 @@ def test_50_concurrent_claims_of_50_exports_trigger_one(
     assert database.exports.count_documents({"status": "PENDING"}) == 49
 
 
-def _claim_same(store: ExportStore, number: int, export_id: str) -> int | None:
+def _claim_same(store: ExportRepository, number: int, export_id: str) -> int | None:
     try:
         return number if store.claim(export_id, f"run-{number}") else None
     except ExportNotClaimable:
@@ -178,7 +178,7 @@ def _claim_same(store: ExportStore, number: int, export_id: str) -> int | None:
 
 
 def test_concurrent_claims_of_one_export_are_won_by_one_run(
-    store: ExportStore, database: Documents, mongo_server: MongoServer
+    store: ExportRepository, database: Documents, mongo_server: MongoServer
 ) -> None:
     export_id = queued(store).id
     answers = in_processes(_claim_same, mongo_server.uri, database.name, [[export_id] * 10] * 3)
@@ -188,14 +188,14 @@ def test_concurrent_claims_of_one_export_are_won_by_one_run(
     assert len(export.attempts) == 1
 
 
-def test_what_a_run_reports_on_its_way(store: ExportStore) -> None:
+def test_what_a_run_reports_on_its_way(store: ExportRepository) -> None:
     claim = triggered(store)
     started = store.get(claim.export_id)
-    store.set_count(claim, 1_000)
-    store.progress(claim, 10, 9, 5_000_000_000)
-    store.note_keys(claim, "exportsS3", ["$a", "b"])
-    store.note_keys(claim, "exportsS3", ["b", "c"])
-    store.confirm(claim)
+    store.claimed(claim).set_count(1_000)
+    store.claimed(claim).progress(10, 9, 5_000_000_000)
+    store.claimed(claim).note_keys("exportsS3", ["$a", "b"])
+    store.claimed(claim).note_keys("exportsS3", ["b", "c"])
+    store.claimed(claim).check_fence()
     export = store.get(claim.export_id)
     assert export.status is ExportStatus.TRIGGERED
     assert export.count == 1_000
@@ -209,11 +209,11 @@ def test_what_a_run_reports_on_its_way(store: ExportStore) -> None:
     assert (export.bucket, export.keys) == (None, ())
 
 
-def test_a_finished_export_says_what_was_delivered(store: ExportStore) -> None:
+def test_a_finished_export_says_what_was_delivered(store: ExportRepository) -> None:
     claim = triggered(store)
-    store.note_keys(claim, DELIVERED.bucket, DELIVERED.keys)
-    store.progress(claim, 8, 6, 60)
-    export = store.finish(claim, DELIVERED)
+    store.claimed(claim).note_keys(DELIVERED.bucket, DELIVERED.keys)
+    store.claimed(claim).progress(8, 6, 60)
+    export = store.claimed(claim).finish(DELIVERED)
     assert export == store.get(claim.export_id)
     assert (export.status, export.run_id, export.bucket, export.keys) == (
         ExportStatus.FINISHED,
@@ -236,15 +236,15 @@ def test_a_finished_export_says_what_was_delivered(store: ExportStore) -> None:
 
 
 @pytest.mark.parametrize("keys", [(), ("a", "b")])
-def test_any_number_of_files_can_be_delivered(store: ExportStore, keys: tuple[str, ...]) -> None:
+def test_any_number_of_files_can_be_delivered(store: ExportRepository, keys: tuple[str, ...]) -> None:
     delivered = Delivered(bucket="sfmcS3", keys=keys, rows=0, bytes=0, sha256=(SHA,) * len(keys))
-    export = store.finish(triggered(store), delivered)
+    export = store.claimed(triggered(store)).finish(delivered)
     assert (export.keys, export.sha256) == (keys, dict.fromkeys(keys, SHA))
 
 
-def test_a_failed_export_says_why(store: ExportStore) -> None:
+def test_a_failed_export_says_why(store: ExportRepository) -> None:
     claim = triggered(store)
-    export = store.fail(claim, {"code": "$x", "message": "$$ROOT", "payload": "p", "stack": "secret"})
+    export = store.claimed(claim).fail({"code": "$x", "message": "$$ROOT", "payload": "p", "stack": "secret"})
     error = {"code": "$x", "message": "$$ROOT", "payload": "p"}
     assert (export.status, export.error) == (ExportStatus.FAILED, error)
     assert (export.attempts[0].status, export.attempts[0].error) == (ExportStatus.FAILED, error)
@@ -253,10 +253,10 @@ def test_a_failed_export_says_why(store: ExportStore) -> None:
 
 
 @pytest.mark.parametrize("status", ["EXPIRED", "CANCELED"])
-def test_an_export_can_expire_and_be_cancelled(store: ExportStore, status: str) -> None:
+def test_an_export_can_expire_and_be_cancelled(store: ExportRepository, status: str) -> None:
     claim = triggered(store)
-    end = store.expire if status == "EXPIRED" else store.cancel
-    export = end(claim)
+    claimed = store.claimed(claim)
+    export = claimed.expire() if status == "EXPIRED" else claimed.cancel()
     assert (export.status, export.error) == (status, None)
     assert export.attempts[0].status == status
     moment = export.date.expired if status == "EXPIRED" else export.date.canceled
@@ -266,7 +266,7 @@ def test_an_export_can_expire_and_be_cancelled(store: ExportStore, status: str) 
 @pytest.mark.parametrize("name", FENCED)
 @pytest.mark.parametrize("wrong", ["run id", "attempt", "export"])
 def test_whoever_does_not_own_the_export_changes_nothing(
-    store: ExportStore, database: Documents, name: str, wrong: str
+    store: ExportRepository, database: Documents, name: str, wrong: str
 ) -> None:
     claim = triggered(store)
     others = {
@@ -281,14 +281,14 @@ def test_whoever_does_not_own_the_export_changes_nothing(
     assert snapshot(database) == before
 
 
-ENDS: dict[str, Callable[[ExportStore, Claim], Any]] = {
-    "PENDING": lambda store, claim: (store.fail(claim, ERROR), store.retry(claim.export_id)),
+ENDS: dict[str, Callable[[ExportRepository, Claim], Any]] = {
+    "PENDING": lambda store, claim: (store.claimed(claim).fail(ERROR), store.retry(claim.export_id)),
     "FINISHED": FENCED["finish"],
     "FAILED": FENCED["fail"],
     "EXPIRED": FENCED["expire"],
     "CANCELED": FENCED["cancel"],
     "next attempt": lambda store, claim: (
-        store.expire(claim),
+        store.claimed(claim).expire(),
         store.retry(claim.export_id),
         store.claim(claim.export_id, claim.run_id),
     ),
@@ -299,7 +299,7 @@ REPETITIONS = {"finish": "FINISHED", "fail": "FAILED", "expire": "EXPIRED", "can
 @pytest.mark.parametrize("name", FENCED)
 @pytest.mark.parametrize("state", ENDS)
 def test_a_run_that_lost_its_export_changes_nothing(
-    store: ExportStore, database: Documents, name: str, state: str
+    store: ExportRepository, database: Documents, name: str, state: str
 ) -> None:
     claim = triggered(store)
     ENDS[state](store, claim)
@@ -313,7 +313,7 @@ def test_a_run_that_lost_its_export_changes_nothing(
     assert snapshot(database) == before
 
 
-def test_the_end_of_a_run_closes_what_it_held(store: ExportStore) -> None:
+def test_the_end_of_a_run_closes_what_it_held(store: ExportRepository) -> None:
     claim = triggered(store)
     assert store.close_run(claim.export_id, "run-1", ExportStatus.CANCELED, ERROR)
     export = store.get(claim.export_id)
@@ -322,7 +322,7 @@ def test_the_end_of_a_run_closes_what_it_held(store: ExportStore) -> None:
     assert export.attempts[0].ended == export.date.canceled
 
 
-def test_the_end_of_a_run_that_never_claimed_closes_the_pending_attempt(store: ExportStore) -> None:
+def test_the_end_of_a_run_that_never_claimed_closes_the_pending_attempt(store: ExportRepository) -> None:
     pending = queued(store)
     assert not store.close_run(pending.id, "run-1", ExportStatus.FAILED, ERROR)
     assert not store.close_run(pending.id, "run-1", ExportStatus.FAILED, ERROR, attempt=2)
@@ -337,13 +337,13 @@ def test_the_end_of_a_run_that_never_claimed_closes_the_pending_attempt(store: E
 
 @pytest.mark.parametrize("attempt", [None, 1])
 def test_the_end_of_another_run_or_of_one_that_is_over_changes_nothing(
-    store: ExportStore, database: Documents, attempt: int | None
+    store: ExportRepository, database: Documents, attempt: int | None
 ) -> None:
     claim = triggered(store)
     before = snapshot(database)
     assert not store.close_run(claim.export_id, "run-2", ExportStatus.FAILED, ERROR, attempt)
     assert snapshot(database) == before
-    store.finish(claim, DELIVERED)
+    store.claimed(claim).finish(DELIVERED)
     before = snapshot(database)
     assert not store.close_run(claim.export_id, "run-1", ExportStatus.FAILED, ERROR, attempt)
     assert not store.close_run(str(ObjectId()), "run-1", ExportStatus.FAILED, ERROR, attempt)
@@ -351,17 +351,17 @@ def test_the_end_of_another_run_or_of_one_that_is_over_changes_nothing(
 
 
 @pytest.mark.parametrize("status", sorted(set(ExportStatus) - RETRYABLE))
-def test_a_run_that_ended_badly_cannot_close_its_export_well(store: ExportStore, status: ExportStatus) -> None:
+def test_a_run_that_ended_badly_cannot_close_its_export_well(store: ExportRepository, status: ExportStatus) -> None:
     claim = triggered(store)
     with pytest.raises(ValueError, match=status.value):
         store.close_run(claim.export_id, "run-1", status, None)
 
 
-def test_a_retry_is_a_new_attempt_of_the_same_document_and_keeps_the_old_ones(store: ExportStore) -> None:
+def test_a_retry_is_a_new_attempt_of_the_same_document_and_keeps_the_old_ones(store: ExportRepository) -> None:
     claim = triggered(store)
-    store.set_count(claim, 100)
-    store.note_keys(claim, "exportsS3", ["first"])
-    failed = store.fail(claim, ERROR)
+    store.claimed(claim).set_count(100)
+    store.claimed(claim).note_keys("exportsS3", ["first"])
+    failed = store.claimed(claim).fail(ERROR)
     pending = store.retry(claim.export_id, failed.campaign_id)
     assert (pending.status, pending.attempt, pending.date.created) == (ExportStatus.PENDING, 2, failed.date.created)
     assert pending.attempts == failed.attempts
@@ -369,11 +369,11 @@ def test_a_retry_is_a_new_attempt_of_the_same_document_and_keeps_the_old_ones(st
     assert (pending.run_id, pending.error, pending.count, pending.progress) == (None, None, None, None)
     second, _ = store.claim(claim.export_id, "run-2")
     assert second == Claim(claim.export_id, 2, "run-2")
-    store.note_keys(second, "exportsS3", ["second"])
-    store.expire(second)
+    store.claimed(second).note_keys("exportsS3", ["second"])
+    store.claimed(second).expire()
     store.retry(claim.export_id)
     third, _ = store.claim(claim.export_id, "run-3")
-    finished = store.finish(third, DELIVERED)
+    finished = store.claimed(third).finish(DELIVERED)
     assert [(a.attempt, a.run_id, a.status, a.keys) for a in finished.attempts] == [
         (1, "run-1", ExportStatus.FAILED, ("first",)),
         (2, "run-2", ExportStatus.EXPIRED, ("second",)),
@@ -383,9 +383,9 @@ def test_a_retry_is_a_new_attempt_of_the_same_document_and_keeps_the_old_ones(st
     assert (finished.error, finished.date.failed, finished.date.expired) == (None, None, None)
 
 
-def test_a_finished_export_is_delivered_again_only_when_asked_for(store: ExportStore) -> None:
+def test_a_finished_export_is_delivered_again_only_when_asked_for(store: ExportRepository) -> None:
     claim = triggered(store)
-    finished = store.finish(claim, DELIVERED)
+    finished = store.claimed(claim).finish(DELIVERED)
     with pytest.raises(ExportNotRetryable, match="FINISHED"):
         store.retry(claim.export_id)
     assert store.get(claim.export_id) == finished
@@ -395,7 +395,7 @@ def test_a_finished_export_is_delivered_again_only_when_asked_for(store: ExportS
     assert again.attempts == finished.attempts
 
 
-def test_active_exports_and_those_of_others_cannot_be_retried(store: ExportStore) -> None:
+def test_active_exports_and_those_of_others_cannot_be_retried(store: ExportRepository) -> None:
     pending = queued(store)
     with pytest.raises(ExportNotRetryable, match="PENDING"):
         store.retry(pending.id)
@@ -406,28 +406,28 @@ def test_active_exports_and_those_of_others_cannot_be_retried(store: ExportStore
         store.retry(pending.id, str(ObjectId()))
 
 
-def test_a_retry_does_not_double_an_active_export(store: ExportStore) -> None:
+def test_a_retry_does_not_double_an_active_export(store: ExportRepository) -> None:
     new = new_export()
     first, _ = store.request(new)
-    failed = store.fail(store.claim(first.id, "run-1")[0], ERROR)
+    failed = store.claimed(store.claim(first.id, "run-1")[0]).fail(ERROR)
     store.request(new)
     with pytest.raises(ExportNotRetryable, match="another export"):
         store.retry(first.id)
     assert store.get(first.id) == failed
 
 
-def test_a_retry_that_saw_an_earlier_attempt_changes_nothing(store: ExportStore, database: Documents) -> None:
+def test_a_retry_that_saw_an_earlier_attempt_changes_nothing(store: ExportRepository, database: Documents) -> None:
     """Somebody pressed the button late: what was seen as failed was retried, and failed again, meanwhile."""
     claim = triggered(store)
-    store.fail(claim, ERROR)
+    store.claimed(claim).fail(ERROR)
     store.retry(claim.export_id)
-    store.fail(store.claim(claim.export_id, "run-2")[0], ERROR)
+    store.claimed(store.claim(claim.export_id, "run-2")[0]).fail(ERROR)
     before = snapshot(database)
-    assert store._apply(transitions.retry(ObjectId(claim.export_id), 1, redeliver=False)) is None
+    assert store._exports.apply(transitions.retry(ObjectId(claim.export_id), 1, redeliver=False)) is None
     assert snapshot(database) == before
 
 
-def _retry(store: ExportStore, number: int, export_id: str) -> int | None:
+def _retry(store: ExportRepository, number: int, export_id: str) -> int | None:
     try:
         return store.retry(export_id).attempt
     except ExportNotRetryable:
@@ -435,16 +435,16 @@ def _retry(store: ExportStore, number: int, export_id: str) -> int | None:
 
 
 def test_concurrent_retries_start_one_attempt(
-    store: ExportStore, database: Documents, mongo_server: MongoServer
+    store: ExportRepository, database: Documents, mongo_server: MongoServer
 ) -> None:
     claim = triggered(store)
-    store.fail(claim, ERROR)
+    store.claimed(claim).fail(ERROR)
     answers = in_processes(_retry, mongo_server.uri, database.name, [[claim.export_id] * 8] * 3)
     assert {answer for answer in answers if answer is not None} == {2}
     assert store.get(claim.export_id).attempt == 2
 
 
-def _end(store: ExportStore, number: int, claim: Claim) -> str | None:
+def _end(store: ExportRepository, number: int, claim: Claim) -> str | None:
     ends = ["finish", "fail", "expire", "cancel"]
     try:
         FENCED[ends[number % 4]](store, claim)
@@ -453,7 +453,7 @@ def _end(store: ExportStore, number: int, claim: Claim) -> str | None:
     return ends[number % 4]
 
 
-def test_of_concurrent_ends_one_wins(store: ExportStore, database: Documents, mongo_server: MongoServer) -> None:
+def test_of_concurrent_ends_one_wins(store: ExportRepository, database: Documents, mongo_server: MongoServer) -> None:
     claim = triggered(store)
     answers = in_processes(_end, mongo_server.uri, database.name, [[claim] * 8] * 3)
     winners = {answer for answer in answers if answer}
@@ -465,12 +465,12 @@ def test_of_concurrent_ends_one_wins(store: ExportStore, database: Documents, mo
     assert sum(moment is not None for moment in ended) == 1
 
 
-def test_keys_are_taken_by_other_exports_only(store: ExportStore) -> None:
+def test_keys_are_taken_by_other_exports_only(store: ExportRepository) -> None:
     campaign_id = str(ObjectId())
     first = triggered(store, campaign_id=campaign_id)
-    store.note_keys(first, "sfmcS3", ["a", "b"])
+    store.claimed(first).note_keys("sfmcS3", ["a", "b"])
     assert not store.is_taken(store.get(first.export_id), ["a"]), "its own"
-    store.fail(first, ERROR)
+    store.claimed(first).fail(ERROR)
     second = queued(store, campaign_id=campaign_id)
     assert store.is_taken(second, ["x", "b"])
     assert not store.is_taken(second, ["x"])

@@ -17,7 +17,7 @@ from tests.servers import through
 from vfexport_core.catalog import Bucket
 from vfexport_core.errors import ExportExpired, LeaseLost
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.reap import Reaped, reap
 from vfexport_core.services.run_attempt import STUCK, Worker
 from vfexport_core.storage.buckets import BucketClients
@@ -43,8 +43,8 @@ def cli(settings_environment: dict[str, str], tmp_path: Path) -> Cli:
 
 
 @pytest.fixture
-def store(database: Documents) -> ExportStore:
-    store = ExportStore(database, lease_seconds=1)
+def store(database: Documents) -> ExportRepository:
+    store = ExportRepository(database, lease_seconds=1)
     store.initialise()
     return store
 
@@ -80,18 +80,18 @@ def everything(buckets: BucketClients) -> list[str]:
     return found
 
 
-def released(store: ExportStore, buckets: BucketClients) -> Reaped:
+def released(store: ExportRepository, buckets: BucketClients) -> Reaped:
     """Watch until the running export was ended."""
     return wait_for(lambda: (seen := reap(store, lambda: buckets, TIMEOUT)).ended and seen, 30)
 
 
-def only_export(store: ExportStore) -> Any:
+def only_export(store: ExportRepository) -> Any:
     (export,) = store.list()
     return export
 
 
 def test_a_killed_worker_loses_its_export_and_what_it_sent_too_late_is_deleted(
-    cli: Cli, store: ExportStore, campaign: str, proxy: S3Proxy, buckets: BucketClients
+    cli: Cli, store: ExportRepository, campaign: str, proxy: S3Proxy, buckets: BucketClients
 ) -> None:
     gate = proxy.hold("PutObject", times=1)
     with cli.process("export", campaign, "entries") as command:
@@ -103,10 +103,10 @@ def test_a_killed_worker_loses_its_export_and_what_it_sent_too_late_is_deleted(
     assert seen.cleaned == (seen.ended.id,)
     gate.set()  # the request is on its way although its sender is dead
     wait_for(lambda: everything(buckets), 30)
-    reap(store, lambda: buckets, TIMEOUT, settle_seconds=0)
+    reap(store, lambda: buckets, TIMEOUT, grace_seconds=0)
     assert everything(buckets) != [], "not before it is due"
-    store._exports.update_one({}, {"$set": {"cleanupDue": seen.ended.date.failed}})
-    reap(store, lambda: buckets, TIMEOUT, settle_seconds=0)
+    store._exports.documents.update_one({}, {"$set": {"cleanupDue": seen.ended.date.failed}})
+    reap(store, lambda: buckets, TIMEOUT, grace_seconds=0)
     assert everything(buckets) == []
     assert only_export(store).attempts[0].cleaned
     store.retry(seen.ended.id)
@@ -118,7 +118,7 @@ def test_a_killed_worker_loses_its_export_and_what_it_sent_too_late_is_deleted(
 
 @pytest.mark.parametrize("export_type", ["entries", "autoReminderEmail"])
 def test_a_worker_that_was_stopped_past_its_lease_publishes_nothing_when_it_goes_on(
-    cli: Cli, store: ExportStore, campaign: str, proxy: S3Proxy, *, buckets: BucketClients, export_type: str
+    cli: Cli, store: ExportRepository, campaign: str, proxy: S3Proxy, *, buckets: BucketClients, export_type: str
 ) -> None:
     """One has sent its file when it is stopped, the other has only staged it."""
     gate = proxy.hold("PutObject")
@@ -137,7 +137,7 @@ def test_a_worker_that_was_stopped_past_its_lease_publishes_nothing_when_it_goes
 
 
 def test_a_worker_whose_read_hangs_is_ended_by_its_own_deadline(
-    cli: Cli, store: ExportStore, campaign: str, mongo_server: MongoServer, *, buckets: BucketClients
+    cli: Cli, store: ExportRepository, campaign: str, mongo_server: MongoServer, *, buckets: BucketClients
 ) -> None:
     def hang_at_the_scan(from_client: bool, block: bytes) -> None:
         if from_client and b"aggregate" in block and b"entries" in block:
@@ -156,7 +156,7 @@ def test_a_worker_whose_read_hangs_is_ended_by_its_own_deadline(
 
 
 def test_a_worker_that_swallows_its_end_is_ended_with_its_process(
-    settings: Settings, store: ExportStore, campaign: str, database: Documents
+    settings: Settings, store: ExportRepository, campaign: str, database: Documents
 ) -> None:
     claim = triggered(store, campaign_id=campaign)
     ended = threading.Event()
@@ -178,7 +178,7 @@ def test_a_worker_that_swallows_its_end_is_ended_with_its_process(
 
 
 def test_a_worker_keeps_its_export_without_making_progress(
-    settings: Settings, store: ExportStore, campaign: str, database: Documents
+    settings: Settings, store: ExportRepository, campaign: str, database: Documents
 ) -> None:
     claim = triggered(store, campaign_id=campaign)
     first = store.get(claim.export_id).lease_until
@@ -186,18 +186,18 @@ def test_a_worker_keeps_its_export_without_making_progress(
     patient = settings.model_copy(update={"lease_seconds": 1})
     with Worker(claim, store.get(claim.export_id), settings=patient, database=database, store=store):
         wait_for(lambda: (until := store.get(claim.export_id).lease_until) and (until - first).total_seconds() > 1.5)
-        assert store.release(TIMEOUT) is None
-    wait_for(lambda: store.release(TIMEOUT), 30)
+        assert store.reaper.reap(TIMEOUT) is None
+    wait_for(lambda: store.reaper.reap(TIMEOUT), 30)
 
 
 def test_a_worker_that_lost_its_export_stops_at_its_next_step(
-    settings: Settings, store: ExportStore, campaign: str, database: Documents
+    settings: Settings, store: ExportRepository, campaign: str, database: Documents
 ) -> None:
     claim = triggered(store, campaign_id=campaign)
     patient = settings.model_copy(update={"lease_seconds": 600})
     with Worker(claim, store.get(claim.export_id), settings=patient, database=database, store=store) as worker:
         store.close_run(claim.export_id, claim.run_id, ExportStatus.CANCELED, None)
-        wait_for(lambda: worker._keeper.verdict)
+        wait_for(lambda: worker._heartbeat.stop_reason)
         with pytest.raises(LeaseLost):
             worker.count()
         ended = worker.end(LeaseLost("lost"))
@@ -206,7 +206,7 @@ def test_a_worker_that_lost_its_export_stops_at_its_next_step(
 
 
 def test_a_cancelled_export_is_ended_by_its_worker_before_anything_is_visible(
-    cli: Cli, store: ExportStore, campaign: str, proxy: S3Proxy, *, buckets: BucketClients
+    cli: Cli, store: ExportRepository, campaign: str, proxy: S3Proxy, *, buckets: BucketClients
 ) -> None:
     gate = proxy.hold("PutObject")
     with cli.process("export", campaign, "autoReminderEmail", "--json") as command:
@@ -220,32 +220,32 @@ def test_a_cancelled_export_is_ended_by_its_worker_before_anything_is_visible(
     assert everything(buckets) == []
 
 
-def test_whoever_waits_for_a_dead_run_frees_the_queue(cli: Cli, store: ExportStore, campaign: str) -> None:
+def test_whoever_waits_for_a_dead_run_frees_the_queue(cli: Cli, store: ExportRepository, campaign: str) -> None:
     dead = triggered(store)
     result = cli.run("export", campaign, "entries")
     assert result.exit_code == 0
     assert store.get(dead.export_id).status is ExportStatus.FAILED
 
 
-def test_several_watchdogs_at_once_do_no_harm(
-    store: ExportStore, buckets: BucketClients, database: Documents, settings: Settings
+def test_several_reapers_at_once_do_no_harm(
+    store: ExportRepository, buckets: BucketClients, database: Documents, settings: Settings
 ) -> None:
-    brief = ExportStore(database, lease_seconds=0)
+    brief = ExportRepository(database, lease_seconds=0)
     claim = triggered(brief)
     target = buckets.target(Bucket.EXPORTS)
     target.call("put_object", {"Key": "left", "Body": b"x", "Metadata": {"export-id": claim.export_id}})
-    brief.note_keys(claim, target.name, ["left"])
+    brief.claimed(claim).note_keys(target.name, ["left"])
     waiting = queued(store)
     seen: list[Reaped] = []
     threads = [
-        threading.Thread(target=lambda: seen.append(reap(store, lambda: buckets, TIMEOUT, settle_seconds=0)))
+        threading.Thread(target=lambda: seen.append(reap(store, lambda: buckets, TIMEOUT, grace_seconds=0)))
         for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    seen.append(reap(store, lambda: buckets, TIMEOUT, settle_seconds=0))
+    seen.append(reap(store, lambda: buckets, TIMEOUT, grace_seconds=0))
     assert [look.problems for look in seen] == [()] * 5
     assert len([look for look in seen if look.ended]) == 1
     assert everything(buckets) == []
@@ -253,11 +253,11 @@ def test_several_watchdogs_at_once_do_no_harm(
     assert store.claim(waiting.id, "run-2")
 
 
-def test_a_bucket_that_cannot_be_cleaned_up_is_tried_again(store: ExportStore, buckets: BucketClients) -> None:
+def test_a_bucket_that_cannot_be_cleaned_up_is_tried_again(store: ExportRepository, buckets: BucketClients) -> None:
     claim = triggered(store)
-    store.note_keys(claim, "another-bucket", ["left"])
-    store.expire(claim)
+    store.claimed(claim).note_keys("another-bucket", ["left"])
+    store.claimed(claim).expire()
     for _ in range(2):
-        (problem,) = reap(store, lambda: buckets, TIMEOUT, settle_seconds=0).problems
+        (problem,) = reap(store, lambda: buckets, TIMEOUT, grace_seconds=0).problems
         assert "another-bucket" in problem
     assert not store.get(claim.export_id).attempts[0].cleaned

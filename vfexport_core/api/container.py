@@ -15,10 +15,9 @@ from vfexport_core.catalog import CATALOG, Registry
 from vfexport_core.ccpa.deletion import Deletions
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.mongo.client import connect
-from vfexport_core.mongo.retry import CALLER_LIMITS
-from vfexport_core.queue.estimate import Estimator
-from vfexport_core.queue.reading import ExportReader
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.mongo.retry import CALLER_LIMITS, RetryLimits
+from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.queue.statistics.estimates import Estimator
 from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.settings import Settings
 
-_ESTIMATE_SECONDS = 2.0
+_ESTIMATE_LIMITS = RetryLimits(2.0)
 _SILENCE_MILLIS = 20_000
 
 
@@ -40,7 +39,7 @@ class Container:
     access: Access
     catalog: Registry
     database: Database[dict[str, Any]]
-    store: ExportStore
+    store: ExportRepository
     estimator: Estimator
     buckets: BucketClients
     readiness: Readiness
@@ -55,7 +54,7 @@ class Container:
         closing: ExitStack,
         *,
         database: Database[dict[str, Any]] | None = None,
-        store: ExportStore | None = None,
+        store: ExportRepository | None = None,
         buckets: BucketClients | None = None,
         catalog: Registry = CATALOG,
         ready_seconds: float = READY_SECONDS,
@@ -78,7 +77,7 @@ class Container:
         queue_metrics = QueueMetrics(database)
         closing.callback(queue_metrics.close)
         seconds, silent_seconds = CALLER_LIMITS.seconds, CALLER_LIMITS.silent_seconds
-        store = store or ExportStore(database, patience_seconds=seconds, silent_seconds=silent_seconds)
+        store = store or ExportRepository(database, CALLER_LIMITS)
         ledger = Ledger(database, patience_seconds=seconds, silent_seconds=silent_seconds)
         return cls(
             settings=settings,
@@ -86,7 +85,7 @@ class Container:
             catalog=catalog,
             database=database,
             store=store,
-            estimator=Estimator(ExportReader(database, patience_seconds=_ESTIMATE_SECONDS)),
+            estimator=Estimator(ExportRepository(database, _ESTIMATE_LIMITS)),
             buckets=buckets,
             readiness=readiness,
             metrics=Metrics(),

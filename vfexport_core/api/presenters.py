@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from vfexport_core.api.container import Container
-    from vfexport_core.queue.estimate import Estimate
     from vfexport_core.queue.models import Export
+    from vfexport_core.queue.statistics.estimates import Estimate
 
 _log = logging.getLogger(__name__)
 

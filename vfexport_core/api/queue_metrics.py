@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 from vfexport_core.errors import VfexportError
-from vfexport_core.queue.depth import Depth, Waiting, read_depth
-from vfexport_core.queue.figures import Durations, ExportFigures, Figures
+from vfexport_core.mongo.retry import RetryLimits
+from vfexport_core.queue.statistics.counters import Counters, Durations, ExportCounters
+from vfexport_core.queue.statistics.depth import Backlog, QueueDepth, read_depth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,17 +25,17 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 # A scraper waits ten seconds at most; there are five questions.
-_PATIENCE_SECONDS = 1.5
+_LIMITS = RetryLimits(1.5)
 _FRESH_SECONDS = 1.0
 
 
 class QueueMetrics:
     """Asks MongoDB on a thread of its own. Whoever asks while it does, or just after, shares the answer."""
 
-    def __init__(self, database: Database[dict[str, Any]], *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+    def __init__(self, database: Database[dict[str, Any]], *, limits: RetryLimits = _LIMITS) -> None:
         self._database = database
-        self._patience_seconds = patience_seconds
-        self._figures = ExportFigures(database, patience_seconds)
+        self._limits = limits
+        self._counters = ExportCounters(database, limits)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="metrics")
         self._answer: Future[list[Metric]] | None = None
         self._asked = 0.0
@@ -53,12 +54,12 @@ class QueueMetrics:
 
     def _read(self) -> list[Metric]:
         try:
-            figures = self._figures.read()
-            depth = read_depth(self._database, self._patience_seconds)
+            counters = self._counters.read()
+            depth = read_depth(self._database, self._limits)
         except VfexportError as error:
             _log.warning("the queue's metrics are missing: %s: %s", error.code, error.message)
             return [_up(0)]
-        return [_up(1), *_of_depth(depth, figures.now), *_of_figures(figures)]
+        return [_up(1), *_of_depth(depth, counters.now), *_of_counters(counters)]
 
 
 def _up(value: int) -> Metric:
@@ -67,7 +68,7 @@ def _up(value: int) -> Metric:
     )
 
 
-def _of_depth(depth: Depth, now: datetime) -> Iterator[Metric]:
+def _of_depth(depth: QueueDepth, now: datetime) -> Iterator[Metric]:
     exports = GaugeMetricFamily("vfexport_queue_exports", "Exports that wait (PENDING) or run.", labels=["status"])
     exports.add_metric(["PENDING"], depth.pending.count)
     exports.add_metric(["TRIGGERED"], depth.triggered.count)
@@ -80,27 +81,27 @@ def _of_depth(depth: Depth, now: datetime) -> Iterator[Metric]:
     yield _age("vfexport_ccpa_oldest_open_seconds", "Age of the oldest of them.", depth.deletions, now)
 
 
-def _age(name: str, documentation: str, waiting: Waiting, now: datetime) -> Metric:
-    seconds = 0.0 if waiting.since is None else max(0.0, (now - waiting.since).total_seconds())
+def _age(name: str, documentation: str, backlog: Backlog, now: datetime) -> Metric:
+    seconds = 0.0 if backlog.since is None else max(0.0, (now - backlog.since).total_seconds())
     return GaugeMetricFamily(name, documentation, value=seconds)
 
 
-def _of_figures(figures: Figures) -> Iterator[Metric]:
+def _of_counters(counters: Counters) -> Iterator[Metric]:
     ended = CounterMetricFamily("vfexport_exports_ended", "Attempts that ended.", labels=["type", "outcome"])
-    for (export_type, outcome), count in figures.ended.items():
+    for (export_type, outcome), count in counters.ended.items():
         ended.add_metric([export_type, outcome.value], count)
     rows = CounterMetricFamily("vfexport_export_rows", "Rows of finished exports.", labels=["type"])
     size = CounterMetricFamily("vfexport_export_bytes", "Bytes of finished exports.", labels=["type"])
-    for family, sums in ((rows, figures.rows), (size, figures.bytes)):
+    for family, sums in ((rows, counters.rows), (size, counters.bytes)):
         for export_type, amount in sums.items():
             family.add_metric([export_type], amount)
     seconds = HistogramMetricFamily("vfexport_export_seconds", "From claim to FINISHED.", labels=["type"])
-    for export_type, durations in figures.seconds.items():
+    for export_type, durations in counters.seconds.items():
         seconds.add_metric([export_type], _buckets(durations), durations.total_seconds)
     waits = HistogramMetricFamily("vfexport_queue_wait_seconds", "From request or retry to claim.", labels=[])
-    waits.add_metric([], _buckets(figures.waits), figures.waits.total_seconds)
+    waits.add_metric([], _buckets(counters.waits), counters.waits.total_seconds)
     lost = CounterMetricFamily("vfexport_lease_losses", "Workers and runs that lost their export.", labels=["reason"])
-    for reason, count in figures.leases_lost.items():
+    for reason, count in counters.leases_lost.items():
         lost.add_metric([reason], count)
     yield from (ended, rows, size, seconds, waits, lost)
 

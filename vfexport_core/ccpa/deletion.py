@@ -18,7 +18,7 @@ from vfexport_core.ccpa.records import Problem
 from vfexport_core.ccpa.trying import Clock, Try
 from vfexport_core.errors import DeleteFailed, VfexportError, error_document
 from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
-from vfexport_core.queue.watchdog import SETTLE_SECONDS
+from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vfexport_core.ccpa.records import Deletion
     from vfexport_core.ccpa.trying import Find
     from vfexport_core.queue.models import Document
-    from vfexport_core.queue.store import ExportStore
+    from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.settings import Settings
     from vfexport_core.storage.buckets import BucketClients
 
@@ -61,10 +61,10 @@ class Deletions:
 
     settings: Settings
     database: Database[Document]
-    store: ExportStore
+    store: ExportRepository
     buckets: BucketClients
     ledger: Ledger
-    settle_seconds: float = SETTLE_SECONDS
+    settle_seconds: float = CLEANUP_GRACE_SECONDS
     skew_seconds: float = CLOCK_SKEW_SECONDS
 
     def delete_user(
@@ -81,7 +81,7 @@ class Deletions:
         deadline = time.monotonic() + seconds
 
         def find(_: Deletion, sources: Sources) -> list[str]:
-            return find_campaigns(sources, key, self.store.campaign_ids())
+            return find_campaigns(sources, key, self.store.removal.campaign_ids())
 
         record = self._try(record_id, find, seconds, wait_seconds=seconds)
         self._go_on_with_earlier_ones(record, find, deadline)
@@ -110,7 +110,7 @@ class Deletions:
         hasher.require(record.key_check)
         return find_campaigns_by_hash(
             sources,
-            self.store.campaign_ids(),
+            self.store.removal.campaign_ids(),
             lambda user: hasher.hash(user) == record.user_hash,
             record.search,
             lambda search: self.ledger.note_search(record, search),

@@ -10,7 +10,7 @@ Of the older ones
 - one that has ended is deleted: its files, what lost attempts may have left, then its document.
 
 An attempt that was lost may have a request under way that makes its file appear after it was deleted. So nothing is
-taken for done before its worker has said that there is none (`Attempt.settled`), or could not have any more.
+taken for done before its worker has said that there is none (`Attempt.drained`), or could not have any more.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vfexport_core.ccpa.records import ObjectName, Problem
 from vfexport_core.errors import ConfigurationError, DeliveryFailed, DeliveryRefused, ExportCanceled
 from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
 from vfexport_core.queue.models import FINAL, Attempt, ExportStatus
-from vfexport_core.queue.watchdog import SETTLE_SECONDS
+from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
 from vfexport_core.telemetry.threads import at_once
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from vfexport_core.ccpa.ledger import Ledger
     from vfexport_core.ccpa.records import Deletion
     from vfexport_core.queue.models import Export
-    from vfexport_core.queue.store import ExportStore
+    from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.storage.buckets import BucketClients
     from vfexport_core.storage.target import BucketTarget
 
@@ -82,10 +82,10 @@ class Eraser:
         record: Deletion,
         *,
         ledger: Ledger,
-        store: ExportStore,
+        store: ExportRepository,
         buckets: BucketClients,
         stop: threading.Event,
-        settle_seconds: float = SETTLE_SECONDS,
+        settle_seconds: float = CLEANUP_GRACE_SECONDS,
         skew_seconds: float = CLOCK_SKEW_SECONDS,
     ) -> None:
         assert record.effective is not None
@@ -107,7 +107,7 @@ class Eraser:
         Raises SourceUnavailable.
         """
         after: tuple[datetime, str] | None = None
-        while page := self._store.of_campaigns(campaign_ids, self._types, after, _AT_ONCE):
+        while page := self._store.removal.of_campaigns(campaign_ids, self._types, after, _AT_ONCE):
             yield self._look([export for export, _ in page], page[0][1])
             if len(page) < _AT_ONCE:
                 return
@@ -149,13 +149,13 @@ class Eraser:
         return bool(attempt.keys) and has_ended and self._is_older(attempt.triggered)
 
     def _is_unsettled(self, attempt: Attempt, now: datetime) -> bool:
-        if not attempt.is_lost or attempt.settled or attempt.ended is None:
+        if not attempt.is_lost or attempt.drained or attempt.ended is None:
             return False
         return now - attempt.ended < self._settle
 
     def _take_back(self, export: Export) -> None:
         error = ExportCanceled("taken back and queued again, because a user's data is being deleted", payload=export.id)
-        self._store.take_back(export, error.as_dict())
+        self._store.removal.requeue(export, error.as_dict())
 
     def _erase_files(self, work: list[_Work]) -> None:
         """Delete the files of all these attempts, bucket by bucket; what fails is marked, and told in `problems`."""

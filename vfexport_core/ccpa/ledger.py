@@ -47,7 +47,7 @@ _LONGEST_WAIT_SECONDS = 900.0
 
 
 class Ledger:
-    """The collection of one database; any method may raise SourceUnavailable, as those of `ExportReader` do."""
+    """The collection of one database; any method may raise SourceUnavailable, as those of `ExportRepository` do."""
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.cli.export import requester
 from vfexport_core.cli.report import tell
 from vfexport_core.mongo.client import opened
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.settings import load_settings
 from vfexport_core.storage.buckets import BucketClients
 
@@ -38,7 +38,7 @@ def delete(*, user: str, as_json: bool) -> None:
         deletions = Deletions(
             settings=settings,
             database=database,
-            store=ExportStore(database),
+            store=ExportRepository(database),
             buckets=buckets,
             ledger=Ledger(database),
         )

@@ -13,9 +13,9 @@ from vfexport_core.api.schemas import iso
 from vfexport_core.catalog import find_spec
 from vfexport_core.cli.report import tell
 from vfexport_core.mongo.client import opened
-from vfexport_core.queue.estimate import Estimator
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.queue.statistics.estimates import Estimator
 from vfexport_core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ def cancel(*, export_id: str, as_json: bool) -> None:
 
 
 @contextlib.contextmanager
-def _store() -> Generator[ExportStore]:
+def _store() -> Generator[ExportRepository]:
     with opened(load_settings()) as database:
-        yield ExportStore(database)
+        yield ExportRepository(database)
 
 
 def _summary(export: Export) -> dict[str, Any]:

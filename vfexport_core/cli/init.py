@@ -11,7 +11,7 @@ from vfexport_core.catalog import all_specs
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.mongo.client import opened, reading
 from vfexport_core.mongo.collections import DELETIONS, EXPORTS
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.settings import load_settings
 from vfexport_core.sources.indexes import missing_source_indexes
 
@@ -39,7 +39,7 @@ def init(*, check_sources: bool, as_json: bool) -> None:
     """
     with opened(load_settings()) as database:
         before = _index_names(database)
-        ExportStore(database).initialise()
+        ExportRepository(database).initialise()
         Ledger(database).initialise()
         after = _index_names(database)
         missing = missing_source_indexes(database, all_specs()) if check_sources else None

@@ -48,7 +48,7 @@ class QueuedExport:
                 return self._follow(self.export.id)
         except KeyboardInterrupt:
             with signals.deferred():
-                self._withdraw(self.export)
+                self._cancel(self.export)
             raise
         self.display.note("running")
         try:
@@ -97,7 +97,7 @@ class QueuedExport:
                 self.display.update(export.progress.read, export.progress.rows, export.progress.bytes)
             self._pause()
 
-    def _withdraw(self, export: Export) -> None:
+    def _cancel(self, export: Export) -> None:
         """Cancel what we have claimed, or what waits only because of us."""
         attempt = export.attempt if self._created else None
         self.tools.store.close_run(export.id, self.run_id, ExportStatus.CANCELED, None, attempt)
@@ -114,7 +114,7 @@ class QueuedExport:
 
     def _pause(self) -> None:
         # Whoever waits makes sure that what is waited for is not dead.
-        self.tools.store.release(self._policy.timeout_millis)
+        self.tools.store.reaper.reap(self._policy.timeout_millis)
         self._policy.sleep(self._policy.interval_seconds)
 
     @property

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EXPORTS = "exports"
 DELETIONS = "ccpaDeletions"
 """The record of CCPA deletions; one that is not there has nothing open."""
-FIGURES = "exportFigures"
+COUNTERS = "exportFigures"
 
 CLOCK_SKEW_SECONDS = 60.0
 """How far the clocks of MongoDB's members may be apart: after a failover, what comes later may have an earlier time."""

@@ -99,10 +99,11 @@ class RetryLimits:
         return self.seconds if self.silent_seconds is None else min(self.silent_seconds, self.seconds)
 
 
+DEFAULT_LIMITS = RetryLimits(10.0)
 ELECTION_SECONDS = 12.0
 """How long a replica set is without a primary after one was lost, with its default settings: the median."""
 WORKER_LIMITS = RetryLimits(40.0)
-"""A worker's work is worth waiting for more than one election; its lease (`queue.holding`) is longer than this."""
+"""A worker's work is worth waiting for more than one election; its lease (`queue.lease`) is longer than this."""
 CALLER_LIMITS = RetryLimits(15.0, silent_seconds=5.0)
 """Somebody waits for the answer: an election is waited out, silence is not."""
 

@@ -88,7 +88,7 @@ class Attempt:
     keys: tuple[str, ...] = ()
     cleaned: bool = False
     """It is certain that nothing of this lost attempt is left on S3."""
-    settled: bool = False
+    drained: bool = False
     """Its worker has said that no request of this lost attempt is under way any more."""
 
     @property
@@ -108,7 +108,7 @@ class Attempt:
             bucket=document.get("bucket"),
             keys=tuple(document.get("keys", ())),
             cleaned=document.get("cleaned", False),
-            settled=document.get("settled", False),
+            drained=document.get("settled", False),
         )
 
 
@@ -177,8 +177,6 @@ class Export:
     lease_until: datetime | None = None
     """Until when the run need not be heard of; by MongoDB's clock, like every date here."""
     cancel_requested: datetime | None = None
-    requests: int = 0
-    """How many runs were asked for in this attempt and then lost before one claimed it."""
     bucket: str | None = None
     keys: tuple[str, ...] = ()
     count: int | None = None
@@ -190,7 +188,7 @@ class Export:
 
     @property
     def position(self) -> tuple[datetime, str]:
-        """Where this export is in the order of the queue; `ExportStore.list` goes on after such a position."""
+        """Where this export is in the order of the queue; `ExportRepository.list` goes on after such a position."""
         return self.date.created, self.id
 
     @classmethod
@@ -216,7 +214,6 @@ class Export:
             claim_id=document.get("claimId"),
             lease_until=_utc(document.get("leaseUntil")),
             cancel_requested=_utc(document.get("cancelRequested")),
-            requests=document.get("requests", 0),
             bucket=document.get("bucket"),
             keys=keys,
             count=document.get("count"),

@@ -35,9 +35,9 @@ INDEXES = (
     ),
     IndexModel([("status", ASCENDING), *ORDER], name="queue_order"),
     IndexModel([("campaignId", ASCENDING), *ORDER], name="campaign_order"),
-    # Attempts by their end: what ended since the figures were last brought up to date (queue/figures.py).
+    # Attempts by their end: what ended since the counters were last brought up to date (queue/statistics/counters.py).
     IndexModel([("attempts.ended", ASCENDING)], name="attempts_by_end"),
-    # The latest that FINISHED: how long such exports took of late (queue/estimate.py).
+    # The latest that FINISHED: how long such exports took of late (queue/statistics/estimates.py).
     IndexModel([("status", ASCENDING), ("date.finished", DESCENDING)], name="by_status_and_end"),
     # What lost attempts may have left on S3; few at any time.
     IndexModel(
@@ -98,7 +98,7 @@ _PROPERTIES: Document = {
     "leaseUntil": DATE,
     "cancelRequested": DATE,
     "cleanupDue": DATE,
-    "requests": INT,
+    "requests": INT,  # written by earlier versions
     "bucket": TEXT,
     "key": TEXT,
     "keys": TEXTS,

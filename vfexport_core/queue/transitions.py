@@ -31,7 +31,8 @@ DATE_FIELDS = {
 }
 # What belongs to one attempt only; `attempts` keeps what is worth remembering.
 _OF_ONE_ATTEMPT = [
-    *("runId", "claimId", "leaseUntil", "cancelRequested", "requests"),
+    *("runId", "claimId", "leaseUntil", "cancelRequested"),
+    "requests",  # in documents of earlier versions
     *("bucket", "key", "keys", "count", "progress", "bytes", "sha256", "meta", "error"),
 ]
 _ERROR_LIMITS = {"code": 64, "message": 2_000, "payload": 256}
@@ -65,7 +66,7 @@ def claim(claimant: Claimant, export_id: ObjectId, attempt: int | None) -> Trans
 def claim_again(claimant: Claimant, export_id: ObjectId, attempt: int) -> Transition:
     """Start attempt `attempt` + 1 of an ended export and claim it, in one step: nobody else sees it PENDING (L8)."""
     condition = {"_id": export_id, "attempt": attempt, "status": {"$in": sorted(FINAL)}}
-    return Transition(condition, [*next_attempt(attempt), _claimed(claimant)])
+    return Transition(condition, [*_next_attempt(attempt), _claimed(claimant)])
 
 
 def set_count(claim: Claim, count: int) -> Transition:
@@ -83,10 +84,10 @@ def note_keys(claim: Claim, bucket: str, keys: Sequence[str]) -> Transition:
     noted: Document = {"$ifNull": ["$$entry.keys", []]}
     new = {"$filter": {"input": _literal(list(keys)), "as": "key", "cond": {"$not": [{"$in": ["$$key", noted]}]}}}
     change = {"bucket": _literal(bucket), "keys": {"$concatArrays": [noted, new]}}
-    return Transition(fence(claim), [{"$set": {"attempts": in_current_attempt(change), "progress.updated": NOW}}])
+    return Transition(fence(claim), [{"$set": {"attempts": _in_current_attempt(change), "progress.updated": NOW}}])
 
 
-def confirm(claim: Claim, lease_millis: int) -> Transition:
+def check_fence(claim: Claim, lease_millis: int) -> Transition:
     """Prove the fence and renew the lease, by a write: a deposed primary can answer a read, but not this."""
     return Transition(fence(claim), [{"$set": {"progress.updated": NOW} | _lease(lease_millis)}])
 
@@ -97,30 +98,30 @@ def finish(claim: Claim, delivered: Delivered) -> Transition:
     files = {name: _literal(value) for name, value in delivered.to_fields().items()}
     figures = {"progress.rows": delivered.rows, "progress.bytes": delivered.bytes, "progress.updated": NOW}
     entry = {"status": status.value, "ended": NOW, "rows": delivered.rows, "bytes": delivered.bytes}
-    closed = {"attempts": in_current_attempt(entry)}
+    closed = {"attempts": _in_current_attempt(entry)}
     change = {"status": status.value, DATE_FIELDS[status]: NOW} | files | figures | closed
     return Transition(fence(claim), [{"$set": change}])
 
 
-def close(claim: Claim, status: ExportStatus, error: Document | None, *, settled: bool) -> Transition:
-    """TRIGGERED -> FAILED, EXPIRED or CANCELED, by the run itself; `settled`: it has no request under way."""
-    entry = ended(status, error) | ({"settled": True} if settled else {})
-    return Transition(fence(claim), [{"$set": _closed(status, error) | {"attempts": in_current_attempt(entry)}}])
+def close(claim: Claim, status: ExportStatus, error: Document | None, *, drained: bool) -> Transition:
+    """TRIGGERED -> FAILED, EXPIRED or CANCELED, by the run itself; `drained`: it has no request under way."""
+    entry = _ended(status, error) | ({"settled": True} if drained else {})
+    return Transition(fence(claim), [{"$set": _closed(status, error) | {"attempts": _in_current_attempt(entry)}}])
 
 
-def release(export: Export, status: ExportStatus, error: Document | None) -> Transition:
+def reap(export: Export, status: ExportStatus, error: Document | None) -> Transition:
     """End an export whose worker is late or gone, unless worker or user were heard of since `export` was read."""
     condition = fence(Claim(export.id, export.attempt, export.run_id or ""))
     if status is not ExportStatus.EXPIRED:  # one that expires may well be alive, and expires when cancelled as well
         condition |= {"leaseUntil": export.lease_until, "cancelRequested": export.cancel_requested}
-    entry = ended(status, error)
-    return Transition(condition, [{"$set": _closed(status, error) | {"attempts": in_current_attempt(entry)}}])
+    entry = _ended(status, error)
+    return Transition(condition, [{"$set": _closed(status, error) | {"attempts": _in_current_attempt(entry)}}])
 
 
-def withdraw(export_id: ObjectId) -> Transition:
+def cancel_pending(export_id: ObjectId) -> Transition:
     """PENDING -> CANCELED, before any run has claimed it."""
     status = ExportStatus.CANCELED
-    entry: Document = {"attempt": "$attempt"} | ended(status, None)
+    entry: Document = {"attempt": "$attempt"} | _ended(status, None)
     change = {"status": status.value, DATE_FIELDS[status]: NOW, "attempts": {"$concatArrays": ["$attempts", [entry]]}}
     return Transition({"_id": export_id, "status": ExportStatus.PENDING.value}, [{"$set": change}])
 
@@ -131,14 +132,7 @@ def request_cancel(export_id: ObjectId) -> Transition:
     return Transition(condition, [{"$set": {"cancelRequested": {"$ifNull": ["$cancelRequested", NOW]}}}])
 
 
-def request_run(export_id: ObjectId, attempt: int, requests: int) -> Transition:
-    """Count another run asked for, in place of one that was lost before it claimed the export."""
-    condition: Document = {"_id": export_id, "status": ExportStatus.PENDING.value, "attempt": attempt}
-    condition["requests"] = requests or None  # None: there is no such field
-    return Transition(condition, [{"$set": {"requests": requests + 1}}])
-
-
-def clean_up(export: Export, cleanup_due: datetime, *, again: datetime | None) -> Transition:
+def note_cleaned(export: Export, cleanup_due: datetime, *, again: datetime | None) -> Transition:
     """Note that all lost attempts were cleaned up: for good, or to be looked at again at a moment."""
     condition = {"_id": ObjectId(export.id), "cleanupDue": cleanup_due}
     if again is not None:
@@ -156,14 +150,14 @@ def close_run(
     held: Document = {"status": ExportStatus.TRIGGERED.value, "runId": run_id}
     waiting: Document = {"status": ExportStatus.PENDING.value, "attempt": attempt}
     condition: Document = {"_id": export_id} | (held if attempt is None else {"$or": [held, waiting]})
-    entry = ended(status, error)
+    entry = _ended(status, error)
     # A run that never claimed has no entry yet; every attempt that ended has one.
     missing = {"attempt": "$attempt", "runId": _literal(run_id)} | entry
     attempts = {
         "$cond": [
             {"$eq": ["$status", ExportStatus.PENDING.value]},
             {"$concatArrays": ["$attempts", [missing]]},
-            in_current_attempt(entry),
+            _in_current_attempt(entry),
         ]
     }
     return Transition(condition, [{"$set": _closed(status, error) | {"attempts": attempts}}])
@@ -173,7 +167,31 @@ def retry(export_id: ObjectId, attempt: int, *, redeliver: bool) -> Transition:
     """Start attempt `attempt` + 1 (L8): the condition on `attempt` makes two presses of the button one retry."""
     statuses = RETRYABLE | ({ExportStatus.FINISHED} if redeliver else set())
     condition: Document = {"_id": export_id, "attempt": attempt, "status": {"$in": sorted(statuses)}}
-    return Transition(condition, next_attempt(attempt))
+    return Transition(condition, _next_attempt(attempt))
+
+
+def requeue(export: Export, error: Document) -> Transition:
+    """TRIGGERED -> PENDING, or CANCELED if that was asked for; what the lost attempt leaves on S3 is cleaned up."""
+    condition = fence(Claim(export.id, export.attempt, export.run_id or ""))
+    entry = _ended(ExportStatus.CANCELED, error)
+    change: Document = {"attempts": _in_current_attempt(entry), "cleanupDue": NOW}
+    if export.cancel_requested is not None:
+        canceled = ExportStatus.CANCELED
+        change |= {"status": canceled.value, DATE_FIELDS[canceled]: NOW}
+        return Transition(condition, [{"$set": change}])
+    not_asked = {"cancelRequested": {"$exists": False}}
+    return Transition(condition | not_asked, [{"$set": change}, *_next_attempt(export.attempt)])
+
+
+def note_drained(claim: Claim) -> Transition:
+    """Note that no request of an attempt is under way any more, whatever has become of its export."""
+    is_attempt = {"$eq": ["$$entry.attempt", claim.attempt]}
+    is_run = {"$eq": ["$$entry.runId", _literal(claim.run_id)]}
+    drained = {"$mergeObjects": ["$$entry", {"settled": True}]}
+    changed = {"$cond": [{"$and": [is_attempt, is_run]}, drained, "$$entry"]}
+    attempts = {"$map": {"input": "$attempts", "as": "entry", "in": changed}}
+    condition = {"_id": ObjectId(claim.export_id), "attempts": {"$elemMatch": {"attempt": claim.attempt}}}
+    return Transition(condition, [{"$set": {"attempts": attempts}}])
 
 
 def fence(claim: Claim) -> Document:
@@ -213,7 +231,7 @@ def _lease(millis: int) -> Document:
     return {"leaseUntil": {"$add": [NOW, millis]}}
 
 
-def next_attempt(attempt: int) -> list[Document]:
+def _next_attempt(attempt: int) -> list[Document]:
     """Return the stages that make a document PENDING again, in the attempt after `attempt`."""
     # date.created keeps the export's place in the queue, so it does not tell how long this attempt has waited.
     pending: Document = {"status": ExportStatus.PENDING.value, "attempt": attempt + 1, "queued": NOW}
@@ -226,7 +244,7 @@ def _closed(status: ExportStatus, error: Document | None) -> Document:
     return change if error is None else change | {"error": _literal(clean_error(error))}
 
 
-def ended(status: ExportStatus, error: Document | None) -> Document:
+def _ended(status: ExportStatus, error: Document | None) -> Document:
     """Return what the entry of an attempt says of its end, which is now."""
     entry: Document = {"status": status.value, "ended": NOW}
     return entry if error is None else entry | {"error": _literal(clean_error(error))}
@@ -236,7 +254,7 @@ def _progress(read: int, rows: int, size: int) -> Document:
     return {"progress.read": read, "progress.rows": rows, "progress.bytes": size, "progress.updated": NOW}
 
 
-def in_current_attempt(change: Document) -> Document:
+def _in_current_attempt(change: Document) -> Document:
     """Return the `attempts` with `change` merged into the entry of the document's current attempt."""
     is_current = {"$eq": ["$$entry.attempt", "$attempt"]}
     merged = {"$mergeObjects": ["$$entry", change]}

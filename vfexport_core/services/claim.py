@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vfexport_core.queue.models import Claim, Export
-    from vfexport_core.queue.store import ExportStore
+    from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.settings import Settings
 
 # Of those that wait before an export as many are counted.
@@ -39,7 +39,7 @@ class WaitPolicy:
 
 
 def claim_in_turn(
-    queue: ExportStore,
+    queue: ExportRepository,
     take: Callable[[], tuple[Claim, Export]],
     policy: WaitPolicy,
     on_wait: Callable[[str], object],
@@ -54,7 +54,7 @@ def claim_in_turn(
             return take()
         except QueueBusy as busy:
             # What is waited for may be dead.
-            if queue.release(policy.timeout_millis) is not None:
+            if queue.reaper.reap(policy.timeout_millis) is not None:
                 continue
             if policy.clock() - began >= policy.most_seconds:
                 raise
@@ -64,7 +64,7 @@ def claim_in_turn(
         policy.sleep(policy.interval_seconds)
 
 
-def check_is_next(queue: ExportStore, export_id: str) -> None:
+def check_is_next(queue: ExportRepository, export_id: str) -> None:
     """Raise QueueBusy while older exports are PENDING: for whoever has to see to the order of the queue himself.
 
     An export that is not PENDING itself is not held up here.

@@ -1,6 +1,6 @@
-"""One look over the queue by a watchdog: end what is late or lost, take away what lost attempts left on S3 (L4, L10).
+"""One look over the queue by a reaper: end what is late or lost, take away what lost attempts left on S3 (L4, L10).
 
-Every step is harmless to repeat and beside other watchdogs; what fails is tried again at the next look.
+Every step is harmless to repeat and beside other reapers; what fails is tried again at the next look.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.errors import VfexportError
-from vfexport_core.queue.watchdog import SETTLE_SECONDS
+from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vfexport_core.queue.models import Attempt, Export
-    from vfexport_core.queue.store import ExportStore
+    from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.storage.buckets import BucketClients
 
 
@@ -30,18 +30,18 @@ class Reaped:
 
 
 def reap(
-    store: ExportStore,
+    store: ExportRepository,
     buckets: Callable[[], BucketClients],
     timeout_millis: int,
     *,
-    settle_seconds: float = SETTLE_SECONDS,
+    grace_seconds: float = CLEANUP_GRACE_SECONDS,
 ) -> Reaped:
     """Look once. `buckets` is called only if something has to be cleaned up. Raises SourceUnavailable."""
-    released = store.release(timeout_millis)
+    ended = store.reaper.reap(timeout_millis)
     cleaned: list[str] = []
     problems: list[str] = []
-    for unclean in store.unclean():
-        export = unclean.export
+    for cleanup in store.reaper.pending_cleanups():
+        export = cleanup.export
         try:
             for attempt in export.attempts:
                 if attempt.is_lost and attempt.keys and not attempt.cleaned:
@@ -49,9 +49,9 @@ def reap(
         except VfexportError as error:  # S3 fails, or refuses: one bucket must not keep the others back
             problems.append(f"{export.id} {error.code}: {error.message}")
             continue
-        store.cleaned(unclean, settle_seconds)
+        store.reaper.note_cleaned(cleanup, grace_seconds)
         cleaned.append(export.id)
-    return Reaped(released, tuple(cleaned), tuple(problems))
+    return Reaped(ended, tuple(cleaned), tuple(problems))
 
 
 def clean_up(export: Export, attempt: Attempt, buckets: BucketClients) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vfexport_core.queue.models import Attempt, Export
-    from vfexport_core.queue.store import ExportStore
+    from vfexport_core.queue.repository import ExportRepository
 
 FINISHING_SECONDS = 60.0
 """A run that has finished, or knows that its export is over, ends by itself, or is ended by its worker."""
@@ -70,7 +70,7 @@ class Orchestrator(Protocol):
         """Return every run that was requested for one of these exports, whatever became of it, latest first."""
         ...
 
-    def withdraw(self, run: Run, why: str) -> None:
+    def cancel_waiting(self, run: Run, why: str) -> None:
         """Take a run that has not begun out of the orchestrator's queue."""
         ...
 
@@ -126,7 +126,7 @@ class Reconciler:
     """One look at both sides; `since` is when the drift of each run was first seen, in seconds."""
 
     orchestrator: Orchestrator
-    queue: ExportStore
+    queue: ExportRepository
     since: dict[str, float]
     clock: Callable[[], float] = time.time
     _seen: dict[str, float] = field(default_factory=dict[str, float])
@@ -150,8 +150,8 @@ class Reconciler:
             if drift is None or self._lasted(run.run_id) < drift.grace_seconds:
                 continue
             if run.state is RunState.WAITING:
-                self.orchestrator.withdraw(run, drift.why)
-                yield f"run {run.run_id} withdrawn: {drift.why}"
+                self.orchestrator.cancel_waiting(run, drift.why)
+                yield f"run {run.run_id} cancelled: {drift.why}"
             else:
                 self.orchestrator.report_lost(run, drift.why)
                 yield f"run {run.run_id} reported as failed: {drift.why}"

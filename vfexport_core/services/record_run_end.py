@@ -9,7 +9,7 @@ from vfexport_core.errors import ExportExpired, ExportNotFound, RunFailed, Worke
 from vfexport_core.queue.models import ExportStatus
 
 if TYPE_CHECKING:
-    from vfexport_core.queue.store import ExportStore
+    from vfexport_core.queue.repository import ExportRepository
 
 Error = dict[str, str | None]
 
@@ -54,7 +54,7 @@ def outcome_of(end: RunEnd) -> tuple[ExportStatus, Error | None]:
     return ExportStatus.FAILED, failure(end.message, payload=end.run_id).as_dict()
 
 
-def record_run_end(queue: ExportStore, end: RunEnd) -> ExportStatus | None:
+def record_run_end(queue: ExportRepository, end: RunEnd) -> ExportStatus | None:
     """Close the export of a run (L4, L5); None when there was nothing left to close. Doing it again is harmless.
 
     A PENDING export, which the run should have claimed, ends with its run, unless the run was lost: then nothing is

@@ -7,7 +7,7 @@
         delivered = worker.deliver(buckets, on_progress)
         worker.finish(delivered)          # whatever is raised before this: worker.end(error)
 
-`run_claimed` is all of it. Inside the block the claim is kept alive, and a worker that must end (lost, cancelled, out
+`run_claimed` is all of it. Inside the block the lease is renewed, and a worker that must end (lost, cancelled, out
 of time) raises why at its next step; one that hangs is ended with its process, with status `STUCK`.
 """
 
@@ -23,13 +23,12 @@ from typing import TYPE_CHECKING, Self
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.errors import ExportNotFound, LeaseLost, VfexportError
-from vfexport_core.mongo.retry import WORKER_LIMITS
-from vfexport_core.queue.ending import end_attempt
-from vfexport_core.queue.figures import ExportFigures
-from vfexport_core.queue.holding import lease_lost
-from vfexport_core.queue.keeping import ClaimKeeper, Pace
+from vfexport_core.mongo.retry import WORKER_LIMITS, RetryLimits
+from vfexport_core.queue.claimed import lease_lost
+from vfexport_core.queue.lease import Heartbeat, HeartbeatTimings
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.queue.statistics.counters import ExportCounters
 from vfexport_core.telemetry import context, tracing
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.queue.claimed import ClaimedExport
     from vfexport_core.queue.models import Claim, Delivered, Document, Export
     from vfexport_core.settings import Settings
     from vfexport_core.storage.buckets import BucketClients
@@ -52,9 +52,9 @@ _COUNTING_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
-def worker_store(database: Database[Document], settings: Settings) -> ExportStore:
+def worker_store(database: Database[Document], settings: Settings) -> ExportRepository:
     """Open the queue for whoever runs exports: it waits out an election, and gives the lease that is set."""
-    return ExportStore(database, patience_seconds=WORKER_LIMITS.seconds, lease_seconds=settings.lease_seconds)
+    return ExportRepository(database, WORKER_LIMITS, lease_seconds=settings.lease_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Tools:
 
     settings: Settings
     database: Database[Document]
-    store: ExportStore
+    store: ExportRepository
     buckets: BucketClients
 
 
@@ -77,32 +77,33 @@ class Worker:
         *,
         settings: Settings,
         database: Database[Document],
-        store: ExportStore,
+        store: ExportRepository,
         exit_process: Callable[[int], object] = os._exit,
     ) -> None:
         self.claim = claim
         self.export = export
         self._settings = settings
         self._database = database
-        self._store = store
+        self._claimed = store.claimed(claim)
+        self._is_taken = partial(store.is_taken, export)
         self._exit_process = exit_process
         self._buckets: BucketClients | None = None
         self._keys: tuple[str, ...] = ()
-        self._settled = True
-        pace = Pace.of(settings.lease_seconds, settings.timeout_millis)
-        patience = max(pace.beat, settings.lease_seconds / 4)
-        beating = ExportStore(database, patience_seconds=patience, lease_seconds=settings.lease_seconds)
-        self._keeper = ClaimKeeper(beating, claim, pace, self._give_up)
+        self._is_drained = True
+        timings = HeartbeatTimings.of(settings.lease_seconds, settings.timeout_millis)
+        limits = RetryLimits(max(timings.interval, settings.lease_seconds / 4))
+        beating = ExportRepository(database, limits, lease_seconds=settings.lease_seconds)
+        self._heartbeat = Heartbeat(beating.claimed(claim), timings, self._give_up)
 
     def start(self) -> Self:
         export = self.export
         context.hold(correlationId=export.correlation_id, exportId=export.id, attempt=str(self.claim.attempt))
-        self._keeper.start()
+        self._heartbeat.start()
         return self
 
     def stop(self) -> None:
-        """Stop keeping the claim; harmless to repeat."""
-        self._keeper.stop()
+        """Stop renewing the lease; harmless to repeat."""
+        self._heartbeat.stop()
         context.release("correlationId", "exportId", "attempt")
 
     def __enter__(self) -> Self:
@@ -115,13 +116,13 @@ class Worker:
         """Count the documents to read, and note it; None for a type without a preliminary count."""
         from vfexport_core.pipeline import count_rows  # noqa: PLC0415 a claim comes before the time to load Arrow
 
-        self._keeper.check()
+        self._heartbeat.check()
         with self._span("count"):
             found = count_rows(
                 find_spec(self.export.export_type), self.export.campaign_id, self._database, self._settings
             )
             if found is not None:
-                self._store.set_count(self.claim, found)
+                self._claimed.set_count(found)
         return found
 
     def deliver(self, buckets: BucketClients, on_progress: Callable[[int, int, int], object]) -> Delivered:
@@ -134,13 +135,13 @@ class Worker:
         self._buckets = buckets
 
         def tell(read: int, rows: int, size: int) -> None:
-            self._keeper.check()
-            self._keeper.note(read, rows, size)
+            self._heartbeat.check()
+            self._heartbeat.note_progress(read, rows, size)
             on_progress(read, rows, size)
 
-        taken = partial(self._store.is_taken, self.export)
-        hooks = ExportHooks(tell, self._note_keys, self._keeper.renew, taken, on_unsettled=self._leave_unsettled)
-        self._keeper.check()
+        fence = self._heartbeat.check_fence
+        hooks = ExportHooks(tell, self._note_keys, fence, self._is_taken, on_unsettled=self._note_undrained)
+        self._heartbeat.check()
         with self._span("deliver") as span:
             delivered = run_export(
                 self.export, settings=self._settings, database=self._database, buckets=buckets, hooks=hooks
@@ -151,7 +152,7 @@ class Worker:
     def finish(self, delivered: Delivered) -> Export:
         """Record what was delivered: TRIGGERED -> FINISHED; raises LeaseLost, SourceUnavailable."""
         with self._span("finish"):
-            export = self._store.finish(self.claim, delivered)
+            export = self._claimed.finish(delivered)
         self.stop()
         return export
 
@@ -159,21 +160,21 @@ class Worker:
         """Record how the attempt ended, and take away what it published, once it is certain that it has not finished.
 
         Gives the export, FINISHED if the run did finish it and only the answer was lost; None when nothing could be
-        recorded: then the watchdog does.
+        recorded: then the reaper does.
         """
         try:
-            return self._end(error, self._store, settled=self._settled)
+            return self._end(error, self._claimed, drained=self._is_drained)
         finally:
             self.stop()
 
-    def _end(self, error: BaseException, store: ExportStore, *, settled: bool) -> Export | None:
+    def _end(self, error: BaseException, claimed: ClaimedExport, *, drained: bool) -> Export | None:
         if not isinstance(error, KeyboardInterrupt):
-            error = self._keeper.verdict or error  # what came of it is not the reason
-        self._keeper.release()
+            error = self._heartbeat.stop_reason or error  # what came of it is not the reason
+        self._heartbeat.stop_renewing()
         if isinstance(error, LeaseLost):
             self._count_loss()
         try:
-            final = end_attempt(store, self.claim, error, settled=settled)
+            final = claimed.end_by(error, drained=drained)
         except ExportNotFound:  # deleted, with all that it had delivered
             self._discard()
             return None
@@ -188,20 +189,20 @@ class Worker:
 
     def _count_loss(self) -> None:
         with suppress(VfexportError):  # a figure for operators, and the only place that knows
-            ExportFigures(self._database, _COUNTING_SECONDS).note_lease_lost()
+            ExportCounters(self._database, RetryLimits(_COUNTING_SECONDS)).note_lease_lost()
 
     def _span(self, step: str) -> AbstractContextManager[tracing.Span]:
         export = self.export
         about = {"vfexport__export_id": export.id, "vfexport__export_type": export.export_type}
         return tracing.span(step, **about, vfexport__attempt=self.claim.attempt)
 
-    def _leave_unsettled(self) -> None:
-        self._settled = False
+    def _note_undrained(self) -> None:
+        self._is_drained = False
 
     def _note_keys(self, bucket: str, keys: tuple[str, ...]) -> None:
-        self._keeper.check()
+        self._heartbeat.check()
         self._keys += keys
-        self._store.note_keys(self.claim, bucket, keys)
+        self._claimed.note_keys(bucket, keys)
 
     def _discard(self) -> None:
         if self._buckets is None or not self._keys:
@@ -212,14 +213,14 @@ class Worker:
             target = self._buckets.target(find_spec(self.export.export_type).bucket)
             discard_attempt(target, self.export.id, self.claim.attempt, self._keys)
         except VfexportError as failure:
-            # The watchdog looks after what lost attempts leave.
+            # The reaper looks after what lost attempts leave.
             _log.warning("something of export %s may be left in its bucket: %s", self.export.id, failure.message)
 
-    def _give_up(self, verdict: VfexportError) -> None:
+    def _give_up(self, reason: VfexportError) -> None:
         """End the process of a run that hangs; the export is closed and cleaned up first, as far as that is quick."""
-        _log.error("export %s: the run does not end and is ended: %s", self.export.id, verdict.message)
-        store = ExportStore(self._database, patience_seconds=_CLOSING_SECONDS)
-        last = threading.Thread(target=self._end, args=(verdict, store), kwargs={"settled": False}, daemon=True)
+        _log.error("export %s: the run does not end and is ended: %s", self.export.id, reason.message)
+        claimed = ExportRepository(self._database, RetryLimits(_CLOSING_SECONDS)).claimed(self.claim)
+        last = threading.Thread(target=self._end, args=(reason, claimed), kwargs={"drained": False}, daemon=True)
         last.start()
         last.join(_CLEANING_SECONDS)
         self._exit_process(STUCK)

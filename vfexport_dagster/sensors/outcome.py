@@ -22,7 +22,7 @@ from vfexport_dagster.run_logging import tell_of
 Cursor = dict[str, int]
 
 _AT_ONCE = 100
-_PATIENCE_SECONDS = 5.0
+_RETRY_SECONDS = 5.0
 _ENDS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED)
 # How a run ends that got as far as failing by itself; any other failure was reported for it, by somebody who missed it.
 _OWN_FAILURES = frozenset({"STEP_FAILURE", "RUN_EXCEPTION", "JOB_INITIALIZATION_FAILURE"})
@@ -61,7 +61,7 @@ def build_outcome_sensor() -> dg.SensorDefinition:
     )
     def run_outcome(context: dg.SensorEvaluationContext, mongo: MongoResource) -> dg.SkipReason:
         """Close the exports of all runs that ended since the last tick."""
-        store = mongo.store(patience_seconds=_PATIENCE_SECONDS)
+        store = mongo.store(retry_seconds=_RETRY_SECONDS)
         cursor: Cursor = json.loads(context.cursor) if context.cursor else {}
         closed: list[str] = []
         for event_type, number, end, correlation_id in run_ends(context.instance, cursor):

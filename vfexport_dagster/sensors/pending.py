@@ -21,7 +21,7 @@ from vfexport_dagster.runs import DagsterRuns
 # leaves the queue unwatched for the shortest time. It must end long before the 60 s that the daemon waits for it, and
 # cannot be told that Dagster is being stopped: whoever does that waits for the tick's end.
 TICK_SECONDS = 9.0
-_PATIENCE_SECONDS = 3.0
+_RETRY_SECONDS = 3.0
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ def build_pending_sensor(
     )
     def pending_exports(context: dg.SensorEvaluationContext, mongo: MongoResource) -> dg.SensorResult | dg.SkipReason:
         """Watch the queue until there is something to ask for, or the tick has lasted long enough."""
-        store = mongo.store(patience_seconds=_PATIENCE_SECONDS)
+        store = mongo.store(retry_seconds=_RETRY_SECONDS)
         interval = mongo.settings.polling_interval_millis / 1000
         unserved = Unserved(DagsterRuns(context.instance))
         deadline = time.monotonic() + tick_seconds

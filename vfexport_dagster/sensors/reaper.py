@@ -15,7 +15,7 @@ from vfexport_dagster.resources import BucketsResource, MongoResource
 from vfexport_dagster.run_logging import tell
 from vfexport_dagster.runs import DagsterRuns
 
-_PATIENCE_SECONDS = 5.0
+_RETRY_SECONDS = 5.0
 
 
 def build_reaper_sensor() -> dg.SensorDefinition:
@@ -33,7 +33,7 @@ def build_reaper_sensor() -> dg.SensorDefinition:
         """Look once, at the queue and at Dagster's runs."""
         from vfexport_core.services.reap import reap  # noqa: PLC0415 the definitions load without a driver
 
-        store = mongo.store(patience_seconds=_PATIENCE_SECONDS)
+        store = mongo.store(retry_seconds=_RETRY_SECONDS)
         since = json.loads(context.cursor) if context.cursor else {}
         reconciler = Reconciler(DagsterRuns(context.instance), store, since)
         try:

@@ -17,7 +17,7 @@ import dagster._grpc.impl
 import sqlalchemy.dialects.sqlite
 
 import vfexport_core.mongo.client
-import vfexport_core.queue.store
+import vfexport_core.queue.repository
 import vfexport_core.services.run_attempt
 import vfexport_dagster.s3
 from vfexport_core.telemetry import tracing

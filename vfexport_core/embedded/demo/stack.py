@@ -21,7 +21,7 @@ from vfexport_core.embedded.process import HOST, ServerProcess, free_port
 from vfexport_core.embedded.s3 import embedded_s3
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.mongo.client import opened
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.settings import load_settings
 from vfexport_core.storage.buckets import BucketClients
 
@@ -97,7 +97,7 @@ def running_stack(checkout: Path, folder: Path, ports: Ports, entries: int, audi
         try:
             api = children.start("API", "vfexport_core.cli", ["api", "--host", HOST, "--port", str(api_port)])
             with opened(settings) as database:
-                ExportStore(database).initialise()
+                ExportRepository(database).initialise()
                 Ledger(database).initialise()
                 campaign_id = seed_campaign(database, entries=entries, on_progress=audience.loaded)
             children.wait_for(api, lambda: answers(api_port, "/ready"))

@@ -1,8 +1,8 @@
-"""Figures over all exports that ever ended, kept up to date at a cost that does not grow with their number.
+"""Counters over all exports that ever ended, kept up to date at a cost that does not grow with their number.
 
 One document of the collection `exportFigures` holds the sums and the moment up to which they count. Whoever wants them
 adds what ended since then, in one update on the condition that the moment is still the one that was read: every attempt
-is counted once, whoever asks and however many do so at a time. The figures never go down, whatever becomes of the
+is counted once, whoever asks and however many do so at a time. The counters never go down, whatever becomes of the
 exports. What ended during the last `CLOCK_SKEW_SECONDS` is left for the next time: a write becomes visible a little
 after the moment that it carries, and after a failover that moment may be by a clock that is behind.
 """
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pymongo import ReturnDocument
 
 from vfexport_core.errors import LeaseLost, SourceUnavailable, WorkerLost
-from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS, EXPORTS, FIGURES, open_owned
-from vfexport_core.mongo.retry import RetryLimits, with_retries
+from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS, COUNTERS, EXPORTS, open_owned
+from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.queue.models import ExportStatus
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.mongo.retry import RetryLimits
     from vfexport_core.queue.models import Document
 
 BOUNDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 14_400, 86_400)
@@ -56,7 +57,7 @@ class Durations:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Counters:
     """The sums over all attempts that ended until `up_to`; `now` is MongoDB's time when they were read."""
 
     now: datetime
@@ -73,7 +74,7 @@ class Figures:
     """WorkerLost: a worker was not heard of; LeaseLost: a run noticed that it no longer owned its export."""
 
     @classmethod
-    def from_document(cls, document: Document) -> Figures:
+    def from_document(cls, document: Document) -> Counters:
         ended: dict[str, dict[str, int]] = document.get("ended", {})
         return cls(
             now=document["now"],
@@ -88,59 +89,62 @@ class Figures:
 
 
 @dataclass(slots=True)
-class ExportFigures:
-    """See the module. Its methods raise SourceUnavailable after `patience_seconds` of trying, each."""
+class ExportCounters:
+    """See the module. Its methods raise SourceUnavailable after as long as `limits` say, each.
+
+    What ended less than `lag_seconds` ago is not counted yet.
+    """
 
     database: Database[dict[str, Any]]
-    patience_seconds: float = 10.0
-    settle_seconds: float = CLOCK_SKEW_SECONDS
-    _figures: Any = field(init=False)
+    limits: RetryLimits = DEFAULT_LIMITS
+    lag_seconds: float = CLOCK_SKEW_SECONDS
+    _counters: Any = field(init=False)
     _exports: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self._figures = open_owned(self.database, FIGURES)
+        self._counters = open_owned(self.database, COUNTERS)
         self._exports = open_owned(self.database, EXPORTS)
 
     def begin(self) -> None:
         """Begin to count from now on, unless it was begun before."""
         since = [{"$set": {"upTo": {"$ifNull": ["$upTo", "$$NOW"]}}}]
-        self._persist(lambda: self._figures.update_one({"_id": _ID}, since, upsert=True))
+        self._retried(lambda: self._counters.update_one({"_id": _ID}, since, upsert=True))
 
-    def read(self) -> Figures:
-        """Bring the figures up to date and give them; a long backlog is worked off in several calls."""
+    def read(self) -> Counters:
+        """Bring the counters up to date and return them; a long backlog is worked off in several calls."""
         document = self._load()
         for _ in range(_STEPS):
             ahead = self._advance(document)
             if ahead is None:
                 break
             document = ahead
-        return Figures.from_document(document)
+        return Counters.from_document(document)
 
     def note_lease_lost(self) -> None:
         """Count a run that noticed that it no longer owns its export: its export's document does not tell of it."""
-        self._persist(lambda: self._figures.update_one({"_id": _ID}, {"$inc": {f"lost.{LeaseLost.code}": 1}}))
+        self._retried(lambda: self._counters.update_one({"_id": _ID}, {"$inc": {f"lost.{LeaseLost.code}": 1}}))
 
     def _load(self) -> Document:
         pipeline = [{"$match": {"_id": _ID}}, {"$addFields": {"now": "$$NOW"}}]
         for _ in range(2):
-            found: list[Document] = self._persist(lambda: [*self._figures.aggregate(pipeline)])
+            found: list[Document] = self._retried(lambda: [*self._counters.aggregate(pipeline)])
             if found:
                 return found[0]
             self.begin()
-        raise SourceUnavailable(f"collection {FIGURES}: the figures could not be stored", payload=FIGURES)
+        raise SourceUnavailable(f"collection {COUNTERS}: the counters could not be stored", payload=COUNTERS)
 
     def _advance(self, document: Document) -> Document | None:
         """Count the next hour's exports, or all until now; None when there is nothing to do."""
         now, since = document["now"], document["upTo"]
-        until = min(now - timedelta(seconds=self.settle_seconds), since + _STEP)
+        until = min(now - timedelta(seconds=self.lag_seconds), since + _STEP)
         if until <= since:
             return None
         sums = self._ended_between(since, until)
         if not sums and until - since < _IDLE:
             return None
         change: Document = {"$set": {"upTo": until}} | ({"$inc": dict(sums)} if sums else {})
-        changed = self._persist(
-            lambda: self._figures.find_one_and_update(
+        changed = self._retried(
+            lambda: self._counters.find_one_and_update(
                 {"_id": _ID, "upTo": since}, change, return_document=ReturnDocument.AFTER
             )
         )
@@ -154,25 +158,25 @@ class ExportFigures:
             "attempts.ended": {"$gt": since},
             "attempts": {"$elemMatch": {"ended": {"$gt": since, "$lte": until}}},
         }
-        documents = self._persist(lambda: [*self._exports.find(query, _FIELDS)])
+        documents = self._retried(lambda: [*self._exports.find(query, _FIELDS)])
         return sums_of(documents, since, until)
 
-    def _persist(self, operation: Any) -> Any:
-        return with_retries(self._figures, operation, RetryLimits(self.patience_seconds))
+    def _retried(self, operation: Any) -> Any:
+        return with_retries(self._counters, operation, self.limits)
 
 
 def sums_of(documents: Iterable[Document], since: datetime, until: datetime) -> Counter[str]:
-    """Add up the attempts that ended after `since`, until `until`, by the path of each figure in the document."""
+    """Add up the attempts that ended after `since`, until `until`, by the path of each counter in the document."""
     sums: Counter[str] = Counter()
     for document in documents:
         for attempt in document["attempts"]:
             if "ended" in attempt and since < attempt["ended"] <= until:
-                for path, amount in _figures_of(document["exportType"], attempt):
+                for path, amount in _increments_of(document["exportType"], attempt):
                     sums[path] += amount
     return sums
 
 
-def _figures_of(export_type: str, attempt: Document) -> Iterator[tuple[str, Any]]:
+def _increments_of(export_type: str, attempt: Document) -> Iterator[tuple[str, Any]]:
     status = attempt["status"]
     yield f"ended.{export_type}.{status}", 1
     if attempt.get("error", {}).get("code") == WorkerLost.code:

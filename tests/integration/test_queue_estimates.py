@@ -13,9 +13,9 @@ from pymongo import MongoClient
 from tests.commands import Commands
 from tests.integration.queue_helpers import DELIVERED, ERROR, new_export, triggered
 from vfexport_core.errors import SourceUnavailable
-from vfexport_core.queue.estimate import Estimator
-from vfexport_core.queue.reading import ExportReader
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.mongo.retry import RetryLimits
+from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.queue.statistics.estimates import Estimator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,20 +31,20 @@ def commands() -> Commands:
 
 
 @pytest.fixture
-def reader(mongo_server: MongoServer, database: Database[Any], commands: Commands) -> Iterator[ExportReader]:
+def reader(mongo_server: MongoServer, database: Database[Any], commands: Commands) -> Iterator[ExportRepository]:
     with MongoClient[Any](mongo_server.uri, event_listeners=[commands]) as client:
-        yield ExportReader(client[database.name])
+        yield ExportRepository(client[database.name])
 
 
 @pytest.fixture
-def store(database: Database[Any]) -> ExportStore:
-    store = ExportStore(database)
+def store(database: Database[Any]) -> ExportRepository:
+    store = ExportRepository(database)
     store.initialise()
     return store
 
 
 def test_whoever_came_before_a_look_began_shares_it(
-    reader: ExportReader, store: ExportStore, commands: Commands
+    reader: ExportRepository, store: ExportRepository, commands: Commands
 ) -> None:
     exports = [store.request(new_export())[0] for _ in range(3)]
     estimator = Estimator(reader, clock=lambda: 0.0)  # all come at the moment at which the first look begins
@@ -53,7 +53,7 @@ def test_whoever_came_before_a_look_began_shares_it(
     assert commands.names == ["find"] * 3, "what waits, what runs, how long exports take: each once"
 
 
-def test_whoever_comes_later_sees_what_has_changed(reader: ExportReader, store: ExportStore) -> None:
+def test_whoever_comes_later_sees_what_has_changed(reader: ExportRepository, store: ExportRepository) -> None:
     estimator = Estimator(reader, clock=itertools.count().__next__)
     for position in range(1, 5):
         export, _ = store.request(new_export())
@@ -62,11 +62,11 @@ def test_whoever_comes_later_sees_what_has_changed(reader: ExportReader, store: 
         assert place.position == position
 
 
-def test_a_look_that_failed_is_shared_and_then_tried_again(database: Database[Any], store: ExportStore) -> None:
+def test_a_look_that_failed_is_shared_and_then_tried_again(database: Database[Any], store: ExportRepository) -> None:
     export, _ = store.request(new_export())
     nobody = MongoClient[Any]("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=50)
     times = iter([0.0, 0.0, 0.0, 1.0, 1.0])
-    estimator = Estimator(ExportReader(nobody[database.name], patience_seconds=0.1), clock=lambda: next(times))
+    estimator = Estimator(ExportRepository(nobody[database.name], RetryLimits(0.1)), clock=lambda: next(times))
     for _ in range(3):
         with pytest.raises(SourceUnavailable):
             estimator.estimate(export)
@@ -75,15 +75,15 @@ def test_a_look_that_failed_is_shared_and_then_tried_again(database: Database[An
 
 
 def test_how_long_exports_took_is_read_from_an_index_newest_first(
-    reader: ExportReader, store: ExportStore, database: Database[Any], commands: Commands
+    reader: ExportRepository, store: ExportRepository, database: Database[Any], commands: Commands
 ) -> None:
     for seconds in (3, 1, 2):
         claim = triggered(store, export_type="codes")
-        store.finish(claim, DELIVERED)
+        store.claimed(claim).finish(DELIVERED)
         began = {"$subtract": ["$date.finished", seconds * 1_000]}
         database.exports.update_one({"_id": ObjectId(claim.export_id)}, [{"$set": {"date.triggered": began}}])
     failed = triggered(store)
-    store.fail(failed, ERROR)
+    store.claimed(failed).fail(ERROR)
     long_ago = datetime(2000, 1, 1, tzinfo=UTC)
     took = [(export_type, duration.total_seconds()) for export_type, duration in reader.finished_since(long_ago, 2)]
     assert took == [("codes", 2), ("codes", 1)]

@@ -1,4 +1,4 @@
-"""The figures over all exports that ended: each attempt counts once, whoever looks, and what was counted stays."""
+"""The counters over all exports that ended: each attempt counts once, whoever looks, and what was counted stays."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pymongo import MongoClient
 
 from tests.integration.queue_helpers import DELIVERED, ERROR, queued, triggered
 from vfexport_core.errors import SourceUnavailable
-from vfexport_core.mongo.collections import FIGURES
-from vfexport_core.queue.depth import Waiting, read_depth
-from vfexport_core.queue.figures import BOUNDS, ExportFigures, sums_of
+from vfexport_core.mongo.collections import COUNTERS
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.store import ExportStore
+from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.queue.statistics.counters import BOUNDS, ExportCounters, sums_of
+from vfexport_core.queue.statistics.depth import Backlog, read_depth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,16 +28,16 @@ FINISHED, FAILED, CANCELED = ExportStatus.FINISHED, ExportStatus.FAILED, ExportS
 
 
 @pytest.fixture
-def store(database: Documents) -> ExportStore:
-    store = ExportStore(database)
+def store(database: Documents) -> ExportRepository:
+    store = ExportRepository(database)
     store.initialise()
     return store
 
 
 @pytest.fixture
-def figures(database: Documents) -> ExportFigures:
-    """Figures that do not leave the last seconds out."""
-    return ExportFigures(database, settle_seconds=0)
+def counters(database: Documents) -> ExportCounters:
+    """Counters that do not leave the last seconds out."""
+    return ExportCounters(database, lag_seconds=0)
 
 
 @pytest.fixture
@@ -46,14 +46,14 @@ def unreachable() -> Iterator[Documents]:
         yield client["nothing"]
 
 
-def test_every_attempt_counts_once(store: ExportStore, figures: ExportFigures) -> None:
-    store.finish(triggered(store), DELIVERED)
+def test_every_attempt_counts_once(store: ExportRepository, counters: ExportCounters) -> None:
+    store.claimed(triggered(store)).finish(DELIVERED)
     failed = triggered(store, export_type="codes")
-    store.fail(failed, ERROR)
+    store.claimed(failed).fail(ERROR)
     store.retry(failed.export_id)
-    store.finish(store.claim(failed.export_id, "run-2")[0], DELIVERED)
+    store.claimed(store.claim(failed.export_id, "run-2")[0]).finish(DELIVERED)
     store.request_cancel(queued(store, export_type="codes").id)
-    found = figures.read()
+    found = counters.read()
     assert found.ended == {
         ("entries", FINISHED): 1,
         ("codes", FAILED): 1,
@@ -67,59 +67,63 @@ def test_every_attempt_counts_once(store: ExportStore, figures: ExportFigures) -
         "codes": 1,
     }
     assert sum(found.waits.counts.values()) == 3, "what was cancelled before its claim has not waited for it"
-    again = figures.read()
+    again = counters.read()
     assert (again.ended, again.rows, again.waits) == (found.ended, found.rows, found.waits)
 
 
-def test_what_is_looked_at_by_many_at_once_counts_once(store: ExportStore, database: Documents) -> None:
+def test_what_is_looked_at_by_many_at_once_counts_once(store: ExportRepository, database: Documents) -> None:
     for _ in range(10):
-        store.finish(triggered(store), DELIVERED)
-        lookers = [ExportFigures(database, settle_seconds=0) for _ in range(4)]
+        store.claimed(triggered(store)).finish(DELIVERED)
+        lookers = [ExportCounters(database, lag_seconds=0) for _ in range(4)]
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(ExportFigures.read, lookers))
+            list(pool.map(ExportCounters.read, lookers))
     assert lookers[0].read().ended == {("entries", FINISHED): 10}
 
 
-def test_figures_stay_when_exports_are_deleted(store: ExportStore, figures: ExportFigures, database: Documents) -> None:
-    store.finish(triggered(store), DELIVERED)
-    before = figures.read()
+def test_counters_stay_when_exports_are_deleted(
+    store: ExportRepository, counters: ExportCounters, database: Documents
+) -> None:
+    store.claimed(triggered(store)).finish(DELIVERED)
+    before = counters.read()
     database.exports.delete_many({})
-    store.finish(triggered(store), DELIVERED)
+    store.claimed(triggered(store)).finish(DELIVERED)
     assert before.ended == {("entries", FINISHED): 1}
-    assert figures.read().ended == {("entries", FINISHED): 2}
+    assert counters.read().ended == {("entries", FINISHED): 2}
 
 
-def test_the_last_seconds_wait_for_the_next_look(store: ExportStore, database: Documents) -> None:
-    store.finish(triggered(store), DELIVERED)
-    assert ExportFigures(database, settle_seconds=600).read().ended == {}
-    assert ExportFigures(database, settle_seconds=0).read().ended == {("entries", FINISHED): 1}
+def test_the_last_seconds_wait_for_the_next_look(store: ExportRepository, database: Documents) -> None:
+    store.claimed(triggered(store)).finish(DELIVERED)
+    assert ExportCounters(database, lag_seconds=600).read().ended == {}
+    assert ExportCounters(database, lag_seconds=0).read().ended == {("entries", FINISHED): 1}
 
 
-def test_a_long_backlog_is_counted_in_steps(store: ExportStore, figures: ExportFigures, database: Documents) -> None:
+def test_a_long_backlog_is_counted_in_steps(
+    store: ExportRepository, counters: ExportCounters, database: Documents
+) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     for hours in (1, 5, 30):
         claim = triggered(store)
-        store.finish(claim, DELIVERED)
+        store.claimed(claim).finish(DELIVERED)
         ended = now - timedelta(hours=hours)
         database.exports.update_one({"runId": claim.run_id}, {"$set": {"attempts.0.ended": ended, "runId": "old"}})
-    database[FIGURES].update_one({"_id": "exports"}, {"$set": {"upTo": now - timedelta(days=3)}})
-    found = figures.read()
+    database[COUNTERS].update_one({"_id": "exports"}, {"$set": {"upTo": now - timedelta(days=3)}})
+    found = counters.read()
     assert found.ended == {("entries", FINISHED): 3}
     assert found.now - found.up_to < timedelta(minutes=1)
 
 
 def test_waits_begin_at_the_request_or_the_retry(
-    store: ExportStore, figures: ExportFigures, database: Documents
+    store: ExportRepository, counters: ExportCounters, database: Documents
 ) -> None:
     claim = triggered(store)
-    store.fail(claim, ERROR)
+    store.claimed(claim).fail(ERROR)
     database.exports.update_one({}, {"$set": {"date.created": datetime(2020, 1, 1, tzinfo=UTC)}})
     store.retry(claim.export_id)
     waiting = read_depth(database).pending
     assert waiting.since is not None
     assert waiting.since.year > 2020
-    store.finish(store.claim(claim.export_id, "run-2")[0], DELIVERED)
-    assert figures.read().waits.total_seconds < 3_600
+    store.claimed(store.claim(claim.export_id, "run-2")[0]).finish(DELIVERED)
+    assert counters.read().waits.total_seconds < 3_600
 
 
 def test_durations_are_sorted_into_classes() -> None:
@@ -135,23 +139,23 @@ def test_durations_are_sorted_into_classes() -> None:
     assert sorted(BOUNDS) == list(BOUNDS)
 
 
-def test_lost_leases_are_counted(store: ExportStore, figures: ExportFigures, database: Documents) -> None:
-    triggered(ExportStore(database, lease_seconds=0))
-    assert store.release(60_000) is not None
-    figures.note_lease_lost()
-    assert figures.read().leases_lost == {"WorkerLost": 1, "LeaseLost": 1}
+def test_lost_leases_are_counted(store: ExportRepository, counters: ExportCounters, database: Documents) -> None:
+    triggered(ExportRepository(database, lease_seconds=0))
+    assert store.reaper.reap(60_000) is not None
+    counters.note_lease_lost()
+    assert counters.read().leases_lost == {"WorkerLost": 1, "LeaseLost": 1}
 
 
-def test_the_depth_of_the_queue_is_that_of_now(store: ExportStore, database: Documents) -> None:
-    assert read_depth(database).pending == Waiting(0, None)
+def test_the_depth_of_the_queue_is_that_of_now(store: ExportRepository, database: Documents) -> None:
+    assert read_depth(database).pending == Backlog(0, None)
     claim = triggered(store)
     oldest = queued(store)
     queued(store)
     store.request_cancel(queued(store).id)
     depth = read_depth(database)
-    assert depth.pending == Waiting(2, oldest.date.created)
-    assert depth.triggered == Waiting(1, store.get(claim.export_id).date.triggered)
-    assert depth.deletions == Waiting(0, None)
+    assert depth.pending == Backlog(2, oldest.date.created)
+    assert depth.triggered == Backlog(1, store.get(claim.export_id).date.triggered)
+    assert depth.deletions == Backlog(0, None)
 
 
 def test_open_deletions_are_counted(database: Documents) -> None:
@@ -163,30 +167,30 @@ def test_open_deletions_are_counted(database: Documents) -> None:
             {"status": "OPEN", "date": {"requested": requested}},
         ]
     )
-    assert read_depth(database).deletions == Waiting(2, requested)
+    assert read_depth(database).deletions == Backlog(2, requested)
 
 
-def test_looking_reads_only_what_is_new(store: ExportStore, figures: ExportFigures, database: Documents) -> None:
+def test_looking_reads_only_what_is_new(store: ExportRepository, counters: ExportCounters, database: Documents) -> None:
     """The plan of the query that finds what ended is a range of the index that is declared for it."""
-    store.finish(triggered(store), DELIVERED)
+    store.claimed(triggered(store)).finish(DELIVERED)
     plan = database.exports.find({"attempts.ended": {"$gt": datetime.now(UTC)}}).explain()
     assert "attempts_by_end" in str(plan["queryPlanner"]["winningPlan"])
 
 
-def test_figures_without_mongodb_say_so(unreachable: Documents) -> None:
-    for look in (ExportFigures(unreachable, 0.2).read, lambda: read_depth(unreachable, 0.2)):
+def test_counters_without_mongodb_say_so(unreachable: Documents) -> None:
+    for look in (ExportCounters(unreachable, 0.2).read, lambda: read_depth(unreachable, 0.2)):
         with pytest.raises(SourceUnavailable):
             look()
 
 
 def test_what_a_clock_that_is_behind_may_still_date_back_is_not_counted_yet(
-    store: ExportStore, database: Documents
+    store: ExportRepository, database: Documents
 ) -> None:
-    store.finish(triggered(store), DELIVERED)
+    store.claimed(triggered(store)).finish(DELIVERED)
     for seconds, counted in ((50, {}), (70, {("entries", FINISHED): 1})):
         ended = {"$subtract": ["$$NOW", seconds * 1_000]}
         attempts = {"$map": {"input": "$attempts", "in": {"$mergeObjects": ["$$this", {"ended": ended}]}}}
         database.exports.update_one({}, [{"$set": {"attempts": attempts}}])
         an_hour_ago = [{"$set": {"upTo": {"$subtract": ["$$NOW", 3_600_000]}}}]
-        database[FIGURES].update_one({"_id": "exports"}, an_hour_ago)
-        assert ExportFigures(database).read().ended == counted
+        database[COUNTERS].update_one({"_id": "exports"}, an_hour_ago)
+        assert ExportCounters(database).read().ended == counted

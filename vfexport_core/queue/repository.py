@@ -1,17 +1,18 @@
-"""The queue: requests, claims and every later change of an export, each one conditional update (L1-L3, L5-L8).
+"""The queue as callers see it: requests, claims, cancels, retries, and what may be read of it (L1-L3, L5-L8).
 
-What may happen at the same time is decided by unique indexes and update conditions; a document is read only to say
-why an update found nothing to do.
+Every change is one conditional update. What may happen at the same time is decided by unique indexes and update
+conditions; a document is read only to say why an update found nothing to do.
 """
 
 from __future__ import annotations
 
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from bson import ObjectId
+from pymongo import DESCENDING
 from pymongo.errors import DuplicateKeyError
 
 from vfexport_core.errors import (
@@ -19,45 +20,140 @@ from vfexport_core.errors import (
     ExportNotCancelable,
     ExportNotClaimable,
     ExportNotRetryable,
+    InvalidRequest,
     QueueBusy,
     SourceUnavailable,
 )
 from vfexport_core.mongo.collections import EXPORTS
-from vfexport_core.mongo.retry import with_retries
+from vfexport_core.mongo.retry import DEFAULT_LIMITS
 from vfexport_core.mongo.schema import INDEX_BUILD_LIMITS, put_indexes, put_validator
 from vfexport_core.queue import schema, transitions
-from vfexport_core.queue.figures import ExportFigures
+from vfexport_core.queue.claimed import ClaimedExport
+from vfexport_core.queue.collection import PAYLOAD_LENGTH, ExportCollection, object_id
+from vfexport_core.queue.lease import LEASE_SECONDS
 from vfexport_core.queue.models import ACTIVE, RETRYABLE, Claim, Export, ExportStatus
-from vfexport_core.queue.reading import PAYLOAD_LENGTH, object_id
+from vfexport_core.queue.reaper import ExportReaper
+from vfexport_core.queue.removal import ExportRemoval
+from vfexport_core.queue.statistics.counters import ExportCounters
 from vfexport_core.queue.transitions import Claimant, Transition
-from vfexport_core.queue.withdrawing import Withdrawing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime, timedelta
 
+    from pymongo.database import Database
+
+    from vfexport_core.mongo.retry import RetryLimits
     from vfexport_core.queue.models import Document, NewExport
+
+Exports = list[Export]  # within the class `list` is the method
+Position = tuple["datetime", str]
+
+MOST_WAITING = 10_000
 
 _REQUEST_TRIES = 50
 _REQUEST_PAUSE_SECONDS = 0.02
+_MILLIS = 1_000
 
 
-class ExportStore(Withdrawing):
-    """The `exports` collection of one database; safe to share between threads.
+class ExportRepository:
+    """The exports of one database; safe to share between threads.
 
-    Any method may raise SourceUnavailable, after `patience_seconds` of trying (some read once more to explain).
+    `reaper` ends what is late or lost, `removal` is for the deletion of a fan's data, `claimed` for whoever has claimed
+    an export. Claims give a lease of `lease_seconds`, by MongoDB's clock: a run that has not been heard of for so long
+    may be ended by anybody.
+
+    Any method may raise SourceUnavailable, after as long as `limits` say (some read once more to explain).
     """
 
+    def __init__(
+        self,
+        database: Database[dict[str, Any]],
+        limits: RetryLimits = DEFAULT_LIMITS,
+        *,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self._exports = ExportCollection(database, limits)
+        self._lease_millis = round(lease_seconds * _MILLIS)
+        self.reaper = ExportReaper(self._exports)
+        self.removal = ExportRemoval(self._exports)
+
+    def claimed(self, claim: Claim) -> ClaimedExport:
+        """Return the export that `claim` is of, for the run that holds it."""
+        return ClaimedExport(self._exports, claim, self._lease_millis)
+
     def initialise(self) -> None:
-        """Create validator and indexes, or bring them up to date, and begin to count what ends (``figures``).
+        """Create validator and indexes, or bring them up to date, and begin to count what ends (``statistics``).
 
         Idempotent, and safe in several processes at once. Raises InitialisationFailed when what exists is in the way.
         """
-        self._persist(lambda: put_validator(self._exports, schema.VALIDATOR))
-        with_retries(self._exports, lambda: put_indexes(self._exports, schema.INDEXES), INDEX_BUILD_LIMITS)
-        ExportFigures(self._exports.database, self._limits.seconds).begin()
+        documents = self._exports.documents
+        self._exports.retried(lambda: put_validator(documents, schema.VALIDATOR))
+        self._exports.retried(lambda: put_indexes(documents, schema.INDEXES), INDEX_BUILD_LIMITS)
+        ExportCounters(documents.database, self._exports.limits).begin()
+
+    def get(self, export_id: str, campaign_id: str | None = None) -> Export:
+        """Return one export; raises ExportNotFound (also when an id is not an ObjectId, or of another campaign)."""
+        return self._exports.get(export_id, campaign_id)
+
+    def running(self) -> Export | None:
+        """Return the TRIGGERED export; there is one at most (L2)."""
+        document = self._exports.find_one({"status": ExportStatus.TRIGGERED.value})
+        return None if document is None else Export.from_document(document)
+
+    def pending(self, limit: int) -> Exports:
+        """Return the first `limit` PENDING exports in the order of the queue: oldest first."""
+        query = {"status": ExportStatus.PENDING.value}
+        return self._find(query, schema.ORDER, limit)
+
+    def pending_positions(self) -> Sequence[tuple[Position, str]]:
+        """Return the positions and types of the PENDING exports, in their order; at most `MOST_WAITING`."""
+        query = {"status": ExportStatus.PENDING.value}
+        found = self._exports.find(query, schema.ORDER, MOST_WAITING, ["date.created", "exportType"])
+        return [((one["date"]["created"], str(one["_id"])), one["exportType"]) for one in found]
+
+    def durations_since(self, moment: datetime, limit: int) -> Sequence[tuple[str, timedelta]]:
+        """Return the types of up to `limit` exports that FINISHED after `moment`, and their durations; latest first."""
+        query = {"status": ExportStatus.FINISHED.value, "date.finished": {"$gt": moment}}
+        found = self._exports.find(query, [("date.finished", DESCENDING)], limit, ["exportType", "date"])
+        ran = [(one["exportType"], one["date"]) for one in found if "triggered" in one["date"]]
+        return [(export_type, date["finished"] - date["triggered"]) for export_type, date in ran]
+
+    def is_taken(self, export: Export, keys: Collection[str]) -> bool:
+        """Return whether another export of the same campaign and type has noted one of these keys for its files.
+
+        Asked by the export that is TRIGGERED, of which there is one (L2); no other can note keys meanwhile (L6).
+        """
+        query: Document = {"campaignId": export.campaign_id, "exportType": export.export_type}
+        query |= {"_id": {"$ne": ObjectId(export.id)}, "attempts.keys": {"$in": [*keys]}}
+        return self._exports.find_one(query, ["_id"]) is not None
+
+    def list(
+        self,
+        *,
+        campaign_id: str | None = None,
+        export_type: str | None = None,
+        status: ExportStatus | None = None,
+        descending: bool = True,
+        limit: int = 50,
+        after: tuple[datetime, str] | None = None,
+    ) -> Exports:
+        """Return up to `limit` exports that fit, in the order of the queue or its reverse, from behind `after` on.
+
+        `after` is `Export.position` of the last one seen: pages stay right while exports are added and removed.
+        """
+        wanted = {"campaignId": campaign_id and campaign_id.lower(), "exportType": export_type, "status": status}
+        query: Document = {name: str(value) for name, value in wanted.items() if value is not None}
+        order = schema.ORDER_NEWEST_FIRST if descending else schema.ORDER
+        if after is None:
+            return self._find(query, order, limit)
+        # Two questions, each one stretch of the index; as one, with $or, not every server uses the index for it.
+        ties, beyond = _behind(after, descending=descending)
+        found = self._find(query | ties, order, limit)
+        return found + self._find(query | beyond, order, limit - len(found)) if len(found) < limit else found
 
     def request(self, new: NewExport) -> tuple[Export, bool]:
-        """Queue an export (L1), or give the one of the same campaign, type and date that is still active (L3).
+        """Queue an export (L1), or return the one of the same campaign, type and date that is still active (L3).
 
         True when the export is new. Raises CampaignNotFound when the campaign's id cannot be one.
         """
@@ -66,7 +162,7 @@ class ExportStore(Withdrawing):
         document = new.to_document()
         export_id = ObjectId()
         for _ in range(_REQUEST_TRIES):
-            found = self._persist(lambda: self._insert_or_find(export_id, document))
+            found = self._exports.retried(lambda: self._insert_or_find(export_id, document))
             if found is not None:
                 return Export.from_document(found), found["_id"] == export_id
             # The active one ended between our insertion and our look at it, or is not yet visible.
@@ -104,18 +200,14 @@ class ExportStore(Withdrawing):
         seen = self.get(export_id, campaign_id)
         wanted = seen
         while wanted.status in ACTIVE:
-            document = self._apply(transitions.withdraw(ObjectId(seen.id)))
-            document = document or self._apply(transitions.request_cancel(ObjectId(seen.id)))
+            document = self._exports.apply(transitions.cancel_pending(ObjectId(seen.id)))
+            document = document or self._exports.apply(transitions.request_cancel(ObjectId(seen.id)))
             wanted = Export.from_document(document) if document else self.get(export_id, campaign_id)
             if document is not None:
                 return wanted
         if seen.status in ACTIVE and wanted.status is ExportStatus.CANCELED:
             return wanted
         raise ExportNotCancelable(f"export {wanted.id} is {wanted.status}", payload=wanted.id)
-
-    def request_run(self, export: Export) -> bool:
-        """Have another run asked for a PENDING export whose run was lost before it claimed it; once per loss."""
-        return self._apply(transitions.request_run(ObjectId(export.id), export.attempt, export.requests)) is not None
 
     def close_run(
         self, export_id: str, run_id: str, status: ExportStatus, error: Document | None, attempt: int | None = None
@@ -128,7 +220,7 @@ class ExportStore(Withdrawing):
         if status not in RETRYABLE:
             raise ValueError(f"a run cannot be closed as {status}")
         transition = transitions.close_run(object_id(export_id), run_id, status, error, attempt)
-        return self._apply(transition) is not None
+        return self._exports.apply(transition) is not None
 
     def retry(self, export_id: str, campaign_id: str | None = None, *, redeliver: bool = False) -> Export:
         """Queue the next attempt of a FAILED, EXPIRED or CANCELED export (L8); `redeliver`: of a FINISHED one as well.
@@ -139,7 +231,7 @@ class ExportStore(Withdrawing):
         seen = self.get(export_id, campaign_id)
         transition = transitions.retry(ObjectId(seen.id), seen.attempt, redeliver=redeliver)
         try:
-            document = self._apply(transition)
+            document = self._exports.apply(transition)
         except DuplicateKeyError:
             raise ExportNotRetryable(
                 "another export of this campaign, type and date is PENDING or TRIGGERED", payload=seen.id
@@ -156,12 +248,12 @@ class ExportStore(Withdrawing):
         return uuid4().hex
 
     def _claimant(self, run_id: str) -> Claimant:
-        return Claimant(run_id, self._claim_id, self.lease_millis)
+        return Claimant(run_id, self._claim_id, self._lease_millis)
 
     def _claim(self, transition: Transition, refuse: Callable[[], None] = lambda: None) -> Document | None:
         """Try to claim; `refuse` may say that it is not another TRIGGERED export that is in the way."""
         try:
-            return self._apply(transition)
+            return self._exports.apply(transition)
         except DuplicateKeyError:
             refuse()
             running = self.running()
@@ -185,18 +277,22 @@ class ExportStore(Withdrawing):
         """Raise ExportNotClaimable when another export of the same campaign, type and date key is active."""
         equal: Document = {"campaignId": export.campaign_id, "exportType": export.export_type}
         equal |= {"dateKey": export.date_key, "status": {"$in": sorted(ACTIVE)}, "_id": {"$ne": ObjectId(export.id)}}
-        found = self._persist(lambda: self._exports.find_one(equal))
+        found = self._exports.find_one(equal)
         if found is not None:
             raise ExportNotClaimable(
                 f"export {found['_id']} of the same campaign, type and date key is {found['status']}",
                 payload=str(found["_id"]),
             )
 
+    def _find(self, query: Document, order: Sequence[tuple[str, int]], limit: int) -> Exports:
+        return [Export.from_document(document) for document in self._exports.find(query, order, limit)]
+
     def _insert_or_find(self, export_id: ObjectId, document: Document) -> Document | None:
-        """Insert; when that is refused, give what is in the way: the active export, or our own of an earlier try."""
+        """Insert; when that is refused, return what is in the way: the active export, or our own of an earlier try."""
+        documents = self._exports.documents
         try:
             # An update that inserts, because only an update knows the server's clock; no document meets its condition.
-            self._exports.update_one(
+            documents.update_one(
                 {"_id": export_id, "status": {"$exists": False}},
                 {"$setOnInsert": document, "$currentDate": {"date.created": True}},
                 upsert=True,
@@ -204,6 +300,15 @@ class ExportStore(Withdrawing):
         except DuplicateKeyError:
             active: Document = {name: document.get(name) for name in ("campaignId", "exportType", "dateKey")}
             active["status"] = {"$in": sorted(ACTIVE)}
-            found = self._exports.find_one(active)
-            return found or self._exports.find_one({"_id": export_id})
-        return self._exports.find_one({"_id": export_id})
+            found = documents.find_one(active)
+            return found or documents.find_one({"_id": export_id})
+        return documents.find_one({"_id": export_id})
+
+
+def _behind(after: tuple[datetime, str], *, descending: bool) -> tuple[Document, Document]:
+    """Return the conditions for what is behind a position: of the same moment, and of the moments beyond."""
+    created, export_id = after
+    if not ObjectId.is_valid(export_id):
+        raise InvalidRequest("the cursor is not one of ours", payload="cursor")
+    beyond = "$lt" if descending else "$gt"
+    return {"date.created": created, "_id": {beyond: ObjectId(export_id)}}, {"date.created": {beyond: created}}

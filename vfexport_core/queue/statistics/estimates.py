@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from vfexport_core.queue.models import Export
-    from vfexport_core.queue.reading import ExportReader, Waiting
+    from vfexport_core.queue.repository import ExportRepository, Position
 
 BETWEEN_SECONDS = 2.0
 """From one export's end to the next one's start."""
@@ -38,11 +38,11 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Snapshot:
     """The queue at one moment, or why it could not be seen; `began` is when the look at it began."""
 
     began: float
-    waiting: Sequence[Waiting] = ()
+    pending: Sequence[tuple[Position, str]] = ()
     running: Export | None = None
     error: SourceUnavailable | None = None
 
@@ -54,11 +54,11 @@ class Estimator:
     before it asked. How long exports take is looked up every `_TYPICAL_SECONDS`.
     """
 
-    def __init__(self, reader: ExportReader, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._reader = reader
+    def __init__(self, repository: ExportRepository, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._repository = repository
         self._clock = clock
         self._lock = threading.Lock()
-        self._last = _Look(-math.inf)
+        self._last = _Snapshot(-math.inf)
         self._typical: Mapping[str, float] = {}
         self._typical_until = -math.inf
 
@@ -68,22 +68,22 @@ class Estimator:
             return None
         came = self._clock()
         with self._lock:
-            look = self._last if self._last.began >= came else self._look()
-        if look.error is not None:
-            raise look.error
-        ahead = Counter(kind for position, kind in look.waiting if position < export.position)
-        return Estimate(ahead.total() + 1, math.ceil(_wait_seconds(ahead, look.running, self._typical)))
+            snapshot = self._last if self._last.began >= came else self._take_snapshot()
+        if snapshot.error is not None:
+            raise snapshot.error
+        ahead = Counter(kind for position, kind in snapshot.pending if position < export.position)
+        return Estimate(ahead.total() + 1, math.ceil(_wait_seconds(ahead, snapshot.running, self._typical)))
 
-    def _look(self) -> _Look:
+    def _take_snapshot(self) -> _Snapshot:
         began = self._clock()
         try:
             if began >= self._typical_until:
                 since = datetime.now(UTC) - _RECENTLY
-                self._typical = typical_seconds(self._reader.finished_since(since, _RECENT))
+                self._typical = typical_seconds(self._repository.durations_since(since, _RECENT))
                 self._typical_until = began + _TYPICAL_SECONDS
-            self._last = _Look(began, self._reader.waiting(), self._reader.running())
+            self._last = _Snapshot(began, self._repository.pending_positions(), self._repository.running())
         except SourceUnavailable as error:
-            self._last = _Look(began, error=error)
+            self._last = _Snapshot(began, error=error)
         return self._last
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.mongo.collections import DELETIONS, EXPORTS, open_owned
-from vfexport_core.mongo.retry import RetryLimits, with_retries
+from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.queue import schema
 from vfexport_core.queue.models import ExportStatus
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.mongo.retry import RetryLimits
     from vfexport_core.queue.models import Document
 
 MOST = 10_000
@@ -23,7 +24,7 @@ MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Backlog:
     """How many there are, and since when the oldest is there, by MongoDB's clock (None: there is none)."""
 
     count: int
@@ -31,29 +32,28 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Depth:
+class QueueDepth:
     """The PENDING exports, the TRIGGERED one, the CCPA deletions that are not complete."""
 
-    pending: Waiting
-    triggered: Waiting
-    deletions: Waiting
+    pending: Backlog
+    triggered: Backlog
+    deletions: Backlog
 
 
-def read_depth(database: Database[dict[str, Any]], patience_seconds: float = 10.0) -> Depth:
-    """Look once; raises SourceUnavailable after `patience_seconds` of trying, three times at most."""
-    limits = RetryLimits(patience_seconds)
+def read_depth(database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT_LIMITS) -> QueueDepth:
+    """Return it as it is now; raises SourceUnavailable after as long as `limits` say, three times at most."""
 
-    def waiting(collection: str, query: Document, order: Mapping[str, int], since: Any) -> Waiting:
+    def backlog(collection: str, query: Document, order: Mapping[str, int], since: Any) -> Backlog:
         found = open_owned(database, collection)
         group = {"_id": "$status", "count": {"$sum": 1}, "since": {"$min": since}}
         pipeline = [{"$match": query}, {"$sort": order}, {"$limit": MOST}, {"$group": group}]
         groups: list[Document] = with_retries(found, lambda: [*found.aggregate(pipeline)], limits)
-        return Waiting(groups[0]["count"], groups[0]["since"]) if groups else Waiting(0, None)
+        return Backlog(groups[0]["count"], groups[0]["since"]) if groups else Backlog(0, None)
 
     pending, triggered = ({"status": status.value} for status in (ExportStatus.PENDING, ExportStatus.TRIGGERED))
     asked = {"$ifNull": ["$queued", "$date.created"]}
-    return Depth(
-        pending=waiting(EXPORTS, pending, dict(schema.ORDER), asked),
-        triggered=waiting(EXPORTS, triggered, {"_id": 1}, "$date.triggered"),
-        deletions=waiting(DELETIONS, {"status": "OPEN"}, {"date.requested": 1}, "$date.requested"),
+    return QueueDepth(
+        pending=backlog(EXPORTS, pending, dict(schema.ORDER), asked),
+        triggered=backlog(EXPORTS, triggered, {"_id": 1}, "$date.triggered"),
+        deletions=backlog(DELETIONS, {"status": "OPEN"}, {"date.requested": 1}, "$date.requested"),
     )
