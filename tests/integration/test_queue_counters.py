@@ -12,6 +12,7 @@ from pymongo import MongoClient
 from tests.integration.queue_helpers import DELIVERED, ERROR, queued, triggered
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.mongo.collections import COUNTERS
+from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.queue.statistics.counters import BOUNDS, ExportCounters, sums_of
@@ -178,7 +179,8 @@ def test_looking_reads_only_what_is_new(store: ExportRepository, counters: Expor
 
 
 def test_counters_without_mongodb_say_so(unreachable: Documents) -> None:
-    for look in (ExportCounters(unreachable, 0.2).read, lambda: read_depth(unreachable, 0.2)):
+    limits = RetryLimits(0.2)
+    for look in (ExportCounters(unreachable, limits).read, lambda: read_depth(unreachable, limits)):
         with pytest.raises(SourceUnavailable):
             look()
 

@@ -85,9 +85,9 @@ def test_how_long_exports_took_is_read_from_an_index_newest_first(
     failed = triggered(store)
     store.claimed(failed).fail(ERROR)
     long_ago = datetime(2000, 1, 1, tzinfo=UTC)
-    took = [(export_type, duration.total_seconds()) for export_type, duration in reader.finished_since(long_ago, 2)]
+    took = [(export_type, duration.total_seconds()) for export_type, duration in reader.durations_since(long_ago, 2)]
     assert took == [("codes", 2), ("codes", 1)]
-    assert reader.finished_since(datetime.now(UTC) + timedelta(hours=1), 2) == []
+    assert reader.durations_since(datetime.now(UTC) + timedelta(hours=1), 2) == []
     query = {name: commands.last[name] for name in ("find", "filter", "sort")}
     plan = database.command("explain", query)["queryPlanner"]["winningPlan"]
     assert "by_status_and_end" in str(plan)
