@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from pymongo import MongoClient
 
 from vfexport_core.api.app import create_app
+from vfexport_core.catalog import CATALOG
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.models import Delivered
 from vfexport_core.queue.repository import ExportRepository
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 ERROR_FIELDS = {"status", "code", "message", "payload"}
 CORRELATION = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
+_documents: dict[bool, dict[str, Any]] = {}
+
 
 class Api:
     """Speaks ASGI with the app on an event loop in another thread; `call` is synchronous."""
@@ -42,7 +45,7 @@ class Api:
     def __init__(self, app: FastAPI, portal: anyio.from_thread.BlockingPortal) -> None:
         self.app = app
         self.services: Container = app.state.container
-        self.document = app.openapi()
+        self.document = document_of(app)
         self.answers: set[tuple[str, str, int]] = set()
         self._portal = portal
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -70,6 +73,17 @@ class Api:
 
     def close(self) -> None:
         self._portal.call(self._client.aclose)
+
+
+def document_of(app: FastAPI) -> dict[str, Any]:
+    """Return the app's OpenAPI document; that of the service's own catalog is made once: it takes most of a start."""
+    container: Container = app.state.container
+    if container.catalog is not CATALOG:
+        return app.openapi()
+    dev_mode = container.access.signer is not None
+    if dev_mode not in _documents:
+        _documents[dev_mode] = app.openapi()
+    return _documents[dev_mode]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +18,7 @@ from pymongo import MongoClient
 from tests.servers import PREFIX as SERVERS
 from tests.servers import mongo_to_test, s3_to_test, unique
 from vfexport_core.embedded import embedded_environment
+from vfexport_core.embedded.environment import s3_client
 from vfexport_core.settings import PREFIX, BucketsSettings, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -59,6 +60,13 @@ def s3_server() -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
+def _bucket_maker(s3_server: S3Server) -> Iterator[Any]:
+    """Return the client that creates the buckets of all tests."""
+    with closing(s3_client(s3_server)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
 def mongo_client(mongo_server: MongoServer) -> Iterator[MongoClient[dict[str, Any]]]:
     with MongoClient(mongo_server.uri, tz_aware=True) as client:
         yield client
@@ -97,10 +105,10 @@ def settings(
 
 @pytest.fixture
 def settings_environment(
-    mongo_server: MongoServer, s3_server: S3Server, database: Database[dict[str, Any]]
+    mongo_server: MongoServer, s3_server: S3Server, _bucket_maker: Any, database: Database[dict[str, Any]]
 ) -> dict[str, str]:
     """Return the same as environment variables, for processes that a test starts."""
-    environment = embedded_environment(mongo_server, s3_server, bucket_suffix=unique(""))
+    environment = embedded_environment(mongo_server, s3_server, bucket_suffix=unique(""), client=_bucket_maker)
     return environment | {f"{PREFIX}MONGO_DATABASE": database.name}
 
 

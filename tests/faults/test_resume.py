@@ -107,6 +107,7 @@ def shaky(
     monkeypatch.setattr("vfexport_core.mongo.retry._FIRST_WAIT_SECONDS", 0.001)
     # After some errors the driver waits until it has heard of the server again: it asks often, and does not wait long.
     monitoring = {"serverMonitoringMode": "poll", "heartbeatFrequencyMS": 500}
+    monkeypatch.setattr("pymongo.common.MIN_HEARTBEAT_INTERVAL", 0.02)
     options: dict[str, Any] = {"appname": APP, "retryReads": False, "event_listeners": [saboteur], **monitoring}
     with MongoClient[Any](mongo_server.uri, **options) as client:
         yield client[database.name]

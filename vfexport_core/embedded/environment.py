@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -26,13 +26,18 @@ BUCKETS = {
 }
 
 
-def embedded_environment(mongo: MongoServer, s3: S3Server, *, bucket_suffix: str = "") -> dict[str, str]:
-    """Create the four buckets (kept where they exist) and give the `VFEXPORT_*` variables of the embedded stack.
+def embedded_environment(
+    mongo: MongoServer, s3: S3Server, *, bucket_suffix: str = "", client: Any = None
+) -> dict[str, str]:
+    """Create the four buckets (kept where they exist) and return the `VFEXPORT_*` variables of the embedded stack.
 
-    `bucket_suffix` is added to every bucket's name, so that several users of one server do not meet.
+    `bucket_suffix` is added to every bucket's name, so that several users of one server do not meet. `client` is one of
+    `s3_client`, for who has it already: to make one takes longer than to create the buckets.
     """
     names = {key: name + bucket_suffix for key, name in BUCKETS.items()}
-    create_buckets(s3, list(names.values()))
+    with closing(s3_client(s3)) if client is None else nullcontext(client) as creating:
+        for name in names.values():
+            _create_bucket(creating, name)
     environment = {
         "MONGO_URI": mongo.uri,
         "LOOKUP_BATCH": str(LOOKUP_BATCH),
@@ -48,13 +53,6 @@ def embedded_environment(mongo: MongoServer, s3: S3Server, *, bucket_suffix: str
             f"BUCKETS__{key}__SECRET_ACCESS_KEY": s3.secret_access_key,
         }
     return {PREFIX + key: value for key, value in environment.items()}
-
-
-def create_buckets(s3: S3Server, names: list[str]) -> None:
-    """Create these buckets; one that exists is kept."""
-    with closing(s3_client(s3)) as client:
-        for name in names:
-            _create_bucket(client, name)
 
 
 def s3_client(s3: S3Server) -> Any:
