@@ -16,7 +16,7 @@ from tests.builders import make_campaign, make_code, make_entry, make_market, ma
 from tests.delivered import InBuckets
 from tests.integration.queue_helpers import new_export
 from vfexport_core.catalog import find_spec
-from vfexport_core.ccpa.deletion import Deletions
+from vfexport_core.ccpa.attempt import DeletionTools
 from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.embedded.synthetic import create_source_indexes
@@ -24,16 +24,18 @@ from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.delete_user import delete_user, resume_deletions
 from vfexport_core.services.run_attempt import Tools, run_claimed
 from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from pymongo.database import Database
 
     from vfexport_core.ccpa.records import Deletion
     from vfexport_core.queue.models import Export
+    from vfexport_core.services.delete_user import Resumed
     from vfexport_core.settings import Settings
 
 FANS = range(1, 4)
@@ -65,8 +67,8 @@ class Service:
         create_source_indexes(self.database)
 
     @property
-    def deletions(self) -> Deletions:
-        return Deletions(
+    def deletion_tools(self) -> DeletionTools:
+        return DeletionTools(
             settings=self.settings,
             database=self.database,
             store=self.store,
@@ -77,17 +79,21 @@ class Service:
         )
 
     def delete(self, user_id: str = USER_ID, **options: Any) -> Deletion:
-        return self.deletions.delete_user(user_id, requested_by="supreme-1", correlation_id="ccpa-1", **options)
+        return delete_user(self.deletion_tools, user_id, requested_by="supreme-1", correlation_id="ccpa-1", **options)
 
     def open_record(self, user_id: str = USER_ID) -> str:
         """Leave a record as a request leaves it that got no further."""
         hasher = UserHasher.from_settings(self.settings)
-        return self.ledger.open(hasher.hash(user_id), hasher.key_check, "supreme-1", "ccpa-1")
+        return self.ledger.request(hasher.hash(user_id), hasher.key_check, "supreme-1", "ccpa-1").record_id
 
-    def heal_now(self) -> Any:
+    def resume(self, **options: Any) -> Resumed:
+        """Take open deletions up again whose turn it is."""
+        return resume_deletions(self.deletion_tools, **options)
+
+    def heal_now(self) -> Resumed:
         """Take open deletions up again, as if their rest was over and nobody worked on them."""
         self.let_time_go_by()
-        return self.deletions.heal()
+        return self.resume()
 
     def let_time_go_by(self) -> None:
         """End the rest of all open deletions, and every worker's hold on them."""
@@ -171,7 +177,7 @@ class Service:
 
 
 @contextmanager
-def running_service(settings: Settings, database: Database[dict[str, Any]]) -> Iterator[Service]:
+def running_service(settings: Settings, database: Database[dict[str, Any]]) -> Generator[Service]:
     """Return a service with empty collections and clients of its own."""
     with BucketClients(settings) as buckets:
         service = Service(settings, database, buckets)

@@ -19,22 +19,23 @@ _MOST_SECONDS = 900
 @dg.op
 def take_up_deletions(context: dg.OpExecutionContext, mongo: MongoResource, buckets: BucketsResource) -> None:
     """Try to complete the open deletions whose turn it is; those that fail stay open and come again."""
-    from vfexport_core.ccpa.deletion import Deletions  # noqa: PLC0415 the definitions load without a driver
+    from vfexport_core.ccpa.attempt import DeletionTools  # noqa: PLC0415 the definitions load without a driver
     from vfexport_core.ccpa.ledger import Ledger  # noqa: PLC0415 as above
+    from vfexport_core.services.delete_user import resume_deletions  # noqa: PLC0415 as above
 
     log = RunLog.of_run(context)
     with failing(log):
-        deletions = Deletions(
+        tools = DeletionTools(
             settings=mongo.settings,
             database=mongo.database,
             store=mongo.worker_store(),
             buckets=buckets.clients,
             ledger=Ledger(mongo.database),
         )
-        healed = deletions.heal()
-    log.say(f"completed {len(healed.completed)} deletions: {', '.join(healed.completed) or 'none'}")
-    if healed.left:
-        log.alert(f"still open, and tried again later: {', '.join(healed.left)}")
+        resumed = resume_deletions(tools)
+    log.say(f"completed {len(resumed.completed)} deletions: {', '.join(resumed.completed) or 'none'}")
+    if resumed.left:
+        log.alert(f"still open, and tried again later: {', '.join(resumed.left)}")
 
 
 @dg.graph

@@ -111,7 +111,7 @@ def run_processes(service: Service, campaigns: list[str]) -> None:
         wait_for(lambda: exports.count_documents({"status": "FINISHED"}) > len(TYPES), END_SECONDS)
         for process in deleting:
             process.start()
-        wait_for(lambda: records.count_documents({}) >= ROUNDS // 2, END_SECONDS)
+        wait_for(lambda: sum(record["requests"] for record in records.find()) >= ROUNDS // 2, END_SECONDS)
         exporting[0].kill()
         exporting[0].join()
         # What it held blocks the queue until its lease is over: no deletion takes back a type that is kept.
@@ -136,7 +136,7 @@ def last_deletions(service: Service) -> dict[int, Any]:
     last = {}
     for fan in FANS:
         found = list(service.database["ccpaDeletions"].find({"userHash": hasher.hash(str(object_id(fan)))}))
-        assert len(found) == ROUNDS
+        assert sum(record["requests"] for record in found) >= ROUNDS
         last[fan] = max(record["date"]["completed"] for record in found)
     return last
 

@@ -134,7 +134,7 @@ def do_everything(cli: Cli, settings: Settings, database: Database[dict[str, Any
         assert cli.run("doctor").exit_code in {0, 1}
         use_the_api(settings, campaign)
         assert cli.run("ccpa", "delete", USER_ID).exit_code == 0
-        service.deletions.heal()
+        service.resume()
 
 
 def lose_an_attempt(service: Service, export_id: str) -> None:

@@ -11,7 +11,7 @@ from pymongo.monitoring import CommandListener
 
 from tests.ccpa import Service
 from vfexport_core.catalog import all_specs, find_spec
-from vfexport_core.ccpa.exclusion import SuppressionList
+from vfexport_core.ccpa.suppression import SuppressionList
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
 from vfexport_core.services.request_export import new_export

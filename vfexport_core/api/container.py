@@ -12,7 +12,7 @@ from vfexport_core.api.metrics import Metrics
 from vfexport_core.api.queue_metrics import QueueMetrics
 from vfexport_core.api.readiness import READY_SECONDS, Readiness, service_checks
 from vfexport_core.catalog import CATALOG, Registry
-from vfexport_core.ccpa.deletion import Deletions
+from vfexport_core.ccpa.attempt import DeletionTools
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.mongo.client import connect
 from vfexport_core.mongo.retry import CALLER_LIMITS, RetryLimits
@@ -45,7 +45,7 @@ class Container:
     readiness: Readiness
     metrics: Metrics
     queue_metrics: QueueMetrics
-    deletions: Deletions
+    deletion_tools: DeletionTools
 
     @classmethod
     def open(
@@ -90,7 +90,9 @@ class Container:
             readiness=readiness,
             metrics=Metrics(),
             queue_metrics=queue_metrics,
-            deletions=Deletions(settings=settings, database=database, store=store, buckets=buckets, ledger=ledger),
+            deletion_tools=DeletionTools(
+                settings=settings, database=database, store=store, buckets=buckets, ledger=ledger
+            ),
         )
 
 

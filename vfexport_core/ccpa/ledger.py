@@ -1,17 +1,20 @@
 """The record of every deletion, `ccpaDeletions`: who asked for it, what was deleted, what kept it from completing.
 
-Each change is one conditional update that is harmless to repeat. A lease keeps two workers from doing the same work; it
-is no fence, for the work may be done twice.
+Each change is one conditional update that is harmless to repeat. A user has one open record at most, by a unique index:
+whoever asks for the same deletion while it is open joins it. A lease keeps two workers from doing the same work; it is
+no fence, for the work may be done twice.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from bson import ObjectId
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from vfexport_core.ccpa import schema
@@ -38,12 +41,22 @@ LEASE_SECONDS = 60.0
 MOST_KEYS = 30_000
 """So many keys fit into one record; what comes after them is only counted."""
 
+_MOST_JOINED = 1_000
 _MOST_ERRORS = 50
+_REQUEST_TRIES = 50
+_REQUEST_PAUSE_SECONDS = 0.02
 _OPEN_AT_MOST = 1_000
 _TEXT_CHARACTERS = 1_000
 _MILLIS = 1_000
 _FIRST_WAIT_SECONDS = 15.0
 _LONGEST_WAIT_SECONDS = 900.0
+
+
+class Joined(NamedTuple):
+    """A request: the record that it is kept in, and its number there. It is done once that many are `fulfilled`."""
+
+    record_id: str
+    number: int
 
 
 class Ledger:
@@ -61,18 +74,22 @@ class Ledger:
 
     def initialise(self) -> None:
         """Create validator and indexes, or bring them up to date; idempotent. Raises InitialisationFailed."""
-        self._persist(lambda: put_validator(self._records, schema.VALIDATOR))
+        self._retrying(lambda: put_validator(self._records, schema.VALIDATOR))
         with_retries(self._records, lambda: put_indexes(self._records, schema.INDEXES), INDEX_BUILD_LIMITS)
 
-    def open(self, user_hash: str, key_check: str, requested_by: str, correlation_id: str) -> str:
-        """Record a request, and give the record's id. From then on exports that are claimed respect it."""
+    def request(self, user_hash: str, key_check: str, requested_by: str, correlation_id: str) -> Joined:
+        """Record a request: in the user's open record if there is one, else in a new one.
+
+        From then on exports that are claimed respect it. Raises SourceUnavailable.
+        """
+        requester: Document = {"requestedBy": storable(requested_by), "correlationId": correlation_id}
         record_id = ObjectId()
-        document: Document = {
+        document: Document = requester | {
             "userHash": user_hash,
             "keyCheck": key_check,
-            "requestedBy": storable(requested_by),
-            "correlationId": correlation_id,
             "status": DeletionStatus.OPEN.value,
+            "requests": 1,
+            **schema.JOINABLE,
             "deletedCount": {"exports": 0, "files": 0},
             "exports": [],
             "keys": [],
@@ -80,33 +97,67 @@ class Ledger:
             "errors": [],
             "tries": 0,
         }
+        open_one = {"userHash": user_hash, "keyCheck": key_check, **schema.JOINABLE}
+        for _ in range(_REQUEST_TRIES):
+            found = self._retrying(lambda: self._insert_or_join(record_id, document, open_one, requester))
+            if found is not None:
+                return Joined(str(found["_id"]), found["requests"])
+            # The open one was completed between our insertion and our look at it.
+            time.sleep(_REQUEST_PAUSE_SECONDS)
+        raise SourceUnavailable(
+            f"collection {DELETIONS}: neither a new record nor the open one could be found", payload=DELETIONS
+        )
 
-        def insert() -> None:
-            # An update that inserts, because only an update knows the server's clock.
-            condition: Document = {"_id": record_id, "status": {"$exists": False}}
-            change: Document = {"$setOnInsert": document, "$currentDate": {"date.requested": True}}
-            with contextlib.suppress(DuplicateKeyError):  # an earlier try has done it, and its answer was lost
-                self._records.update_one(condition, change, upsert=True)
+    def _insert_or_join(
+        self, record_id: ObjectId, document: Document, open_one: Document, requester: Document
+    ) -> Document | None:
+        """Join the open record, or insert one; None when it was open, and is not any more.
 
-        self._persist(insert)
-        return str(record_id)
+        Of two that insert the unique index refuses one. Doing it again after a lost answer joins once more: that costs
+        another sweep at most.
+        """
+        entry = {"$mergeObjects": [{name: {"$literal": value} for name, value in requester.items()}, {"at": NOW}]}
+        joined = {"$slice": [{"$concatArrays": [{"$ifNull": ["$joined", []]}, [entry]]}, _MOST_JOINED]}
+        change = [{"$set": {"requests": {"$add": ["$requests", 1]}, "joined": joined}}]
+        found = self._records.find_one_and_update(open_one, change, return_document=ReturnDocument.AFTER)
+        if found is not None:
+            return found
+        # An update that inserts, because only an update knows the server's clock.
+        condition: Document = {"_id": record_id, "status": {"$exists": False}}
+        inserted: Document = {"$setOnInsert": document, "$currentDate": {"date.requested": True}}
+        with contextlib.suppress(DuplicateKeyError):
+            self._records.update_one(condition, inserted, upsert=True)
+            return {"_id": record_id, "requests": 1}
+        return None
 
     def begin(self, record_id: str) -> Deletion | None:
-        """Take an open record for a try; None when another worker has it, or it is complete."""
+        """Take an open record for a try; None when another worker has it, or it is complete, or has just changed.
+
+        The try is for all requests so far. Those that came after an earlier try had begun are for what has come since:
+        the user is looked for again, in every campaign.
+        """
         found = self._with_now({"_id": ObjectId(record_id), "status": DeletionStatus.OPEN.value}, 1)
-        if not found or _is_leased(*found[0]):
+        if not found or is_leased(*found[0]):
             return None
         record, lease_id = found[0][0], ObjectId()
-        condition: Document = {"_id": ObjectId(record_id), "tries": record.tries, "leaseUntil": record.lease_until}
-        change = {
+        condition: Document = {
+            "_id": ObjectId(record_id),
+            "tries": record.tries,
+            "leaseUntil": record.lease_until,
+            "requests": record.requests,
+        }
+        anew = record.covers is not None and record.covers != record.requests
+        change: Document = {
             "date.tried": NOW,
-            "date.effective": {"$ifNull": ["$date.effective", NOW]},
+            "date.effective": NOW if anew else {"$ifNull": ["$date.effective", NOW]},
             "tries": record.tries + 1,
+            "covers": record.requests or 1,
             "leaseId": lease_id,
         }
-        self._update(condition, [{"$set": change | _lease()}])
+        forgotten: list[Document] = [{"$unset": ["campaigns", "search"]}] if anew else []
+        self._update(condition, [{"$set": change | _lease()}, *forgotten])
         # Whose lease it is tells it apart from another worker's, also when an answer was lost.
-        mine = self._persist(lambda: self._records.find_one({"_id": ObjectId(record_id), "leaseId": lease_id}))
+        mine = self._retrying(lambda: self._records.find_one({"_id": ObjectId(record_id), "leaseId": lease_id}))
         return None if mine is None else Deletion.from_document(mine)
 
     def renew(self, record: Deletion) -> None:
@@ -114,23 +165,13 @@ class Ledger:
         self._update({"_id": ObjectId(record.id), "status": DeletionStatus.OPEN.value}, [{"$set": _lease()}])
 
     def set_campaigns(self, record: Deletion, campaigns: Sequence[str]) -> None:
-        """Note where the user was found, also on those open records of the user that were requested before.
-
-        Not on later ones: a search takes long, and the user may have registered where it had already been.
-        """
-        condition: Document = {
-            "userHash": record.user_hash,
-            "status": DeletionStatus.OPEN.value,
-            "campaigns": {"$exists": False},
-            "date.requested": {"$lte": record.requested},
-        }
+        """Note where the user was found, unless a later try is looking anew for what has come since."""
         change: Document = {"$set": {"campaigns": list(campaigns)}, "$unset": {"search": ""}}
-        self._persist(lambda: self._records.update_many(condition, change))
+        self._update(_searching(record), change)
 
     def note_search(self, record: Deletion, search: Search) -> None:
         """Note how far the search for the user has come, so that the next try goes on from there."""
-        condition: Document = {"_id": ObjectId(record.id), "campaigns": {"$exists": False}}
-        self._update(condition, {"$set": {"search": {"after": search.after, "found": list(search.found)}}})
+        self._update(_searching(record), {"$set": {"search": {"after": search.after, "found": list(search.found)}}})
 
     def note(self, record: Deletion, names: Sequence[ObjectName], exports: Iterable[str]) -> Deletion:
         """Note files that are there, and documents that are final, directly before they are deleted.
@@ -147,11 +188,12 @@ class Ledger:
         omitted = {"keysOmitted": len(files) - len(kept)} if len(files) > len(kept) else {}
         unchanged = {"_id": ObjectId(record.id), "notes": record.notes}
         change = {"$push": added, "$inc": {"notes": 1, **omitted}}
-        if not self._persist(lambda: self._records.update_one(unchanged, change)).matched_count:
+        if not self._retrying(lambda: self._records.update_one(unchanged, change)).matched_count:
             # An earlier try has done it, and its answer was lost, or another worker has noted something. Comparing with
             # all that is there is slow.
             self._update({"_id": ObjectId(record.id)}, {"$addToSet": added, "$inc": {"notes": 1}})
-            return self.get(record.id)
+            now = self.get(record.id)
+            return replace(record, notes=now.notes, noted_exports=now.noted_exports, noted_files=now.noted_files)
         noted = {"noted_exports": record.noted_exports | new, "noted_files": record.noted_files.union(kept)}
         return replace(record, notes=(record.notes or 0) + 1, **noted)
 
@@ -167,28 +209,44 @@ class Ledger:
         return self.get(record.id)
 
     def complete(self, record: Deletion) -> Deletion:
-        """OPEN -> COMPLETE; completing twice is completing once."""
-        self._end(record, {"status": DeletionStatus.COMPLETE.value, "date.completed": NOW})
+        """OPEN -> COMPLETE; completing twice is completing once.
+
+        A record that was joined since the try began stays open for these requests, and those before are `fulfilled`.
+        """
+        self._end(
+            record,
+            {"status": DeletionStatus.COMPLETE.value, "date.completed": NOW, "fulfilled": record.covers},
+            {"requests": record.requests},
+            "joinable",
+        )
+        self._end(record, {"fulfilled": {"$max": ["$fulfilled", record.covers]}})
         return self.get(record.id)
 
     def get(self, record_id: str) -> Deletion:
         """Return a record; raises SourceUnavailable when it is gone, for nothing deletes any."""
-        document = self._persist(lambda: self._records.find_one({"_id": ObjectId(record_id)}))
+        document = self._retrying(lambda: self._records.find_one({"_id": ObjectId(record_id)}))
         if document is None:
-            raise SourceUnavailable(f"collection {DELETIONS}: record {record_id} is gone", payload=DELETIONS)
+            raise _gone(record_id)
         return Deletion.from_document(document)
 
-    def open_ones(self, *, user_hash: str | None = None, limit: int = 100) -> list[Deletion]:
-        """Return open records, oldest first; those of one user if one is given."""
-        return [record for record, _ in self._open_ones(user_hash, limit)]
+    def look(self, record_id: str) -> tuple[Deletion, bool]:
+        """Return a record, and whether a worker holds it."""
+        found = self._with_now({"_id": ObjectId(record_id)}, 1)
+        if not found:
+            raise _gone(record_id)
+        return found[0][0], is_leased(*found[0])
+
+    def open_ones(self, *, limit: int = 100) -> list[Deletion]:
+        """Return open records, oldest first."""
+        return [record for record, _ in self._open_ones(limit)]
 
     def due(self, limit: int = 100) -> list[Deletion]:
         """Return the open records that nobody works on, and are due again: the later, the more often tried."""
-        return [record for record, now in self._open_ones(None, limit) if _is_due(record, now)]
+        return [record for record, now in self._open_ones(limit) if _is_due(record, now)]
 
     def somebody_is_at_work(self) -> bool:
         """Return whether a worker holds one of the open records."""
-        return any(_is_leased(record, now) for record, now in self._open_ones(None, _OPEN_AT_MOST))
+        return any(is_leased(record, now) for record, now in self._open_ones(_OPEN_AT_MOST))
 
     def respected_by(self, campaign_id: str, created: datetime) -> list[tuple[str, str]]:
         """Return (userHash, keyCheck) of deletions that an export of the campaign, requested at `created`, respects.
@@ -208,25 +266,25 @@ class Ledger:
         return list({(record["userHash"], record["keyCheck"]) for record in found})
 
     def _find(self, query: Document, **more: int) -> list[Document]:
-        return self._persist(lambda: list(self._records.find(query, {"userHash": 1, "keyCheck": 1, **more})))
+        return self._retrying(lambda: list(self._records.find(query, {"userHash": 1, "keyCheck": 1, **more})))
 
-    def _open_ones(self, user_hash: str | None, limit: int) -> list[tuple[Deletion, datetime]]:
-        query: Document = {"status": DeletionStatus.OPEN.value}
-        return self._with_now(query if user_hash is None else query | {"userHash": user_hash}, limit)
+    def _open_ones(self, limit: int) -> list[tuple[Deletion, datetime]]:
+        return self._with_now({"status": DeletionStatus.OPEN.value}, limit)
 
     def _with_now(self, query: Document, limit: int) -> list[tuple[Deletion, datetime]]:
         pipeline = [{"$match": query}, {"$sort": dict(schema.ORDER)}, {"$limit": limit}, {"$addFields": {"now": NOW}}]
-        documents = self._persist(lambda: list(self._records.aggregate(pipeline)))
+        documents = self._retrying(lambda: list(self._records.aggregate(pipeline)))
         return [(Deletion.from_document(document), document["now"]) for document in documents]
 
-    def _end(self, record: Deletion, change: Document) -> None:
-        condition: Document = {"_id": ObjectId(record.id), "status": DeletionStatus.OPEN.value}
-        self._update(condition, [{"$set": _counts() | change}, {"$unset": ["leaseUntil", "leaseId"]}])
+    def _end(self, record: Deletion, change: Document, more: Document | None = None, *gone: str) -> None:
+        """End a try: give up the lease, change an open record that meets `more`, and take its fields `gone` away."""
+        condition: Document = {"_id": ObjectId(record.id), "status": DeletionStatus.OPEN.value, **(more or {})}
+        self._update(condition, [{"$set": _counts() | change}, {"$unset": ["leaseUntil", "leaseId", *gone]}])
 
     def _update(self, condition: Document, change: Document | list[Document]) -> None:
-        self._persist(lambda: self._records.update_one(condition, change))
+        self._retrying(lambda: self._records.update_one(condition, change))
 
-    def _persist(self, operation: Callable[[], T]) -> T:
+    def _retrying(self, operation: Callable[[], T]) -> T:
         return with_retries(self._records, operation, self._limits)
 
 
@@ -235,13 +293,24 @@ def wait_seconds(tries: int) -> float:
     return min(_FIRST_WAIT_SECONDS * 2 ** max(0, tries - 1), _LONGEST_WAIT_SECONDS)
 
 
-def _is_leased(record: Deletion, now: datetime) -> bool:
+def _searching(record: Deletion) -> Document:
+    """Return the condition for a record whose user is looked for by the try that `record` is of."""
+    return {"_id": ObjectId(record.id), "covers": record.covers, "campaigns": {"$exists": False}}
+
+
+def _gone(record_id: str) -> SourceUnavailable:
+    """Make the error of a record that is not there: nothing deletes any."""
+    return SourceUnavailable(f"collection {DELETIONS}: record {record_id} is gone", payload=DELETIONS)
+
+
+def is_leased(record: Deletion, now: datetime) -> bool:
+    """Return whether a worker holds the record at `now`."""
     return record.lease_until is not None and now < record.lease_until
 
 
 def _is_due(record: Deletion, now: datetime) -> bool:
     last = record.tried or record.requested
-    return not _is_leased(record, now) and now - last >= timedelta(seconds=wait_seconds(record.tries))
+    return not is_leased(record, now) and now - last >= timedelta(seconds=wait_seconds(record.tries))
 
 
 def _lease() -> Document:

@@ -57,6 +57,9 @@ class Deletion:
     `campaigns` is None until they were found; `search` is what an earlier try to find them came to. `effective` is a
     moment at which the record was there for all to see: an export that was claimed later has seen it, and has no row of
     the user.
+
+    `requests` counts those who asked for it (None: the record is older than that). The last try `covers` the first so
+    many of them, and so many are `fulfilled`: nothing that was there when they asked is left.
     """
 
     id: str
@@ -67,6 +70,9 @@ class Deletion:
     effective: datetime | None
     tried: datetime | None
     tries: int
+    requests: int | None
+    covers: int | None
+    fulfilled: int
     campaigns: tuple[str, ...] | None
     search: Search | None
     deleted_exports: int
@@ -92,6 +98,9 @@ class Deletion:
             effective=date.get("effective"),
             tried=date.get("tried"),
             tries=document["tries"],
+            requests=document.get("requests"),
+            covers=document.get("covers"),
+            fulfilled=document.get("fulfilled", 0),
             campaigns=tuple(document["campaigns"]) if "campaigns" in document else None,
             search=Search(search["after"], tuple(search["found"])) if search else None,
             deleted_exports=document["deletedCount"]["exports"],

@@ -14,10 +14,18 @@ if TYPE_CHECKING:
 
 ORDER = [("date.requested", ASCENDING), ("_id", ASCENDING)]
 
+JOINABLE: Document = {"joinable": True}
+"""The open records that later requests for the same user join; older ones, which do not count them, are left alone."""
+
 INDEXES = (
+    IndexModel(
+        [("userHash", ASCENDING), ("keyCheck", ASCENDING)],
+        name="one_open_per_user",
+        unique=True,
+        partialFilterExpression=JOINABLE,
+    ),
     # The open ones, oldest first: few at any time.
     IndexModel([("status", ASCENDING), *ORDER], name="open_order"),
-    IndexModel([("userHash", ASCENDING), ("status", ASCENDING), *ORDER], name="user_order"),
     # What an export of a campaign that was requested before has to respect.
     IndexModel([("campaigns", ASCENDING), ("date.completed", ASCENDING)], name="campaign_by_completion"),
 )
@@ -29,12 +37,21 @@ _ERROR = closed(
 )
 _CAMPAIGN = {"bsonType": "string", "pattern": "^[0-9a-f]{24}$"}
 _CAMPAIGNS = {"bsonType": "array", "items": _CAMPAIGN}
+_CORRELATION_ID = {"bsonType": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"}
+_JOINED = closed(
+    ["requestedBy", "correlationId", "at"], {"requestedBy": TEXT, "correlationId": _CORRELATION_ID, "at": DATE}
+)
 _PROPERTIES: Document = {
     "_id": {"bsonType": "objectId"},
     "userHash": {"bsonType": "string", "pattern": "^[0-9a-f]{64}$"},
     "keyCheck": {"bsonType": "string", "pattern": "^[0-9a-f]{16}$"},
     "requestedBy": TEXT,
-    "correlationId": {"bsonType": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+    "correlationId": _CORRELATION_ID,
+    "requests": INT,
+    "joinable": {"enum": [True]},
+    "joined": {"bsonType": "array", "items": _JOINED},
+    "covers": INT,
+    "fulfilled": INT,
     "status": {"enum": [status.value for status in DeletionStatus]},
     "date": closed(["requested"], dict.fromkeys(["requested", "effective", "tried", "completed"], DATE)),
     "campaigns": _CAMPAIGNS,

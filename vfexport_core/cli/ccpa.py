@@ -6,12 +6,13 @@ import uuid
 
 import click
 
-from vfexport_core.ccpa.deletion import Deletions
+from vfexport_core.ccpa.attempt import DeletionTools
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.cli.export import requester
 from vfexport_core.cli.report import tell
 from vfexport_core.mongo.client import opened
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.delete_user import delete_user
 from vfexport_core.settings import load_settings
 from vfexport_core.storage.buckets import BucketClients
 
@@ -35,15 +36,15 @@ def delete(*, user: str, as_json: bool) -> None:
     """
     settings = load_settings()
     with opened(settings) as database, BucketClients(settings) as buckets:
-        deletions = Deletions(
+        tools = DeletionTools(
             settings=settings,
             database=database,
             store=ExportRepository(database),
             buckets=buckets,
             ledger=Ledger(database),
         )
-        record = deletions.delete_user(
-            user, requested_by=requester(), correlation_id=f"cli-{uuid.uuid4()}", seconds=_SECONDS
+        record = delete_user(
+            tools, user, requested_by=requester(), correlation_id=f"cli-{uuid.uuid4()}", seconds=_SECONDS
         )
     counts = {"exports": record.deleted_exports, "files": record.deleted_files}
     if as_json:

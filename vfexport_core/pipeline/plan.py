@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vfexport_core.catalog.collections import Collection
     from vfexport_core.catalog.expressions import Column, Expression, Field
     from vfexport_core.catalog.spec import Condition, ExportSpec
-    from vfexport_core.ccpa.exclusion import SuppressionList
+    from vfexport_core.ccpa.suppression import SuppressionList
     from vfexport_core.files.formats import FileFormat
     from vfexport_core.mongo.client import Document
     from vfexport_core.settings import Settings

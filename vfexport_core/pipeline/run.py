@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO
 
 from vfexport_core.catalog import find_spec
-from vfexport_core.ccpa.exclusion import SuppressionList
+from vfexport_core.ccpa.suppression import SuppressionList
 from vfexport_core.mongo.retry import WORKER_LIMITS
 from vfexport_core.pipeline.export import ExportPipeline
 from vfexport_core.pipeline.naming import FileNaming

@@ -22,6 +22,7 @@ from vfexport_core.errors import (
     Unauthenticated,
     VfexportError,
 )
+from vfexport_core.services import delete_user as services
 
 router = APIRouter(tags=["ccpa"])
 
@@ -52,11 +53,13 @@ UserId = Annotated[
     ),
 )
 def delete_user(container: ContainerOf, caller: SupremeCaller, user_id: UserId) -> DeletedOut:
-    """Delete files and exports of every campaign in which the user has an entry or a scoring record.
+    """Delete files and exports of every campaign in which the user has an entry, a scoring record or an assigned code.
 
     The types verifiedEntries, scoring and autoReminderEmail are kept; a running export is queued again and then leaves
     the user out, a waiting one stays. When something fails the answer is DeleteFailed, and the service goes on by
     itself; repeating the request is harmless.
     """
-    record = container.deletions.delete_user(user_id, requested_by=caller.user_id, correlation_id=correlation.current())
+    record = services.delete_user(
+        container.deletion_tools, user_id, requested_by=caller.user_id, correlation_id=correlation.current()
+    )
     return DeletedOut(deleted_count=DeletedCount(exports=record.deleted_exports, files=record.deleted_files))

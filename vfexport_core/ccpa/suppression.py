@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vfexport_core.ccpa.finding import Sources, forms_of, users_of
 from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.ccpa.ledger import Ledger
+from vfexport_core.ccpa.search import Sources, forms_of, users_of
 from vfexport_core.rows.keys import key_texts
 from vfexport_core.rows.members import MemberSet
 from vfexport_core.rows.values import id_key

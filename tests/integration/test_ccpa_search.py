@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from bson import ObjectId
 from pymongo import MongoClient
 
 from tests.ccpa import USER_ID, Service
@@ -42,7 +41,7 @@ class Looks:
 def test_a_search_that_is_cut_off_goes_on_from_where_it_was(
     service: Service, mongo_server: MongoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vfexport_core.ccpa.finding._NOTE_SECONDS", 0.0)
+    monkeypatch.setattr("vfexport_core.ccpa.search._NOTE_SECONDS", 0.0)
     campaigns = [service.add_campaign(number) for number in (50, 51, 52, 53)]
     exports = [service.exported(campaign) for campaign in (campaigns[0], campaigns[3])]
     record_id = service.open_record()
@@ -54,7 +53,7 @@ def test_a_search_that_is_cut_off_goes_on_from_where_it_was(
         slow = Service(service.settings, client[service.database.name], service.buckets)
         service.let_time_go_by()
         looks.slow = campaigns[2]
-        assert slow.deletions.heal(seconds=SECONDS).left == (record_id,)
+        assert slow.resume(seconds=SECONDS).left == (record_id,)
         record = service.record()
         assert record["search"] == {"after": campaigns[1], "found": campaigns[:2]}
         assert record["errors"][-1]["code"] == "DeleteFailed"
@@ -74,15 +73,37 @@ def test_asking_again_makes_the_search_needless(service: Service) -> None:
     service.exported(campaign)
     service.open_record()
     assert service.delete(USER_ID).deleted_exports == 1
-    assert [service.record(number)["campaigns"] for number in (0, 1)] == [[campaign]] * 2
+    assert [record["campaigns"] for record in service.database["ccpaDeletions"].find()] == [[campaign]]
     assert service.ledger.open_ones() == []
 
 
 def test_a_search_says_nothing_for_what_was_asked_later(service: Service) -> None:
     """The user may have registered, since, where an earlier search had already been."""
-    earlier, later = service.open_record(), service.open_record()
-    an_hour = {"$dateAdd": {"startDate": "$$NOW", "unit": "hour", "amount": 1}}
-    service.database["ccpaDeletions"].update_one({"_id": ObjectId(later)}, [{"$set": {"date.requested": an_hour}}])
-    service.ledger.set_campaigns(service.ledger.get(earlier), ["0" * 24])
-    assert service.ledger.get(earlier).campaigns == ("0" * 24,)
-    assert service.ledger.get(later).campaigns is None
+    record_id = service.open_record()
+    earlier = service.ledger.begin(record_id)
+    assert earlier is not None
+    assert service.open_record() == record_id, "it joins"
+    service.ledger.set_campaigns(earlier, ["0" * 24])
+    done = service.ledger.complete(earlier)
+    assert (done.is_complete, done.fulfilled, done.requests) == (False, 1, 2)
+    later = service.ledger.begin(record_id)
+    assert later is not None
+    assert (later.campaigns, later.covers) == (None, 2)
+    assert earlier.effective is not None
+    assert later.effective is not None
+    assert later.effective > earlier.effective
+    service.ledger.set_campaigns(earlier, ["1" * 24])
+    assert service.ledger.get(record_id).campaigns is None, "the earlier search is of no use any more"
+    assert not service.ledger.complete(earlier).is_complete
+    assert service.ledger.complete(later).is_complete
+    assert service.open_record() != record_id, "the next one is a new one"
+
+
+def test_a_failed_try_that_nobody_joined_does_not_search_again(service: Service) -> None:
+    record = service.ledger.begin(service.open_record())
+    assert record is not None
+    service.ledger.set_campaigns(record, ["0" * 24])
+    service.ledger.leave(record, [])
+    again = service.ledger.begin(record.id)
+    assert again is not None
+    assert (again.campaigns, again.effective) == (("0" * 24,), record.effective)

@@ -1,4 +1,4 @@
-"""One look at campaigns' exports for a deletion: files are deleted first, then the documents they belong to.
+"""One sweep over campaigns' exports for a deletion: files are deleted first, then the documents they belong to.
 
 What an export has to do with a deletion is decided by when its attempts were claimed. One that was claimed after the
 deletion's record was there (`Deletion.effective`) has seen it and holds no row of the user: it is left alone. The two
@@ -47,8 +47,8 @@ _Mark = tuple[str, int, bool]
 
 
 @dataclass(slots=True)
-class Look:
-    """What one look at campaigns came to; a campaign of neither kind is done."""
+class SweepResult:
+    """What one sweep over campaigns came to; a campaign of neither kind is done."""
 
     changing: set[str] = field(default_factory=set[str])
     """Campaigns in which something changed meanwhile."""
@@ -71,8 +71,8 @@ class _Work:
         return self.export.id, self.export.attempt, self.is_unsettled
 
 
-class Eraser:
-    """Deletes for one try of one deletion; `problems` is what went wrong so far.
+class Sweeper:
+    """Deletes for one attempt at one deletion; `problems` is what went wrong so far.
 
     `stop` ends the sending of requests to S3.
     """
@@ -101,36 +101,36 @@ class Eraser:
         self._failing: set[str] = set()
         self._done: set[_Mark] = set()
 
-    def look(self, campaign_ids: Sequence[str]) -> Iterator[Look]:
+    def sweep(self, campaign_ids: Sequence[str]) -> Iterator[SweepResult]:
         """Delete what can be deleted of `CAMPAIGNS_AT_ONCE`, by the page; yields what came of each.
 
         Raises SourceUnavailable.
         """
         after: tuple[datetime, str] | None = None
         while page := self._store.removal.of_campaigns(campaign_ids, self._types, after, _AT_ONCE):
-            yield self._look([export for export, _ in page], page[0][1])
+            yield self._sweep([export for export, _ in page], page[0][1])
             if len(page) < _AT_ONCE:
                 return
             after = page[-1][0].position
 
-    def _look(self, exports: list[Export], now: datetime) -> Look:
-        look = Look()
+    def _sweep(self, exports: list[Export], now: datetime) -> SweepResult:
+        result = SweepResult()
         work: list[_Work] = []
         for export in exports:
             if self._is_running_with_the_user(export):
-                look.changing.add(export.campaign_id)
+                result.changing.add(export.campaign_id)
                 self._take_back(export)
                 continue
             attempts = [attempt for attempt in _attempts(export) if self._may_have_left_something(attempt)]
             item = _Work(export, attempts, any(self._is_unsettled(attempt, now) for attempt in attempts))
             work.append(item)
             if item.is_unsettled:
-                look.unsettled.append(export)
+                result.unsettled.append(export)
         self._erase_files([item for item in work if item.mark not in self._done])
         stayed = self._remove([item.export for item in work if self._is_over(item)])
-        look.changing |= {export.campaign_id for export in stayed}
+        result.changing |= {export.campaign_id for export in stayed}
         self._done |= {item.mark for item in work if not item.failed}
-        return look
+        return result
 
     def _is_older(self, moment: datetime | None) -> bool:
         return moment is None or moment <= self._older_until
@@ -201,7 +201,7 @@ class Eraser:
             return []
         new = {export.id for export in exports} - self.record.noted_exports
         self.record = self._ledger.note(self.record, [], new)
-        removed = at_once(self._store.remove, exports)
+        removed = at_once(self._store.removal.remove, exports)
         stayed = [export for export, is_gone in zip(exports, removed, strict=True) if not is_gone]
         for export in stayed:
             # Noted by an earlier try: that one deleted it, and ended before it knew.

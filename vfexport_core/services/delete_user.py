@@ -1,0 +1,190 @@
+"""Delete what was exported of a user, for whoever asks, and take up again what could not be completed at once.
+
+The record comes first, so that exports that are claimed from then on have no row of the user, and so that whatever
+fails later is gone on with. Then the user's campaigns are found, their exports deleted, and the record is completed
+when a sweep over each campaign finds nothing left. Every step may be repeated, by several workers at once.
+
+A request for a user whose deletion is open joins it: one of those who ask does the work for all who have asked before
+it begins, the others wait for what comes of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vfexport_core.ccpa.attempt import Clock, DeletionAttempt
+from vfexport_core.ccpa.hashing import UserHasher, check_user_id
+from vfexport_core.ccpa.records import Problem
+from vfexport_core.ccpa.search import find_campaigns, find_campaigns_by_hash
+from vfexport_core.errors import DeleteFailed, VfexportError, error_document
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vfexport_core.ccpa.attempt import DeletionTools, Find
+    from vfexport_core.ccpa.ledger import Joined, Ledger
+    from vfexport_core.ccpa.records import Deletion
+    from vfexport_core.ccpa.search import Sources
+
+REQUEST_SECONDS = 25.0
+"""How long a caller waits at most; then the service goes on by itself."""
+
+_RESUMED_WAIT_SECONDS = 3.0
+_RESUMED_SECONDS = 300.0
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+def delete_user(
+    tools: DeletionTools, user_id: str, *, requested_by: str, correlation_id: str, seconds: float = REQUEST_SECONDS
+) -> Deletion:
+    """Delete what was exported of a user, and return the record, with the request fulfilled.
+
+    Raises InvalidRequest, HashKeyMissing, SourceUnavailable (nothing was recorded, or nobody knows: ask again), and
+    DeleteFailed when it is recorded and not complete after `seconds`, or something failed.
+    """
+    key = check_user_id(user_id)
+    hasher = UserHasher.from_settings(tools.settings)
+    joined = tools.ledger.request(hasher.hash(key), hasher.key_check, requested_by, correlation_id)
+
+    def find(_: Deletion, sources: Sources) -> list[str]:
+        return find_campaigns(sources, key, tools.store.removal.campaign_ids())
+
+    deadline = time.monotonic() + seconds
+    pending = PendingJoin(tools.ledger, joined)
+    try:
+        while not pending.wait(deadline):
+            rest = deadline - time.monotonic()
+            record = _try(tools, joined.record_id, find, rest, wait_seconds=rest)
+            if record is not None and record.fulfilled >= joined.number:
+                return record
+        return tools.ledger.get(joined.record_id)
+    except DeleteFailed:
+        raise
+    except VfexportError as error:  # it is recorded all the same
+        raise _failed(joined.record_id, [Problem.of(error)]) from error
+
+
+class PendingJoin:
+    """A request that waits for the worker of the record that it has joined."""
+
+    def __init__(self, ledger: Ledger, joined: Joined) -> None:
+        self._ledger = ledger
+        self._joined = joined
+        self._awaited: int | None = None
+        """Which try at the record is for this request too."""
+
+    def wait(self, deadline: float) -> bool:
+        """Wait until the request is fulfilled (True), or nobody works on the record.
+
+        Raises DeleteFailed when the try that was for this request has failed, or at the deadline; SourceUnavailable.
+        """
+        record_id, number = self._joined
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            record, is_leased = self._ledger.look(record_id)
+            if record.is_complete or record.fulfilled >= number:
+                return True
+            if not is_leased:
+                if self._awaited == record.tries and record.lease_until is None:
+                    raise DeleteFailed(
+                        f"deletion {record_id} is not complete yet: its worker failed", payload=record_id
+                    )
+                return False
+            if record.covers is not None and record.covers >= number:
+                self._awaited = record.tries
+            if time.monotonic() + pause >= deadline:
+                raise DeleteFailed(f"deletion {record_id} is being worked on elsewhere", payload=record_id)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """What came of taking open deletions up again: the records that are complete now, and those that are not yet."""
+
+    completed: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def resume_deletions(tools: DeletionTools, *, seconds: float = _RESUMED_SECONDS) -> Resumed:
+    """Take up the open records whose turn it is again, the oldest first. Raises SourceUnavailable."""
+    deadline = time.monotonic() + seconds
+    completed: list[str] = []
+    left: list[str] = []
+
+    def find(record: Deletion, sources: Sources) -> list[str]:
+        return _find_by_hash(tools, record, sources)
+
+    for record in tools.ledger.due():
+        rest = deadline - time.monotonic()
+        if rest <= 0:
+            left.append(record.id)
+            continue
+        try:
+            done = _try(tools, record.id, find, rest, wait_seconds=_RESUMED_WAIT_SECONDS)
+        except DeleteFailed as error:
+            _log.warning("%s", error.message)
+            done = None
+        (completed if done is not None and done.is_complete else left).append(record.id)
+    return Resumed(completed=tuple(completed), left=tuple(left))
+
+
+def _find_by_hash(tools: DeletionTools, record: Deletion, sources: Sources) -> list[str]:
+    hasher = UserHasher.from_settings(tools.settings)
+    hasher.require(record.key_check)
+    return find_campaigns_by_hash(
+        sources,
+        tools.store.removal.campaign_ids(),
+        lambda user: hasher.hash(user) == record.user_hash,
+        record.search,
+        lambda search: tools.ledger.note_search(record, search),
+    )
+
+
+def _try(tools: DeletionTools, record_id: str, find: Find, seconds: float, *, wait_seconds: float) -> Deletion | None:
+    """Try to complete a record, and leave it open with what went wrong; None when another worker has taken it.
+
+    Raises DeleteFailed.
+    """
+    try:
+        record = tools.ledger.begin(record_id)
+    except VfexportError as error:
+        raise _failed(record_id, [Problem.of(error)]) from error
+    if record is None:
+        return None
+    with Clock(seconds) as clock:
+        attempt = DeletionAttempt(tools, record, clock, wait_seconds)
+        try:
+            attempt.run(find)
+        except VfexportError as error:
+            attempt.problems.append(Problem.of(error))
+        except Exception as error:
+            fields = error_document(error)
+            problem = Problem(str(fields["code"]), str(fields["message"]))
+            _leave(tools.ledger, attempt.record, [*attempt.problems, problem])
+            raise
+        if attempt.problems:
+            _leave(tools.ledger, attempt.record, attempt.problems)
+            raise _failed(record_id, attempt.problems)
+        return attempt.record
+
+
+def _leave(ledger: Ledger, record: Deletion, problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        _log.warning("CCPA deletion %s: %s: %s", record.id, problem.code, problem.message)
+    try:
+        ledger.leave(record, problems)
+    except VfexportError as error:
+        # The record is open all the same, and is taken up again when its lease is over.
+        _log.warning("CCPA deletion %s: %s: %s", record.id, error.code, error.message)
+
+
+def _failed(record_id: str, problems: Sequence[Problem]) -> DeleteFailed:
+    codes = ", ".join(dict.fromkeys(problem.code for problem in problems))
+    return DeleteFailed(f"deletion {record_id} is not complete yet ({codes})", payload=record_id)
