@@ -9,6 +9,7 @@ import dagster as dg
 
 from vfexport_core.services.claim import WaitPolicy
 from vfexport_dagster.claiming import RunClaim
+from vfexport_dagster.event_log import outlast_outages
 from vfexport_dagster.reporting import ProgressReport, RunLog, failing, recorded
 from vfexport_dagster.resources import BucketsResource, MongoResource
 
@@ -97,7 +98,9 @@ class AttemptSession:
     required_resource_keys={"mongo", "buckets"}, description="The claim of the run, for as long as the run lasts."
 )
 def attempt_session(context: dg.InitResourceContext) -> Iterator[AttemptSession]:
-    """Return the session of one run."""
+    """Return the session of one run, which from here on does not depend on Dagster's storage."""
+    assert context.instance is not None, "a run has an instance"
+    outlast_outages(context.instance)
     session = AttemptSession(context.resources.mongo, context.resources.buckets)
     try:
         yield session

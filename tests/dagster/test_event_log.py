@@ -1,0 +1,207 @@
+"""What a run has to say while Dagster's storage is away: it waits, and the export does not."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pytest
+from dagster._core.instance import types as instance_types
+from dagster._core.instance.methods import event_methods
+
+from tests.api_client import wait_for
+from vfexport_core import pipeline
+from vfexport_core.embedded.demo.folder import find_checkout
+from vfexport_core.queue.models import ExportStatus
+from vfexport_dagster import event_log
+from vfexport_dagster.event_log import EventWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.dagster.conftest import Runner
+    from vfexport_core.queue.models import Export
+    from vfexport_core.queue.repository import ExportRepository
+
+SECONDS = 60
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "dagster"
+
+
+@pytest.fixture
+def instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """Return an instance of the repository's dagster.yaml: SQLite in files, without telemetry."""
+    home.mkdir()
+    shutil.copy(find_checkout() / "dagster.yaml", home)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
+@pytest.fixture
+def before_delivery(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Have something done when an export has been claimed and counted, and is about to be written."""
+
+    def arrange(strike: Callable[[], object]) -> None:
+        run_export = pipeline.run_export
+
+        def strike_and_run(*arguments: Any, **options: Any) -> Any:
+            strike()
+            return run_export(*arguments, **options)
+
+        monkeypatch.setattr(pipeline, "run_export", strike_and_run)
+
+    return arrange
+
+
+def wait_until_finished(store: ExportRepository, export: Export) -> None:
+    wait_for(lambda: store.get(export.id).status is ExportStatus.FINISHED, SECONDS)
+
+
+def assert_all_is_told(runner: Runner, result: dg.ExecuteInProcessResult) -> None:
+    """Dagster knows all that the run has done."""
+    assert result.success
+    run = runner.instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.SUCCESS
+    kinds = [entry.dagster_event_type for entry in runner.instance.all_logs(result.run_id) if entry.is_dagster_event]
+    assert kinds.count(dg.DagsterEventType.STEP_SUCCESS) == 4
+    assert dg.DagsterEventType.ASSET_MATERIALIZATION in kinds
+    assert any("is FINISHED" in line for line in runner.log(result))
+
+
+@pytest.mark.parametrize("seconds", [0.1, 5])
+def test_an_export_is_finished_while_the_storage_is_away(
+    seconds: float, home: Path, runner: Runner, store: ExportRepository, export: Export, *, before_delivery: Any
+) -> None:
+    history, away = home / "history", home / "away"
+
+    def bring_back() -> None:
+        wait_until_finished(store, export)
+        time.sleep(seconds)  # it stays away for longer than the export needs it
+        away.rename(history)
+
+    returning = threading.Thread(target=bring_back)
+
+    def take_away() -> None:
+        history.rename(away)
+        returning.start()
+
+    before_delivery(take_away)
+    result = runner.run_requested(export)
+    returning.join()
+    assert_all_is_told(runner, result)
+
+
+def test_an_export_is_finished_while_the_storage_is_locked(
+    home: Path, runner: Runner, store: ExportRepository, export: Export, before_delivery: Any
+) -> None:
+    locks: list[sqlite3.Connection] = []
+
+    def unlock() -> None:
+        wait_until_finished(store, export)
+        for lock in locks:
+            lock.rollback()
+
+    unlocking = threading.Thread(target=unlock)
+
+    def lock() -> None:
+        for file in home.rglob("*.db"):
+            connection = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+            connection.execute("BEGIN IMMEDIATE")
+            locks.append(connection)
+        assert locks
+        unlocking.start()
+
+    before_delivery(lock)
+    result = runner.run_requested(export)
+    unlocking.join()
+    for connection in locks:
+        with closing(connection):
+            pass
+    assert_all_is_told(runner, result)
+
+
+class Storage:
+    """Takes events as long as it is up."""
+
+    def __init__(self) -> None:
+        self.up, self.tried, self.written = threading.Event(), threading.Event(), []
+        self.up.set()
+
+    def write(self, event: dg.EventLogEntry, batch_metadata: Any) -> None:
+        del batch_metadata
+        self.tried.set()
+        if not self.up.is_set():
+            raise OSError("away")
+        self.written.append(event.user_message)
+
+
+def line(text: str, event: dg.DagsterEvent | None = None) -> dg.EventLogEntry:
+    return dg.EventLogEntry(None, 20, text, "run-1", 0.0, dagster_event=event)
+
+
+END = dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, "job")
+
+
+def test_events_keep_their_order_and_none_is_lost() -> None:
+    storage = Storage()
+    write = EventWriter(storage.write, retry_seconds=0.01)
+    write(line("1"))
+    storage.up.clear()
+    for text in "23456":
+        write(line(text))
+    assert storage.written == ["1"]
+    storage.up.set()
+    write(line("7", END))
+    assert storage.written == list("1234567")
+
+
+def test_the_end_of_a_run_is_not_waited_for_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    storage = Storage()
+    storage.up.clear()
+    EventWriter(storage.write, retry_seconds=0.01, last_seconds=0.1)(line("1", END))
+    assert "did not take the end of the run" in caplog.text
+    storage.up.set()
+
+
+def test_the_thread_that_keeps_the_lease_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_log, "PROMPT_SECONDS", SECONDS)
+    held = threading.Event()
+    write = EventWriter(lambda event, _: held.wait(SECONDS))  # noqa: ARG005
+    beating = threading.Thread(target=lambda: [write(line(text)) for text in "123"])
+    beating.start()
+    beating.join(SECONDS / 2)
+    assert not beating.is_alive()
+    held.set()
+
+
+def test_lines_are_left_out_before_memory_runs_out_but_no_event(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(event_log, "MOST_LINES", 3)
+    storage = Storage()
+    storage.up.clear()
+    write = EventWriter(storage.write, retry_seconds=0.01)
+    for number in range(10):
+        write(line(f"line {number}"))
+    write(line("an event", dg.DagsterEvent(dg.DagsterEventType.RUN_STARTING.value, "job")))
+    storage.up.set()
+    write(line("the end", END))
+    assert storage.written == ["line 0", "line 1", "line 2", "an event", "the end"]
+    assert "7 log lines were left out" in caplog.text
+
+
+def test_this_dagster_hands_every_event_of_a_run_to_its_instance() -> None:
+    """When an upgrade makes this fail, look whether `event_log` still gets all that a run says."""
+    assert "self._instance.handle_new_event(" in inspect.getsource(instance_types._EventListenerLogHandler.emit)
+    assert "self.handle_new_event(" in inspect.getsource(event_methods.EventMethods.report_dagster_event)
