@@ -85,8 +85,9 @@ class Settings(BaseSettings):
     jwt_audience: str | None = None
     ccpa_hash_key: SecretStr | None = None
     forked_runs: bool = True
-    prompt_dequeuing: bool = True
     """Whether Dagster's code location forks runs (``vfexport_dagster.startup``), which reads it by itself."""
+    prompt_dequeuing: bool = True
+    """Whether Dagster's daemon looks for queued runs every half second (the same place), which reads it by itself."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """How log lines look; ``auto``: JSON unless stderr is a terminal."""
     dev_mode: bool = False

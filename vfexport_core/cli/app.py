@@ -29,6 +29,7 @@ COMMANDS = {
     "exports": _Entry("vfexport_core.cli.exports", "exports", "List, show, retry and cancel the queue's exports."),
     "ccpa": _Entry("vfexport_core.cli.ccpa", "ccpa", "Delete what was exported of a user."),
     "api": _Entry("vfexport_core.cli.api", "api", "Serve the HTTP API."),
+    "serve": _Entry("vfexport_core.cli.serve", "serve", "Run API and Dagster on this machine; restart what ends."),
     "init": _Entry("vfexport_core.cli.init", "init", "Create the service's indexes and validators; idempotent."),
     "doctor": _Entry("vfexport_core.cli.doctor", "doctor", "Check MongoDB, buckets, keys and Dagster; say what to do."),
     "seed": _Entry("vfexport_core.cli.seed", "seed", "Load a synthetic campaign and print its id."),

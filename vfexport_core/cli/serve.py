@@ -1,0 +1,112 @@
+"""`vfexport serve`: the API and Dagster's processes on one machine, each started again when it ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+import os
+import signal
+import socket
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vfexport_core.cli.supervisor import Program, Supervisor
+from vfexport_core.errors import ConfigurationError
+from vfexport_core.settings import load_settings
+from vfexport_core.telemetry.logs import logging_config, wants_json
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+HOME = "DAGSTER_HOME"
+CONFIGURATION = "dagster.yaml"
+DEFINITIONS = "vfexport_dagster.definitions"
+LOCATION = "vfexport"
+LOOPBACK = "127.0.0.1"
+
+_PORT = click.IntRange(1, 65_535)
+_READY_SECONDS = 60.0
+_FOLDER = "serve"
+
+
+@click.command()
+@click.option("--host", default=LOOPBACK, show_default=True, help="The address that API and UI listen on.")
+@click.option("--api-port", default=8000, show_default=True, type=_PORT, help="The API's port.")
+@click.option("--api-workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that answer.")
+@click.option("--ui-port", default=3000, show_default=True, type=_PORT, help="The Dagster UI's port.")
+@click.option("--code-port", default=4000, show_default=True, type=_PORT, help="The code location's port.")
+@click.option(
+    "--stop-seconds", default=30.0, show_default=True, type=click.FloatRange(0), help="How long each may take to stop."
+)
+def serve(*, host: str, api_port: int, api_workers: int, ui_port: int, code_port: int, stop_seconds: float) -> None:
+    """Run everything on this machine until Ctrl-C: API, Dagster's code location, daemon and web server.
+
+    Whatever ends is started again within ten seconds. Dagster's instance is the one that DAGSTER_HOME names. The UI has
+    no log-in of its own: leave it on the loopback address, or put a proxy that has one before it.
+    """
+    settings = load_settings()
+    home = dagster_home()
+    logging.config.dictConfig(logging_config(settings.log_format))
+    log_format = "json" if wants_json(settings.log_format) else "colored"
+    dagster = ["--log-format", log_format]
+    workspace = ["--workspace", str(make_workspace(home, code_port))]
+    code = ["--host", LOOPBACK, "--port", str(code_port), "--module-name", DEFINITIONS, "--location-name", LOCATION]
+    api = ["--host", host, "--port", str(api_port), "--workers", str(api_workers)]
+    ui = ["--host", host, "--port", str(ui_port)]
+    supervisor = Supervisor(
+        [
+            _program("code location", "dagster", "api", "grpc", *dagster, *code, ready_port=code_port),
+            _program("daemon", "dagster-daemon", "run", *dagster, *workspace),
+            _program("web server", "dagster-webserver", *dagster, *ui, *workspace),
+            _program("API", "vfexport", "api", *api),
+        ],
+        ready_seconds=_READY_SECONDS,
+        stop_seconds=stop_seconds,
+    )
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        supervisor.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    supervisor.run()
+
+
+def dagster_home() -> Path:
+    """Return the folder of the Dagster instance; raises ConfigurationError when there is none to work with."""
+    if find_spec("vfexport_dagster") is None or find_spec("dagster_webserver") is None:
+        raise ConfigurationError("Dagster is not installed here", payload="dagster")
+    home = os.environ.get(HOME, "")
+    if not (Path(home) / CONFIGURATION).is_file():
+        raise ConfigurationError(f"{HOME} must name a folder that has a {CONFIGURATION}", payload=HOME)
+    return Path(home).absolute()
+
+
+def make_workspace(home: Path, code_port: int) -> Path:
+    """Write the file that tells daemon and web server where the code location is; nobody cleans that folder."""
+    location: dict[str, Any] = {"host": LOOPBACK, "port": code_port, "location_name": LOCATION}
+    workspace = home / _FOLDER / "workspace.yaml"
+    workspace.parent.mkdir(exist_ok=True)
+    workspace.write_text(json.dumps({"load_from": [{"grpc_server": location}]}))
+    return workspace
+
+
+def _program(name: str, script: str, *arguments: str, ready_port: int | None = None) -> Program:
+    command = [str(Path(sysconfig.get_path("scripts")) / script), *arguments]
+    if ready_port is None:
+        return Program(name, command, os.environ)
+    return Program(name, command, os.environ, lambda: _listens(ready_port), stops_last=True)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
