@@ -10,9 +10,15 @@ import click
 
 from vfexport_core.cli import signals
 from vfexport_core.cli.edge import JSON_ERRORS, at_the_edge
+from vfexport_core.errors import CheckoutOnly
 
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import NoReturn
+
+
+# Embedded servers and synthetic data: `demo` and `seed` need it, no other command does.
+_CHECKOUT_ONLY = "vfexport_core.embedded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +38,23 @@ COMMANDS = {
     "serve": _Entry("vfexport_core.cli.serve", "serve", "Run API and Dagster on this machine; restart what ends."),
     "init": _Entry("vfexport_core.cli.init", "init", "Create the service's indexes and validators; idempotent."),
     "doctor": _Entry("vfexport_core.cli.doctor", "doctor", "Check MongoDB, buckets, keys and Dagster; say what to do."),
-    "seed": _Entry("vfexport_core.cli.seed", "seed", "Load a synthetic campaign and print its id."),
-    "demo": _Entry("vfexport_core.cli.demo", "demo", "Run everything here, on embedded servers, and export."),
+    "seed": _Entry("vfexport_core.cli.seed", "seed", "Load a synthetic campaign, from a checkout; print its id."),
+    "demo": _Entry("vfexport_core.cli.demo", "demo", "Run everything here, from a checkout, on embedded servers."),
 }
+
+
+def _imported(module: str) -> ModuleType:
+    """Import a sub-command's module; raises CheckoutOnly for one that leans on what the wheel leaves out."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != _CHECKOUT_ONLY:
+            raise
+        command = module.rpartition(".")[2]
+        raise CheckoutOnly(
+            f"`vfexport {command}` needs {_CHECKOUT_ONLY}, which is in the checkout and not in the installed package",
+            payload=_CHECKOUT_ONLY,
+        ) from None
 
 
 class LazyGroup(click.Group):
@@ -49,7 +69,7 @@ class LazyGroup(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        return getattr(importlib.import_module(entry.module), entry.name)
+        return getattr(_imported(entry.module), entry.name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx

@@ -8,6 +8,7 @@
     │   │   └── HashKeyMissing        a CCPA deletion needs the key that user ids are hashed with
     │   ├── InitialisationFailed      an index or documents that exist are in the way of the queue's rules
     │   ├── EmbeddedServerFailed      a server of the demo or the tests did not come up
+    │   ├── CheckoutOnly              a command needs what an installed package does not have
     │   ├── RequestError              400
     │   │   ├── InvalidExportType
     │   │   ├── MissingDateKey
@@ -77,6 +78,7 @@ from vfexport_core.errors.requests import (
     Unauthenticated,
 )
 from vfexport_core.errors.runs import (
+    CheckoutOnly,
     ConfigurationError,
     DeliveryFailed,
     DeliveryRefused,
@@ -101,6 +103,7 @@ __all__ = [
     "AccessError",
     "CampaignExists",
     "CampaignNotFound",
+    "CheckoutOnly",
     "ConfigurationError",
     "ConflictError",
     "DeleteFailed",

@@ -24,6 +24,11 @@ class EmbeddedServerFailed(PermanentError):
     hint = "Install the extra `demo`, and look into the log that the error names."
 
 
+class CheckoutOnly(PermanentError):
+    code = "CheckoutOnly"
+    hint = "Run it in a checkout of the repository, after `make venv` or `pip install -e '.[demo]'` there."
+
+
 class ExportExpired(PermanentError):
     code = "ExportExpired"
     hint = "Raise VFEXPORT_TIMEOUT_MILLIS if the campaign needs longer, then retry the export."
