@@ -19,6 +19,8 @@ from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows
 from vfexport_core.sources.campaigns import find_campaign
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pymongo.database import Database
 
     from vfexport_core.settings import Settings
@@ -48,15 +50,27 @@ def bundle_of(database: Database[Any], campaign_id: str) -> Campaign:
 
 
 def run_pipeline(
-    database: Database[Any], campaign_id: str, export_type: str, settings: Settings, **options: Any
+    database: Database[Any],
+    campaign_id: str,
+    export_type: str,
+    settings: Settings,
+    *,
+    watch: Callable[[ExportPipeline], object] = lambda _: None,
+    pipeline_class: type[ExportPipeline] = ExportPipeline,
+    **options: Any,
 ) -> Exported:
-    """Export through the pipeline into memory."""
+    """Export through the pipeline into memory; `watch` is called after every batch."""
     spec = find_spec(export_type)
     plan = ExportPlan.load(spec, find_campaign(database, campaign_id), database, settings, **options)
-    pipeline = ExportPipeline(plan, database)
+    pipeline = pipeline_class(plan, database)
     out = io.BytesIO()
     seen: list[tuple[int, int, int]] = []
-    size = write_rows(pipeline, out, lambda *figures: seen.append(figures))
+
+    def on_progress(*figures: int) -> None:
+        seen.append(figures)  # pyright: ignore[reportArgumentType] three of them
+        watch(pipeline)
+
+    size = write_rows(pipeline, out, on_progress)
     assert size == len(out.getvalue())
     assert seen == sorted(seen), "progress never goes back"
     files: dict[Any, bytes] = {"": out.getvalue()}

@@ -21,6 +21,8 @@ DEFAULT_REGIONS = {"US": "NA", "CA": "NA", "MX": "NA", "GB": "UK", "IE": "UK"}
 DEFAULT_SFMC_LOCALES = {"en-mx": "en-us", "en-uk": "en-gb", "en-ie": "en-gb", "en-nz": "en-au"}
 DEFAULT_SFMC_PREFIX = "{Region}/DM_ArtistPresale"
 
+DELETION_LOOKUP_BATCH = 1_000
+
 ReadPreferenceName = Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"]
 # As in the option readPreferenceTags of MongoDB's addresses.
 _TAGS = r"^[^:,]+:[^:,]*(,[^:,]+:[^:,]*)*$"
@@ -70,7 +72,12 @@ class Settings(BaseSettings):
     signed_url_seconds: int = Field(default=900, ge=1, le=604_800)
     max_rows_per_file: int = Field(default=500_000, ge=1)
     sample_rows: int = Field(default=5, ge=1)
-    lookup_batch: int = Field(default=1_000, ge=1, le=10_000)
+    lookup_batch: int | None = Field(default=None, ge=1, le=10_000)
+    """Ids in one look-up query; by default as many as a batch of the scan has documents."""
+    format_processes: int | None = Field(default=None, ge=1, le=64)
+    """How many processes make the rows of an export; by default as many as there are processors for it, 8 at most."""
+    format_processes_from: int = Field(default=200_000, ge=0)
+    """How many documents an export must have before others than its own process are started."""
     scan_read_preference: ReadPreferenceName = "primary"
     """Which members of the replica set scans and look-ups read; what decides anything is read from the primary."""
     scan_read_tags: Annotated[str, Field(pattern=_TAGS)] | None = None
@@ -96,6 +103,11 @@ class Settings(BaseSettings):
     regions: dict[str, str] = DEFAULT_REGIONS
     sfmc_locales: dict[str, str] = DEFAULT_SFMC_LOCALES
     sfmc_prefixes: dict[str, str] = {}
+
+    @property
+    def deletion_lookup_batch(self) -> int:
+        """Ids in one look-up query of a CCPA deletion, which has no scan."""
+        return self.lookup_batch or DELETION_LOOKUP_BATCH
 
     @property
     def scan_tags(self) -> dict[str, str]:

@@ -130,7 +130,12 @@ def exported(
 ) -> Exported:
     date_key = DATE_KEYS[0] if find_spec(export_type).needs_date_key else None
     batch = BATCH if find_spec(export_type).scan.collection is Collection.ENTRIES else BATCH // 6
-    options = {"batch_documents": batch, "include_all_markets": True, "date_key": date_key} | options
+    options = {
+        "batch_documents": batch,
+        "reply_batches": 1,
+        "include_all_markets": True,
+        "date_key": date_key,
+    } | options
     return run_pipeline(database, campaign_id, export_type, settings, **options)
 
 
@@ -139,7 +144,7 @@ def ids(database: Database[Any], campaign_id: str, settings: Settings, batch_doc
     bare = replace(find_spec("entries"), lookups=(), expansion=None, columns=(Column("id", USER_ID),))
     out = io.BytesIO()
     campaign = find_campaign(database, campaign_id)
-    plan = ExportPlan.load(bare, campaign, database, settings, batch_documents=batch_documents)
+    plan = ExportPlan.load(bare, campaign, database, settings, batch_documents=batch_documents, reply_batches=1)
     write_rows(ExportPipeline(plan, database), out, lambda *_: None)
     return out.getvalue().splitlines()[1:]
 

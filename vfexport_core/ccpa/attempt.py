@@ -95,7 +95,7 @@ class DeletionAttempt:
         """Do it, and complete the record unless there are problems; raises what ends it early."""
         tools = self.tools
         if self.record.campaigns is None:
-            campaigns = find(self.record, Sources(tools.database, tools.settings.lookup_batch, self._alive))
+            campaigns = find(self.record, Sources(tools.database, tools.settings.deletion_lookup_batch, self._alive))
             tools.ledger.set_campaigns(self.record, campaigns)
             self.record = replace(self.record, campaigns=tuple(campaigns))
         sweeper = Sweeper(

@@ -61,7 +61,7 @@ class SuppressionList:
         for _, key_check in respected:
             hasher.require(key_check)
         hashes = frozenset(user_hash for user_hash, _ in respected)
-        sources = Sources(database, settings.lookup_batch, alive)
+        sources = Sources(database, settings.deletion_lookup_batch, alive)
         has_members = len(spec.scan.collection.personal_fields) > 1
         members = _members(sources, export.campaign_id, hashes, hasher) if has_members else []
         return cls(hashes, hasher, MemberSet([members]))

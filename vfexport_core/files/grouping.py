@@ -59,6 +59,11 @@ class EncodedBatch:
     counters: Counters
 
 
+def encoded_bytes(batch: EncodedBatch) -> int:
+    """Return the memory that the batch's rows take."""
+    return sum(group.rows.nbytes for group in batch.groups)
+
+
 def split(group_by: GroupBy | None, rows: pa.StringArray, frame: Frame, rules: ReminderRules) -> tuple[RowGroup, ...]:
     """Return the encoded rows of a frame by group."""
     if group_by is None:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
+
+# Before numpy is imported: for each processor it would start a thread that multiplies matrices, of which there are none
+# here, and that takes memory and time from those that do something.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from vfexport_core.pipeline.counting import count_rows
 from vfexport_core.pipeline.export import ExportPipeline
 from vfexport_core.pipeline.hooks import ExportHooks
@@ -9,3 +16,6 @@ from vfexport_core.pipeline.plan import ExportPlan
 from vfexport_core.pipeline.run import run_export, write_rows
 
 __all__ = ["ExportHooks", "ExportPipeline", "ExportPlan", "count_rows", "run_export", "write_rows"]
+
+# What was imported lives as long as the process: the collector need not look at it again.
+gc.freeze()

@@ -1,4 +1,4 @@
-"""The stages put together, in one process: from MongoDB to encoded rows, and from these to files."""
+"""The stages put together, in one process or in several: from MongoDB to encoded rows, and from these to files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vfexport_core.catalog.spec import Container
 from vfexport_core.files.containers import Layout, write_files
 from vfexport_core.mongo.client import open_scanned
+from vfexport_core.pipeline.processes.pool import ProcessPool, process_count
 from vfexport_core.pipeline.stages import scan, transform
 from vfexport_core.rows.counters import Counters
 from vfexport_core.sources.prefetch import Prefetch
@@ -26,11 +27,17 @@ if TYPE_CHECKING:
 
 
 class ExportPipeline:
-    """One export: its rows are read, and its files written, once. `counters` are those of all batches so far."""
+    """One export: its rows are read, and its files written, once. `counters` are those of all batches so far.
 
-    def __init__(self, plan: ExportPlan, database: Database[Document]) -> None:
+    `expected` is how many documents will be read, where they were counted.
+    """
+
+    def __init__(self, plan: ExportPlan, database: Database[Document], *, expected: int | None = None) -> None:
         self.plan = plan
+        self.expected = expected
         self.counters = Counters()
+        self.pool: ProcessPool | None = None
+        """The processes that transform the batches, while there may be others than this one."""
         self._database = open_scanned(database, plan.settings)
 
     def batches(self) -> Generator[EncodedBatch]:
@@ -41,11 +48,18 @@ class ExportPipeline:
         stop = threading.Event()
         with (
             Prefetch(scan(self.plan, self._database, stop), stop) as raw,
-            closing(transform(self.plan, raw, self._database, stop)) as encoded,
+            closing(self._transform(raw, stop)) as encoded,
         ):
             for batch in encoded:
                 self.counters.merge(batch.counters)
                 yield batch
+
+    def _transform(self, raw: Prefetch, stop: threading.Event) -> Generator[EncodedBatch]:
+        count = process_count(self.plan)
+        if count == 1:
+            return transform(self.plan, raw, self._database, stop)
+        self.pool = ProcessPool(self.plan, raw, self._database, stop, count=count, expected=self.expected)
+        return self.pool.batches()
 
     def write(self, sink: Sink, on_progress: Callable[[int, int, int], object]) -> dict[FileName, int]:
         """Write the export's files into `sink`, and return them with the rows of each.

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from vfexport_core.pipeline.plan import ExportPlan
     from vfexport_core.sources.batch import Batch
 
-# How many batches may wait for their look-ups while the one before them is rendered.
-_BATCHES_AHEAD = 2
+# How many batches, and bytes of them, may wait for their look-ups while the one before them is rendered: at 20 ms a
+# batch an answer that takes 50 ms is there in time.
+_BATCHES_AHEAD = 3
+_AHEAD_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +55,24 @@ def open_lookups(
         yield lookups
 
 
-def join(plan: ExportPlan, batches: Iterable[Batch], lookups: list[BatchedLookup]) -> Iterator[Frame]:
-    """Yield a frame for each batch, in their order: the batch's documents as rows, with what belongs to them."""
+def join(plan: ExportPlan, batches: Iterable[Batch | None], lookups: list[BatchedLookup]) -> Iterator[Frame]:
+    """Yield a frame for each batch, in their order: the batch's documents as rows, with what belongs to them.
+
+    A batch is held back while those behind it are begun. None among the batches says that there is none just now: then
+    the first that is held back is yielded.
+    """
     waiting: deque[tuple[Batch, list[_Pending]]] = deque()
     for batch in batches:
-        waiting.append((batch, _begin(plan, batch, lookups)))
-        if len(waiting) > _BATCHES_AHEAD:
+        if batch is not None:
+            waiting.append((batch, _begin(plan, batch, lookups)))
+        if waiting and (batch is None or _are_enough(waiting)):
             yield _frame(plan, *waiting.popleft(), lookups)
     while waiting:
         yield _frame(plan, *waiting.popleft(), lookups)
+
+
+def _are_enough(waiting: deque[tuple[Batch, list[_Pending]]]) -> bool:
+    return len(waiting) > _BATCHES_AHEAD or sum(batch.source_bytes for batch, _ in waiting) > _AHEAD_BYTES
 
 
 def _open(plan: ExportPlan, lookup: Lookup, database: Database[Document], stop: threading.Event) -> BatchedLookup:
@@ -71,7 +82,7 @@ def _open(plan: ExportPlan, lookup: Lookup, database: Database[Document], stop: 
         database,
         LookupTarget(collection, part, plan.condition(lookup.where)),
         plan.fields(collection),
-        lookup_batch=plan.settings.lookup_batch,
+        lookup_batch=plan.settings.lookup_batch or plan.batch_documents,
         stop=stop,
     )
 

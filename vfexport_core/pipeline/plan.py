@@ -15,7 +15,7 @@ from vfexport_core.rows.evaluate import expressions_of, fields_of
 from vfexport_core.rows.reminders import artist_name
 from vfexport_core.rows.render import resolve_columns
 from vfexport_core.sources.conditions import condition_expression
-from vfexport_core.sources.scan import BATCH_DOCUMENTS
+from vfexport_core.sources.scan import BATCH_DOCUMENTS, REPLY_BATCHES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,6 +44,7 @@ class ExportPlan:
     date_key: str | None
     suppression: SuppressionList | None
     batch_documents: int
+    reply_batches: int
 
     @classmethod
     def load(
@@ -57,6 +58,7 @@ class ExportPlan:
         date_key: str | None = None,
         suppression: SuppressionList | None = None,
         batch_documents: int = BATCH_DOCUMENTS,
+        reply_batches: int = REPLY_BATCHES,
     ) -> ExportPlan:
         """Read what is small (markets, promoters); raises NoMarketsFound, PromotersNotFound, SourceUnavailable."""
         return cls(
@@ -69,6 +71,7 @@ class ExportPlan:
             date_key=date_key,
             suppression=suppression,
             batch_documents=batch_documents,
+            reply_batches=reply_batches,
         )
 
     @property

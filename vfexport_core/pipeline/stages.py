@@ -68,23 +68,28 @@ def scan(plan: ExportPlan, database: Database[Document], stop: threading.Event) 
         stop,
         where=plan.condition(plan.spec.scan.where),
         batch_documents=plan.batch_documents,
+        reply_batches=plan.reply_batches,
     )
 
 
 def transform(
-    plan: ExportPlan, raw: Iterable[bytes], database: Database[Document], stop: threading.Event
+    plan: ExportPlan, raw: Iterable[bytes | None], database: Database[Document], stop: threading.Event
 ) -> Generator[EncodedBatch]:
-    """Yield what each raw batch becomes; `stop` is set in the end. Raises SourceMissing, SourceUnavailable."""
+    """Yield what each raw batch becomes; `stop` is set in the end. Raises SourceMissing, SourceUnavailable.
+
+    Some batches are held back for their look-ups: None among them says that there is none just now, and has the next
+    that was begun yielded.
+    """
     with open_lookups(plan, database, stop) as lookups:
         frames = join(plan, decode(plan, raw), lookups)
         yield from encode(plan, render(plan, sample(plan, select(plan, frames))))
 
 
-def decode(plan: ExportPlan, raw: Iterable[bytes]) -> Iterator[Batch]:
-    """Yield the columns of each raw batch: one per scanned field, with a value per document."""
+def decode(plan: ExportPlan, raw: Iterable[bytes | None]) -> Iterator[Batch | None]:
+    """Yield the columns of each raw batch: one per scanned field, with a value per document; None for None."""
     decoder = Decoder(plan.scanned_fields())
     for batch in raw:
-        yield decoder.decode(batch)
+        yield None if batch is None else decoder.decode(batch)
 
 
 def select(plan: ExportPlan, frames: Iterable[Frame]) -> Iterator[Frame]:

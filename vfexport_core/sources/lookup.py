@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from vfexport_core.sources.ranges import Range
 
 _OBJECT_ID_HEX = re.compile(r"[0-9a-f]{24}")
-_PARALLEL_QUERIES = 2
+# As many batches as look-ups are begun for ahead (pipeline.join), and one: then a slow answer holds up only its own.
+_PARALLEL_QUERIES = 4
 # More documents with a nonconforming key than this are not dirt but a habit: then both forms of each id are asked for.
 _FEW_NONCONFORMING = 10_000
 

@@ -29,7 +29,8 @@ class Prefetch:
         self._waiting_bytes = 0
         self._ended = False
         self._error: BaseException | None = None
-        self._changed = threading.Condition()
+        self.changed = threading.Condition()
+        """Notified when a block comes or goes, and when there will be no more; consumers may use it for more."""
         self._thread = threading.Thread(target=self._fill, name="prefetch", daemon=True)
 
     def __enter__(self) -> Self:
@@ -39,23 +40,40 @@ class Prefetch:
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self._changed:
+        with self.changed:
             self._stop.set()
-            self._changed.notify_all()
+            self.changed.notify_all()
         self._thread.join()
 
     def __iter__(self) -> Iterator[bytes]:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._ended)
-                if not self._waiting:
-                    if self._error is not None:
-                        raise self._error
+            with self.changed:
+                self.changed.wait_for(lambda: self._waiting or self.has_ended)
+                block = self.poll()
+                if block is None:
+                    self.check()
                     return
-                block = self._waiting.popleft()
-                self._waiting_bytes -= len(block)
-                self._changed.notify_all()
             yield block
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no block waits, and none will come."""
+        return self._ended and not self._waiting
+
+    def poll(self) -> bytes | None:
+        """Return the next block, for one consumer of several; None when there is none just now."""
+        with self.changed:
+            if not self._waiting:
+                return None
+            block = self._waiting.popleft()
+            self._waiting_bytes -= len(block)
+            self.changed.notify_all()
+            return block
+
+    def check(self) -> None:
+        """Raise what the source has raised; to be called when all its blocks were consumed."""
+        if self._error is not None:
+            raise self._error
 
     def _fill(self) -> None:
         try:
@@ -65,18 +83,18 @@ class Prefetch:
         except BaseException as error:  # noqa: BLE001 it is raised again on the consumer's thread
             self._error = error
         finally:
-            with self._changed:
+            with self.changed:
                 self._ended = True
-                self._changed.notify_all()
+                self.changed.notify_all()
 
     def _put(self, block: bytes) -> bool:
-        with self._changed:
-            self._changed.wait_for(
+        with self.changed:
+            self.changed.wait_for(
                 lambda: self._stop.is_set() or not self._waiting or self._waiting_bytes < self._ahead_bytes
             )
             if self._stop.is_set():
                 return False
             self._waiting.append(block)
             self._waiting_bytes += len(block)
-            self._changed.notify_all()
+            self.changed.notify_all()
             return True

@@ -6,8 +6,10 @@ A connection that drops, a cursor that the server forgot or a primary that steps
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
+from bson.errors import InvalidBSON
 from pymongo.errors import PyMongoError
 
 from vfexport_core.mongo.retry import ReadRetries
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
     from vfexport_core.sources.ranges import Range
 
 BATCH_DOCUMENTS = 4_000
+REPLY_BATCHES = 4
+"""So many batches are asked for at once: the next reply cannot be asked for before this one is there, and what a round
+trip costs is shared by all of them."""
+_BATCH_BYTES = 4 * 2**20
+_LENGTH = struct.Struct("<i")
+_SHORTEST_DOCUMENT = 5
 # The name under which every flat document carries its place in the order of the scan.
 _RESUME_NAME = "r"
 
@@ -38,8 +46,9 @@ def scan(
     *,
     where: Any = None,
     batch_documents: int = BATCH_DOCUMENTS,
+    reply_batches: int = REPLY_BATCHES,
 ) -> Iterator[bytes]:
-    """Yield raw batches of at most `batch_documents` flat documents, in the order of ``_id``.
+    """Yield raw batches of at most `batch_documents` flat documents and about 4 MiB, in the order of ``_id``.
 
     `where` is an aggregation expression. Raises SourceUnavailable when the collection cannot be read on. Setting `stop`
     ends the waiting for retries.
@@ -56,15 +65,33 @@ def scan(
         raw = b""
         hint = None if last is None else selection.resume_index
         try:
-            with raw_batches(collection, pipeline, batch_documents, hint=hint) as batches:
-                for raw in batches:
-                    yield raw
+            with raw_batches(collection, pipeline, batch_documents * reply_batches, hint=hint) as replies:
+                for raw in replies:
+                    yield from cut(raw, batch_documents)
                     retries.progressed()
                 return
         except PyMongoError as error:
             if raw:
                 last = last_document(raw)[_RESUME_NAME]
             retries.failed(error)
+
+
+def cut(raw: bytes, most_documents: int, most_bytes: int = _BATCH_BYTES) -> Iterator[bytes]:
+    """Yield the concatenated documents of `raw` in pieces of whole documents, at least one and `most_documents` each.
+
+    A piece ends with the document that brings it to `most_bytes`. Raises InvalidBSON.
+    """
+    start = position = count = 0
+    length, end = _LENGTH.unpack_from, len(raw)
+    while position < end:
+        size: int = length(raw, position)[0]
+        if size < _SHORTEST_DOCUMENT:
+            raise InvalidBSON(f"a document of a batch has {size} bytes")
+        position += size
+        count += 1
+        if count == most_documents or position - start >= most_bytes or position >= end:
+            yield raw[start:position]
+            start, count = position, 0
 
 
 def and_where(match: Document, where: Any) -> Document:
