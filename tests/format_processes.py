@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tests.api_client import wait_for
 from vfexport_core.pipeline import ExportPipeline
 from vfexport_core.pipeline.processes.pool import ProcessPool
-from vfexport_core.pipeline.processes.remote import HELPER
+from vfexport_core.pipeline.processes.remote import SCRIPT
 from vfexport_core.pipeline.stages import scan, transform
 from vfexport_core.rows.counters import Counters
 from vfexport_core.rows.texts import text_bytes
@@ -59,8 +59,13 @@ def helpers_of(pid: int) -> list[int]:
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         children = map(int, (task / "children").read_text().split())
-        found += [child for child in children if HELPER.encode() in Path(f"/proc/{child}/cmdline").read_bytes()]
+        found += [child for child in children if SCRIPT.encode() in Path(f"/proc/{child}/cmdline").read_bytes()]
     return found
+
+
+def is_serving(pid: int) -> bool:
+    """Return whether a format process has begun to receive: it has threads of its own for that."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir())) > 2
 
 
 def is_there(pid: int) -> bool:
@@ -80,7 +85,8 @@ class Gate:
         self._stop = threading.Event()
 
     def let_go(self, count: int) -> None:
-        self._gone.release(count)
+        for _ in range(count):
+            self._gone.release()
 
     def open(self) -> None:
         self.let_go(len(self._raw))
@@ -111,10 +117,11 @@ class Helped:
         return self.other.pid
 
     def have_done(self, count: int) -> None:
-        """Have the other processes do so many batches."""
+        """Have the other processes do so many batches more."""
+        wanted = self._done + count
         self.gate.let_go(count)
-        wait_for(lambda: self._done >= count, READY_SECONDS)
-        assert self._done == count
+        wait_for(lambda: self._done >= wanted, READY_SECONDS)
+        assert self._done == wanted
 
     @property
     def _done(self) -> int:
@@ -139,9 +146,13 @@ def helped(
     database: Database[Any],
     *,
     others: int = 1,
+    wait: bool = True,
     silence_seconds: float = SILENCE_SECONDS,
 ) -> Generator[Helped]:
-    """Begin an export of these batches with other processes beside this one; leaving the block ends them."""
+    """Begin an export of these batches with other processes beside this one; leaving the block ends them.
+
+    With `wait` they are ready, and wait for batches.
+    """
     gate, stop = Gate(raw), threading.Event()
     with Prefetch(gate, stop) as ahead:
         pool = ProcessPool(
@@ -151,7 +162,8 @@ def helped(
             try:
                 gate.let_go(1)
                 export = Helped(gate, pool, batches, next(batches))
-                wait_for(lambda: all(process.ready.is_set() for process in pool.others), READY_SECONDS)
+                if wait:
+                    wait_for(lambda: all(process.ready.is_set() for process in pool.others), READY_SECONDS)
                 yield export
             finally:
                 gate.open()

@@ -238,7 +238,7 @@ def test_the_command_line_says_nothing_of_the_export(
     plan = plan_of(database, campaign_id, settings)
     with helped(plan, raw_batches(plan, database), database) as export:
         shown = Path(f"/proc/{export.pid}/cmdline").read_bytes()
-    assert b"vfexport_core.pipeline.processes.helper" in shown
+    assert b"vfexport_core/pipeline/processes/start.py" in shown
     for secret in (campaign_id, settings.mongo_uri.get_secret_value(), settings.mongo_database):
         assert secret.encode() not in shown
 

@@ -1,21 +1,14 @@
 """What runs in a format process: raw batches come in, encoded ones go out, in the same order.
 
-    python -m vfexport_core.pipeline.processes.helper SOCKET RUN
-
-SOCKET is the number of an open file, RUN the id of the process that has the other end. What the export is comes over
-the socket: nothing of it stands on the command line. It ends when that process does, however that ends.
+It is started by the script ``start``, and ends when the run closes its end of the socket, however that comes about.
 """
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import logging
 import logging.handlers
 import os
-import signal
-import socket
-import sys
 import threading
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -26,13 +19,13 @@ from vfexport_core.pipeline.processes.channel import Channel, Kind
 from vfexport_core.pipeline.stages import transform
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
     from typing import NoReturn
 
     from vfexport_core.pipeline.plan import ExportPlan
 
 _ALIVE_SECONDS = 1.0
-_PR_SET_PDEATHSIG = 1
 
 
 class Helper:
@@ -88,19 +81,9 @@ class LogToRun(logging.handlers.QueueHandler):
         self._channel.send(Kind.LOG, record.__dict__)
 
 
-def die_with(run: int) -> None:
-    """Have the kernel end this process when the run's ends (or its thread that started this one), where it can."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != run:
-        os._exit(0)
-
-
-def main() -> NoReturn:
-    """Serve the run, and exit without waiting for anything."""
-    number, run = map(int, sys.argv[1:])
-    die_with(run)
-    channel = Channel(socket.socket(fileno=number))
+def main(connection: socket.socket) -> NoReturn:
+    """Serve the run at the other end, and exit without waiting for anything."""
+    channel = Channel(connection)
     status = 1
     try:
         plan, level = channel.receive().item
@@ -114,7 +97,3 @@ def main() -> NoReturn:
     except BaseException as error:  # noqa: BLE001 the run meets it by itself
         channel.send(Kind.FAILED, type(error).__name__)
     os._exit(status)
-
-
-if __name__ == "__main__":
-    main()

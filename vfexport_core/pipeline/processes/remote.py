@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vfexport_core.pipeline.plan import ExportPlan
     from vfexport_core.pipeline.processes.dispatch import Dispatcher
 
-HELPER = "vfexport_core.pipeline.processes.helper"
+SCRIPT = str(Path(__file__).with_name("start.py"))
 SILENCE_SECONDS = 10.0
 """A process that says nothing for so long, not even that it is alive, has died or stands still."""
 _ENDING_SECONDS = 0.2
@@ -89,12 +89,12 @@ class FormatProcess:
     def _spawn(self) -> subprocess.Popen[bytes]:
         """Start a clean process: of this one, with its threads, no fork would be whole.
 
-        It is told by `PR_SET_PDEATHSIG` when this thread ends, and by the end of its socket when this process does.
+        The kernel ends it with this thread (see ``start``), and elsewhere the end of its socket does.
         """
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
         with self._theirs:
             return subprocess.Popen(  # noqa: S603 the command is our own
-                [sys.executable, "-P", "-m", HELPER, str(self._theirs.fileno()), str(os.getpid())],
+                [sys.executable, "-P", SCRIPT, str(self._theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env=environment,
