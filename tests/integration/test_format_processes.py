@@ -33,8 +33,8 @@ from tests.golden.regenerate import ALL_MARKETS, CASES, FIGURES, golden_files
 from tests.pipeline import run_pipeline
 from tests.reference import Campaign
 from vfexport_core.catalog import find_spec
-from vfexport_core.ccpa.exclusion import SuppressionList
 from vfexport_core.ccpa.hashing import UserHasher
+from vfexport_core.ccpa.suppression import SuppressionList
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.pipeline import ExportPipeline, ExportPlan

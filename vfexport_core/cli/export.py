@@ -101,7 +101,8 @@ def _to_output(wanted: Wanted, output: str, settings: Settings, database: Databa
     )
     pipeline = ExportPipeline(plan, database)
     with shown(wanted.spec.type, as_json=wanted.as_json) as display, opened_output(output) as out:
-        display.expect(count_rows(wanted.spec, wanted.campaign_id, database, settings))
+        pipeline.expected = count_rows(wanted.spec, wanted.campaign_id, database, settings)
+        display.expect(pipeline.expected)
         written = write_rows(pipeline, cast("BinaryIO", out), display.update)
     summary: dict[str, Any] = {
         "output": output,

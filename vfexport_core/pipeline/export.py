@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 class ExportPipeline:
     """One export: its rows are read, and its files written, once. `counters` are those of all batches so far.
 
-    `expected` is how many documents will be read, where they were counted.
+    `expected` may be set before that: how many documents will be read, where they were counted.
     """
 
-    def __init__(self, plan: ExportPlan, database: Database[Document], *, expected: int | None = None) -> None:
+    def __init__(self, plan: ExportPlan, database: Database[Document]) -> None:
         self.plan = plan
-        self.expected = expected
+        self.expected: int | None = None
         self.counters = Counters()
         self.pool: ProcessPool | None = None
         """The processes that transform the batches, while there may be others than this one."""
