@@ -26,7 +26,8 @@ from vfexport_core.embedded.process import free_port
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.mongo.client import opened
 from vfexport_core.queue.repository import ExportRepository
-from vfexport_core.services.request_export import new_export
+from vfexport_core.services import exports
+from vfexport_core.services.bootstrap import Backend
 from vfexport_core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -78,17 +79,16 @@ class Service:
             process.kill()
 
     def request(self, campaign_id: str) -> Export:
-        new = new_export(
-            self.database,
-            find_spec(TYPE),
-            campaign_id,
+        request = exports.ExportRequest(
+            spec=find_spec(TYPE),
+            campaign_id=campaign_id,
             date_key=None,
             include_all_markets=False,
             requester_user_id="benchmark",
             correlation_id="benchmark",
             source="api",
         )
-        return self.store.request(new)[0]
+        return exports.request(Backend(load_settings(None), database=self.database), request)[0]
 
     def wait(self, export: Export, when: Callable[[Export], bool], what: str) -> Export:
         """Wait until the export, as it is stored, meets a condition."""

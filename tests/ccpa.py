@@ -24,8 +24,9 @@ from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.delete_user import delete_user, resume_deletions
-from vfexport_core.services.run_attempt import Tools, run_claimed
+from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
@@ -142,8 +143,8 @@ class Service:
     def run(self, export: Export) -> Export:
         """Run a PENDING export to its end."""
         claim, claimed = self.store.claim(export.id, f"run-{os.getpid()}-{next(self._runs)}")
-        tools = Tools(settings=self.settings, database=self.database, store=self.store, buckets=self.buckets)
-        return run_claimed(claim, claimed, tools, on_count=lambda _: None, on_progress=lambda *_: None)
+        backend = Backend(self.settings, database=self.database, queue=self.store, buckets=self.buckets)
+        return run_claimed(claim, claimed, backend, on_count=lambda _: None, on_progress=lambda *_: None)
 
     def exported(self, campaign_id: str, export_type: str = "entries") -> Export:
         return self.run(self.request(campaign_id, export_type))

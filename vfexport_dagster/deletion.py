@@ -28,7 +28,7 @@ def take_up_deletions(context: dg.OpExecutionContext, mongo: MongoResource, buck
         tools = DeletionTools(
             settings=mongo.settings,
             database=mongo.database,
-            store=mongo.worker_store(),
+            store=mongo.backend().queue,
             buckets=buckets.clients,
             ledger=Ledger(mongo.database),
         )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.queue.repository import ExportRepository
+    from vfexport_core.services.bootstrap import Backend
     from vfexport_core.settings import Settings
     from vfexport_core.storage.buckets import BucketClients
 
@@ -73,15 +74,15 @@ class MongoResource(_SettingsResource):
     def store(self, *, retry_seconds: float) -> ExportRepository:
         """Return the queue for a sensor; its methods raise SourceUnavailable after `retry_seconds` of trying."""
         from vfexport_core.mongo.retry import RetryLimits  # noqa: PLC0415 see `_connect`
-        from vfexport_core.queue.repository import ExportRepository  # noqa: PLC0415 see `_connect`
 
-        return ExportRepository(self.database, RetryLimits(retry_seconds), lease_seconds=self.settings.lease_seconds)
+        return self.backend().queue_within(RetryLimits(retry_seconds))
 
-    def worker_store(self) -> ExportRepository:
-        """Return the queue for a run."""
-        from vfexport_core.services.run_attempt import worker_store  # noqa: PLC0415 see `_connect`
+    def backend(self, buckets: BucketsResource | None = None) -> Backend:
+        """Return what core's use cases work with, for a run; the clients stay those of the resources."""
+        from vfexport_core.services.bootstrap import Backend  # noqa: PLC0415 see `_connect`
 
-        return worker_store(self.database, self.settings)
+        make_buckets = None if buckets is None else lambda _: buckets.clients
+        return Backend.of_worker(self.settings, database=self.database, make_buckets=make_buckets)
 
 
 class BucketsResource(_SettingsResource):

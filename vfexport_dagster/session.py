@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from vfexport_core.queue.models import Delivered, Export
+    from vfexport_core.services.bootstrap import Backend
     from vfexport_core.services.run_attempt import Worker
     from vfexport_dagster.config import ClaimConfig
 
@@ -28,9 +29,8 @@ class AttemptSession:
     nothing any more: it first does all that comes before it.
     """
 
-    def __init__(self, mongo: MongoResource, buckets: BucketsResource) -> None:
-        self._mongo = mongo
-        self._buckets = buckets
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._worker: Worker | None = None
         self._has_counted = False
         self._expected: int | None = None
@@ -48,16 +48,13 @@ class AttemptSession:
         """
         from vfexport_core.services.run_attempt import Worker  # noqa: PLC0415 the definitions load without a driver
 
-        log, settings = RunLog.of_run(context), self._mongo.settings
+        log, settings = RunLog.of_run(context), self._backend.settings
         policy = WaitPolicy.from_settings(settings, most_seconds=settings.timeout_millis / 1_000)
-        run = RunClaim(context.run, context.instance, self._mongo.worker_store(), policy, log)
+        run = RunClaim(context.run, context.instance, self._backend, policy, log)
         with failing(log):
-            export = run.find_again() if config is None else run.find_or_request(config, self._mongo.database)
+            export = run.find_again() if config is None else run.find_or_request(config)
             claim, claimed = run.take(export)
-        worker = Worker(
-            claim, claimed, settings=settings, database=self._mongo.database, store=self._mongo.worker_store()
-        )
-        self._worker = worker.start()
+        self._worker = Worker(claim, claimed, self._backend).start()
         return self._worker
 
     def count(self, context: dg.OpExecutionContext) -> None:
@@ -75,7 +72,7 @@ class AttemptSession:
             self.count(context)
         worker, log = self._claimed(context)
         with recorded(worker.end, log):
-            delivered = worker.deliver(self._buckets.clients, ProgressReport(log, self._expected))
+            delivered = worker.deliver(ProgressReport(log, self._expected))
         self._delivered = delivered
         log.say(f"published {delivered.rows:,} rows, {delivered.bytes:,} bytes as {', '.join(delivered.keys)}")
         return delivered
@@ -101,7 +98,8 @@ def attempt_session(context: dg.InitResourceContext) -> Iterator[AttemptSession]
     """Return the session of one run, which from here on does not depend on Dagster's storage."""
     assert context.instance is not None, "a run has an instance"
     outlast_outages(context.instance)
-    session = AttemptSession(context.resources.mongo, context.resources.buckets)
+    mongo: MongoResource = context.resources.mongo
+    session = AttemptSession(mongo.backend(context.resources.buckets))
     try:
         yield session
     finally:

@@ -16,7 +16,9 @@ from tests.integration.queue_helpers import DELIVERED, new_export
 from vfexport_core.errors import ExportNotClaimable, QueueBusy
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.claim import WaitPolicy
+from vfexport_core.settings import load_settings
 from vfexport_dagster import tags
 from vfexport_dagster.claiming import RunClaim
 from vfexport_dagster.config import ClaimConfig
@@ -52,6 +54,11 @@ def export(store: ExportRepository) -> Export:
     return store.request(new_export())[0]
 
 
+def backend_of(store: ExportRepository) -> Backend:
+    """What core works with on this queue; the settings name no servers that anything here would ask."""
+    return Backend(load_settings(None), database=store._exports.documents.database, queue=store)
+
+
 def claiming(
     instance: dg.DagsterInstance,
     store: ExportRepository,
@@ -64,7 +71,7 @@ def claiming(
     run = instance.create_run_for_job(dg.GraphDefinition("any").to_job(), tags=run_tags or {})
     ticks, (log, lines) = itertools.count(), run_log()
     policy = WaitPolicy(1, 60_000, seconds, clock=lambda: next(ticks), sleep=sleep)
-    return RunClaim(run, instance, store, policy, log), lines
+    return RunClaim(run, instance, backend_of(store), policy, log), lines
 
 
 def test_a_run_waits_while_another_export_runs_and_then_has_its_whole_time(
@@ -96,7 +103,9 @@ def test_of_two_processes_of_one_run_the_second_waits_until_there_is_nothing_to_
     def finish(_: float) -> None:
         store.claimed(held).finish(DELIVERED)
 
-    second = dataclasses.replace(first, queue=twin, policy=dataclasses.replace(first.policy, sleep=finish))
+    second = dataclasses.replace(
+        first, backend=backend_of(twin), policy=dataclasses.replace(first.policy, sleep=finish)
+    )
     with pytest.raises(Skipped, match="is FINISHED"):
         second.take(export)
 
@@ -108,11 +117,11 @@ def test_a_second_process_of_a_run_starts_no_attempt_and_no_export_of_its_own(
     campaign = insert_campaign(database)
     config = ClaimConfig(export_type="entries", campaign_id=campaign)
     first, _ = claiming(instance, store)
-    held, _ = first.take(first.find_or_request(config, database))
-    twin = dataclasses.replace(first, queue=ExportRepository(database))
+    held, _ = first.take(first.find_or_request(config))
+    twin = dataclasses.replace(first, backend=backend_of(ExportRepository(database)))
     store.claimed(held).finish(DELIVERED)
     with pytest.raises(Skipped, match="is FINISHED"):
-        twin.take(twin.find_or_request(config, database))
+        twin.take(twin.find_or_request(config))
     assert [export.attempt for export in store.list()] == [1]
 
 
@@ -135,7 +144,9 @@ def test_a_second_process_of_a_reexecution_starts_no_attempt_of_its_own(
     if when == "after its end":
         finish(0)
     policy = dataclasses.replace(first.policy, sleep=finish)
-    twin = dataclasses.replace(first, queue=ExportRepository(store._exports.documents.database), policy=policy)
+    twin = dataclasses.replace(
+        first, backend=backend_of(ExportRepository(store._exports.documents.database)), policy=policy
+    )
     with pytest.raises(Skipped, match="is FINISHED, in attempt 2"):
         twin.take(store.get(export.id))
 
@@ -186,7 +197,7 @@ def test_a_reexecuted_run_is_one_that_a_person_started(
         dg.GraphDefinition("any").to_job(), tags=copied, parent_run_id="p", root_run_id="p"
     )
     claim, _ = claiming(instance, store)
-    again = RunClaim(run, instance, store, claim.policy, claim.log)
+    again = RunClaim(run, instance, backend_of(store), claim.policy, claim.log)
     with pytest.raises(ExportNotClaimable):
         again.take(export)
 

@@ -30,8 +30,9 @@ from vfexport_core.catalog import find_spec
 from vfexport_core.catalog.spec import Container
 from vfexport_core.queue.models import FINAL, ExportStatus
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.reap import reap
-from vfexport_core.services.run_attempt import Tools, run_claimed
+from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.settings import PREFIX
 from vfexport_core.storage.buckets import BucketClients
 
@@ -172,8 +173,8 @@ class Checker:
     def take_up(self, export_id: str) -> str:
         claim, claimed = self.store.claim(export_id, f"next-{uuid.uuid4()}")
         with BucketClients(self.settings) as buckets:
-            tools = Tools(settings=self.settings, database=self.database, store=self.store, buckets=buckets)
-            run_claimed(claim, claimed, tools, on_count=lambda _: None, on_progress=lambda *_: None)
+            backend = Backend(self.settings, database=self.database, queue=self.store, buckets=buckets)
+            run_claimed(claim, claimed, backend, on_count=lambda _: None, on_progress=lambda *_: None)
         return export_id
 
     def left_processes(self) -> list[int]:

@@ -22,7 +22,8 @@ from vfexport_core.errors import SourceUnavailable
 from vfexport_core.mongo.retry import CALLER_LIMITS, ELECTION_SECONDS, WORKER_LIMITS
 from vfexport_core.queue.lease import LEASE_SECONDS
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.services.run_attempt import Tools, run_claimed, worker_store
+from vfexport_core.services.bootstrap import Backend
+from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.settings import Settings
 from vfexport_core.storage.buckets import BucketClients
 
@@ -93,16 +94,16 @@ def test_an_election_at_the_end_of_a_run_fails_no_export(  # noqa: PLR0917
     checker = Checker(database, settings, history, campaign)
     checker.store.initialise()
     export, _ = checker.store.request(new_export(campaign_id=campaign, export_type="entries"))
-    store = worker_store(electing, settings)
+    store = Backend.of_worker(settings, database=electing).queue
     claim, export = store.claim(export.id, "run-1")
     with BucketClients(settings) as buckets:
-        tools = Tools(settings=settings, database=electing, store=store, buckets=buckets)
+        backend = Backend(settings, database=electing, queue=store, buckets=buckets)
 
         def on_progress(*_: object) -> None:
             election.words = MOMENTS[moment]  # not before: the heart beats from the beginning
 
         election.words = ("never",)
-        done = run_claimed(claim, export, tools, on_count=lambda _: None, on_progress=on_progress)
+        done = run_claimed(claim, export, backend, on_count=lambda _: None, on_progress=on_progress)
     assert election.over
     assert done.status is ExportStatus.FINISHED
     checker.assert_all_well([export.id])

@@ -28,7 +28,8 @@ from vfexport_core.errors import DeliveryFailed, SourceUnavailable
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
-from vfexport_core.services.run_attempt import Tools, run_claimed
+from vfexport_core.services.bootstrap import Backend
+from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
@@ -85,9 +86,9 @@ class Runs:
         claim, export = store.claim(export.id, next(RUN_IDS))
         when_claimed()
         with BucketClients(self.settings) as buckets:
-            tools = Tools(settings=self.settings, database=self.database, store=store, buckets=buckets)
+            backend = Backend(self.settings, database=self.database, queue=store, buckets=buckets)
             with suppress(SourceUnavailable, DeliveryFailed):
-                run_claimed(claim, export, tools, on_count=lambda _: None, on_progress=lambda *_: None)
+                run_claimed(claim, export, backend, on_count=lambda _: None, on_progress=lambda *_: None)
         return self.checker.store.get(export.id)
 
     def assert_all_well(self) -> None:

@@ -16,7 +16,8 @@ from tests.s3_proxy import S3Proxy
 from vfexport_core.errors import ExportExpired
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
-from vfexport_core.services.run_attempt import Tools, run_claimed
+from vfexport_core.services.bootstrap import Backend
+from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
@@ -214,9 +215,9 @@ def test_an_export_that_takes_too_long_expires(settings: Settings, database: Doc
     claim, export = store.claim(created.id, "cli-1")
     with BucketClients(settings) as buckets:
         hurried = settings.model_copy(update={"timeout_millis": -1})
-        tools = Tools(settings=hurried, database=database, store=store, buckets=buckets)
+        backend = Backend(hurried, database=database, queue=store, buckets=buckets)
         with pytest.raises(ExportExpired):
-            run_claimed(claim, export, tools, on_count=print, on_progress=print)
+            run_claimed(claim, export, backend, on_count=print, on_progress=print)
     ended = store.get(export.id)
     assert (ended.status, ended.error["code"]) == (ExportStatus.EXPIRED, "ExportExpired")
 

@@ -14,7 +14,8 @@ from vfexport_core.catalog import all_specs, find_spec
 from vfexport_core.ccpa.suppression import SuppressionList
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
-from vfexport_core.services.request_export import new_export
+from vfexport_core.services import exports
+from vfexport_core.services.bootstrap import Backend
 from vfexport_core.settings import Settings, load_settings
 from vfexport_core.sources.campaigns import find_campaign
 
@@ -129,11 +130,14 @@ def test_a_deletion_and_what_exports_leave_out_for_it_ask_the_primary(
     assert {(str(preference), level) for _, preference, level in reads.seen} == {("None", "local")}
 
 
-def test_requests_ask_the_primary_for_their_campaign(lagging: Documents, reads: Reads, campaign: str) -> None:
+def test_requests_ask_the_primary_for_their_campaign(
+    lagging: Documents, reads: Reads, campaign: str, settings: Settings
+) -> None:
     request = {"date_key": None, "include_all_markets": False, "requester_user_id": "u", "correlation_id": "c"}
-    new = new_export(lagging, find_spec("entries"), campaign, source="api", **request)
-    assert new.campaign_name == "Tour 50"
-    assert reads.seen == [("campaigns", None, "local")]
+    wanted = exports.ExportRequest(spec=find_spec("entries"), campaign_id=campaign, source="api", **request)
+    export, _ = exports.request(Backend(settings, database=lagging), wanted)
+    assert export.campaign_name == "Tour 50"
+    assert reads.seen == [("campaigns", None, "local"), ("exports", None, "local")]
 
 
 WRONG = [

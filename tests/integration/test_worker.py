@@ -18,6 +18,7 @@ from vfexport_core.catalog import Bucket
 from vfexport_core.errors import ExportExpired, LeaseLost
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.reap import Reaped, reap
 from vfexport_core.services.run_attempt import STUCK, Worker
 from vfexport_core.storage.buckets import BucketClients
@@ -168,7 +169,7 @@ def test_a_worker_that_swallows_its_end_is_ended_with_its_process(
 
     hurried = settings.model_copy(update={"timeout_millis": 300, "lease_seconds": 1})
     export = store.get(claim.export_id)
-    with Worker(claim, export, settings=hurried, database=database, store=store, exit_process=end_process) as worker:
+    with Worker(claim, export, Backend(hurried, database=database, queue=store), exit_process=end_process) as worker:
         assert ended.wait(30)
         assert statuses == [STUCK]
         with pytest.raises(ExportExpired):
@@ -184,7 +185,7 @@ def test_a_worker_keeps_its_export_without_making_progress(
     first = store.get(claim.export_id).lease_until
     assert first is not None
     patient = settings.model_copy(update={"lease_seconds": 1})
-    with Worker(claim, store.get(claim.export_id), settings=patient, database=database, store=store):
+    with Worker(claim, store.get(claim.export_id), Backend(patient, database=database, queue=store)):
         wait_for(lambda: (until := store.get(claim.export_id).lease_until) and (until - first).total_seconds() > 1.5)
         assert store.reaper.reap(TIMEOUT) is None
     wait_for(lambda: store.reaper.reap(TIMEOUT), 30)
@@ -195,7 +196,7 @@ def test_a_worker_that_lost_its_export_stops_at_its_next_step(
 ) -> None:
     claim = triggered(store, campaign_id=campaign)
     patient = settings.model_copy(update={"lease_seconds": 600})
-    with Worker(claim, store.get(claim.export_id), settings=patient, database=database, store=store) as worker:
+    with Worker(claim, store.get(claim.export_id), Backend(patient, database=database, queue=store)) as worker:
         store.close_run(claim.export_id, claim.run_id, ExportStatus.CANCELED, None)
         wait_for(lambda: worker._heartbeat.stop_reason)
         with pytest.raises(LeaseLost):

@@ -14,18 +14,18 @@ from vfexport_core.api.readiness import READY_SECONDS, Readiness, service_checks
 from vfexport_core.catalog import CATALOG, Registry
 from vfexport_core.ccpa.attempt import DeletionTools
 from vfexport_core.ccpa.ledger import Ledger
-from vfexport_core.mongo.client import connect
 from vfexport_core.mongo.retry import CALLER_LIMITS, RetryLimits
-from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.queue.statistics.estimates import Estimator
-from vfexport_core.storage.buckets import BucketClients
+from vfexport_core.services.bootstrap import Backend
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from pymongo.database import Database
 
+    from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.settings import Settings
+    from vfexport_core.storage.buckets import BucketClients
 
 _ESTIMATE_LIMITS = RetryLimits(2.0)
 _SILENCE_MILLIS = 20_000
@@ -38,14 +38,24 @@ class Container:
     settings: Settings
     access: Access
     catalog: Registry
-    database: Database[dict[str, Any]]
-    store: ExportRepository
+    backend: Backend
     estimator: Estimator
-    buckets: BucketClients
     readiness: Readiness
     metrics: Metrics
     queue_metrics: QueueMetrics
     deletion_tools: DeletionTools
+
+    @property
+    def database(self) -> Database[dict[str, Any]]:
+        return self.backend.database
+
+    @property
+    def store(self) -> ExportRepository:
+        return self.backend.queue
+
+    @property
+    def buckets(self) -> BucketClients:
+        return self.backend.buckets
 
     @classmethod
     def open(
@@ -65,28 +75,29 @@ class Container:
         trusted.
         """
         access = Access.from_settings(settings)
-        if database is None:
-            client = connect(settings, silence_millis=_SILENCE_MILLIS)
-            closing.callback(client.close)
-            database = client[settings.mongo_database]
-        if buckets is None:
-            buckets = BucketClients(settings)
-            closing.callback(buckets.close)
+        backend = closing.enter_context(
+            Backend(
+                settings,
+                limits=CALLER_LIMITS,
+                silence_millis=_SILENCE_MILLIS,
+                database=database,
+                queue=store,
+                buckets=buckets,
+            )
+        )
+        database, buckets, store = backend.database, backend.buckets, backend.queue
         readiness = Readiness(service_checks(database, buckets, ready_seconds), timeout_seconds=ready_seconds)
         closing.callback(readiness.close)
         queue_metrics = QueueMetrics(database)
         closing.callback(queue_metrics.close)
         seconds, silent_seconds = CALLER_LIMITS.seconds, CALLER_LIMITS.silent_seconds
-        store = store or ExportRepository(database, CALLER_LIMITS)
         ledger = Ledger(database, patience_seconds=seconds, silent_seconds=silent_seconds)
         return cls(
             settings=settings,
             access=access,
             catalog=catalog,
-            database=database,
-            store=store,
-            estimator=Estimator(ExportRepository(database, _ESTIMATE_LIMITS)),
-            buckets=buckets,
+            backend=backend,
+            estimator=Estimator(backend.queue_within(_ESTIMATE_LIMITS)),
             readiness=readiness,
             metrics=Metrics(),
             queue_metrics=queue_metrics,

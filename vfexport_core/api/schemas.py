@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from vfexport_core.api import cursor
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.services.request_export import DATE_KEY_PATTERN
+from vfexport_core.services.exports import DATE_KEY_PATTERN
 
 T = TypeVar("T")
 

@@ -10,11 +10,9 @@ from vfexport_core.ccpa.attempt import DeletionTools
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.cli.export import requester
 from vfexport_core.cli.report import tell
-from vfexport_core.mongo.client import opened
-from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.delete_user import delete_user
 from vfexport_core.settings import load_settings
-from vfexport_core.storage.buckets import BucketClients
 
 _SECONDS = 300.0
 
@@ -34,14 +32,13 @@ def delete(*, user: str, as_json: bool) -> None:
     types verifiedEntries, scoring and autoReminderEmail. Exit status 3: not complete yet; the service goes on by
     itself, and repeating the command is harmless.
     """
-    settings = load_settings()
-    with opened(settings) as database, BucketClients(settings) as buckets:
+    with Backend(load_settings()) as backend:
         tools = DeletionTools(
-            settings=settings,
-            database=database,
-            store=ExportRepository(database),
-            buckets=buckets,
-            ledger=Ledger(database),
+            settings=backend.settings,
+            database=backend.database,
+            store=backend.queue,
+            buckets=backend.buckets,
+            ledger=Ledger(backend.database),
         )
         record = delete_user(
             tools, user, requested_by=requester(), correlation_id=f"cli-{uuid.uuid4()}", seconds=_SECONDS

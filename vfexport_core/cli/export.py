@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-import re
 import time
 import uuid
 from dataclasses import dataclass
@@ -18,15 +17,12 @@ from vfexport_core.cli.output import STDOUT, opened_output
 from vfexport_core.cli.progress import shown
 from vfexport_core.cli.queued import QueuedExport
 from vfexport_core.cli.report import failure_of_export, summary_of, tell
-from vfexport_core.errors import InvalidDateKey, MissingDateKey
-from vfexport_core.mongo.client import opened
 from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.services.request_export import DATE_KEY_PATTERN, new_export
-from vfexport_core.services.run_attempt import Tools, worker_store
+from vfexport_core.services import exports
+from vfexport_core.services.bootstrap import Backend
 from vfexport_core.settings import Settings, load_settings
 from vfexport_core.sources.campaigns import find_campaign
-from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -34,6 +30,7 @@ if TYPE_CHECKING:
     from vfexport_core.catalog import ExportSpec
     from vfexport_core.mongo.client import Document
     from vfexport_core.queue.models import Export
+    from vfexport_core.storage.buckets import BucketClients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,21 +68,12 @@ def export(
         all_markets=all_markets,
         as_json=as_json,
     )
-    _check_date_key(wanted)
-    settings = load_settings()
-    with opened(settings) as database:
+    exports.check_date_key(wanted.spec, wanted.date_key)
+    with Backend.of_worker(load_settings()) as backend:
         if output is None:
-            _through_the_queue(wanted, settings, database)
+            _through_the_queue(wanted, backend)
         else:
-            _to_output(wanted, output, settings, database)
-
-
-def _check_date_key(wanted: Wanted) -> None:
-    if wanted.date_key is None:
-        if wanted.spec.needs_date_key:
-            raise MissingDateKey(f"{wanted.spec.type} needs --date-key, the key of the wave to export")
-    elif not re.fullmatch(DATE_KEY_PATTERN, wanted.date_key):
-        raise InvalidDateKey("--date-key must be 1 to 32 digits")
+            _to_output(wanted, output, backend.settings, backend.database)
 
 
 def _to_output(wanted: Wanted, output: str, settings: Settings, database: Database[Document]) -> None:
@@ -116,25 +104,22 @@ def _to_output(wanted: Wanted, output: str, settings: Settings, database: Databa
     tell(summary, as_json=wanted.as_json, err=output == STDOUT or not wanted.as_json)
 
 
-def _through_the_queue(wanted: Wanted, settings: Settings, database: Database[Document]) -> None:
-    new = new_export(
-        database,
-        wanted.spec,
-        wanted.campaign_id,
+def _through_the_queue(wanted: Wanted, backend: Backend) -> None:
+    request = exports.ExportRequest(
+        spec=wanted.spec,
+        campaign_id=wanted.campaign_id,
         date_key=wanted.date_key,
         include_all_markets=wanted.all_markets,
         requester_user_id=requester(),
         correlation_id=f"cli-{uuid.uuid4()}",
         source="api",
     )
-    with BucketClients(settings) as buckets, shown(wanted.spec.type, as_json=wanted.as_json) as display:
-        buckets.target(wanted.spec.bucket)  # refused before anything is queued if it is not configured
-        store = worker_store(database, settings)
-        tools = Tools(settings=settings, database=database, store=store, buckets=buckets)
-        queued = QueuedExport(tools, display)
+    backend.buckets.target(wanted.spec.bucket)  # refused before anything is queued if it is not configured
+    with shown(wanted.spec.type, as_json=wanted.as_json) as display:
+        queued = QueuedExport(backend, display)
         with _telling_the_end(queued, as_json=wanted.as_json):
-            ended = queued.run(new)
-        bucket = _bucket_name(ended, buckets)
+            ended = queued.run(request)
+    bucket = _bucket_name(ended, backend.buckets)
     if ended.status is not ExportStatus.FINISHED:
         raise failure_of_export(ended)
     tell(summary_of(ended, bucket), as_json=wanted.as_json)

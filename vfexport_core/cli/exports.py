@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +11,13 @@ from vfexport_core.api.presenters import export_json
 from vfexport_core.api.schemas import iso
 from vfexport_core.catalog import find_spec
 from vfexport_core.cli.report import tell
-from vfexport_core.mongo.client import opened
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.queue.statistics.estimates import Estimator
+from vfexport_core.services import exports as services
+from vfexport_core.services.bootstrap import Backend
 from vfexport_core.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from vfexport_core.queue.models import Attempt, Export
 
 _COLUMNS = (("EXPORT", 24), ("TYPE", 20), ("STATUS", 9), ("CREATED", 24), ("ROWS", 12), ("CAMPAIGN", 0))
@@ -42,8 +39,8 @@ def list_exports(
     *, campaign: str | None, export_type: str | None, status: str | None, limit: int, as_json: bool
 ) -> None:
     """List exports, newest first."""
-    with _store() as store:
-        found = store.list(
+    with Backend(load_settings()) as backend:
+        found = backend.queue.list(
             campaign_id=campaign,
             export_type=None if export_type is None else find_spec(export_type).type,
             status=None if status is None else ExportStatus(status),
@@ -64,9 +61,9 @@ def list_exports(
 @_as_json
 def show(*, export_id: str, as_json: bool) -> None:
     """Show the export with id EXPORT: its place in the queue, its attempts, how it ended."""
-    with _store() as store:
-        export = store.get(export_id)
-        place = Estimator(store).estimate(export)
+    with Backend(load_settings()) as backend:
+        export = services.read(backend, export_id)
+        place = Estimator(backend.queue).estimate(export)
     summary = _summary(export) | {"attempts": [_attempt(attempt) for attempt in export.attempts]}
     if place is not None:
         summary["queue"] = {"position": place.position, "startsInSeconds": place.starts_in_seconds}
@@ -78,8 +75,8 @@ def show(*, export_id: str, as_json: bool) -> None:
 @_as_json
 def retry(*, export_id: str, as_json: bool) -> None:
     """Run the FAILED, EXPIRED or CANCELED export with id EXPORT again, in a new attempt."""
-    with _store() as store:
-        _tell(_summary(store.retry(export_id)), as_json=as_json)
+    with Backend(load_settings()) as backend:
+        _tell(_summary(services.retry(backend, export_id)), as_json=as_json)
 
 
 @exports.command()
@@ -87,14 +84,8 @@ def retry(*, export_id: str, as_json: bool) -> None:
 @_as_json
 def cancel(*, export_id: str, as_json: bool) -> None:
     """Cancel the export with id EXPORT: at once if it is PENDING, by its run if it is TRIGGERED."""
-    with _store() as store:
-        _tell(_summary(store.request_cancel(export_id)), as_json=as_json)
-
-
-@contextlib.contextmanager
-def _store() -> Generator[ExportRepository]:
-    with opened(load_settings()) as database:
-        yield ExportRepository(database)
+    with Backend(load_settings()) as backend:
+        _tell(_summary(services.cancel(backend, export_id)), as_json=as_json)
 
 
 def _summary(export: Export) -> dict[str, Any]:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from vfexport_core.cli import signals
 from vfexport_core.errors import ExportNotClaimable, VfexportError
 from vfexport_core.queue.models import FINAL, ExportStatus
-from vfexport_core.services.claim import WaitPolicy, check_is_next, claim_in_turn
+from vfexport_core.services import exports
+from vfexport_core.services.claim import Turn, WaitPolicy
 from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.telemetry import context, tracing
 
 if TYPE_CHECKING:
     from vfexport_core.cli.progress import Display
-    from vfexport_core.queue.models import Claim, Export, NewExport
-    from vfexport_core.services.run_attempt import Tools
+    from vfexport_core.queue.models import Claim, Export
+    from vfexport_core.services.bootstrap import Backend
 
 
 def _new_run_id() -> str:
@@ -27,25 +28,26 @@ def _new_run_id() -> str:
 class QueuedExport:
     """An export asked for on the command line, by the same rules as any other (L1-L3, L6)."""
 
-    tools: Tools
+    backend: Backend
     display: Display
     run_id: str = field(default_factory=_new_run_id)
     export: Export | None = None
     """The export as it was last seen; None until it was asked for."""
     _created: bool = False
 
-    def run(self, new: NewExport) -> Export:
+    def run(self, request: exports.ExportRequest) -> Export:
         """Return the export in its final state; raises what ended it when it ran here.
 
         A signal cancels it if it runs here, or waits because of us; an export of others goes on.
         """
-        self.export, self._created = self.tools.store.request(new)
+        self.export, self._created = exports.request(self.backend, request)
         try:
             context.hold(correlationId=self.export.correlation_id, exportId=self.export.id)
             with tracing.span("claim", vfexport__export_id=self.export.id):
                 claim = self._wait_for_turn(self.export)
             if claim is None:
-                return self._follow(self.export.id)
+                self.export = self._turn.follow(self.export.id, self._show)
+                return self.export
         except KeyboardInterrupt:
             with signals.deferred():
                 self._cancel(self.export)
@@ -55,7 +57,7 @@ class QueuedExport:
             self.export = run_claimed(
                 claim,
                 self.export,
-                self.tools,
+                self.backend,
                 on_count=self.display.expect,
                 on_progress=self.display.update,
                 undisturbed=signals.deferred,
@@ -71,36 +73,25 @@ class QueuedExport:
         """
         if not self._created:
             self.display.note(f"export {export.id} was asked for before and is {export.status}")
-        store = self.tools.store
-
-        def take() -> tuple[Claim, Export]:
-            check_is_next(store, export.id)
-            return store.claim(export.id, self.run_id)
-
         try:
-            claim, self.export = claim_in_turn(
-                store, take, self._policy, lambda busy: self.display.note(f"waiting: {busy}")
-            )
+            claim, self.export = self._turn.claim_oldest_first(export.id)
         except ExportNotClaimable:
             return None
         return claim
 
-    def _follow(self, export_id: str) -> Export:
-        while True:
-            self.export = export = self.tools.store.get(export_id)
-            if export.status in FINAL:
-                return export
-            if export.status is ExportStatus.TRIGGERED:
-                self.display.note("run by another process: following it")
-                self.display.expect(export.count)
-            if export.progress is not None:
-                self.display.update(export.progress.read, export.progress.rows, export.progress.bytes)
-            self._pause()
+    def _show(self, export: Export) -> None:
+        """Show how far an export is that another process runs."""
+        self.export = export
+        if export.status is ExportStatus.TRIGGERED:
+            self.display.note("run by another process: following it")
+            self.display.expect(export.count)
+        if export.progress is not None:
+            self.display.update(export.progress.read, export.progress.rows, export.progress.bytes)
 
     def _cancel(self, export: Export) -> None:
         """Cancel what we have claimed, or what waits only because of us."""
         attempt = export.attempt if self._created else None
-        self.tools.store.close_run(export.id, self.run_id, ExportStatus.CANCELED, None, attempt)
+        self.backend.queue.close_run(export.id, self.run_id, ExportStatus.CANCELED, None, attempt)
         self._look_again()
 
     def _look_again(self) -> None:
@@ -108,15 +99,11 @@ class QueuedExport:
         if self.export is None or self.export.status in FINAL:
             return
         try:
-            self.export = self.tools.store.get(self.export.id)
+            self.export = self.backend.queue.get(self.export.id)
         except VfexportError:
             return  # what is known is told
 
-    def _pause(self) -> None:
-        # Whoever waits makes sure that what is waited for is not dead.
-        self.tools.store.reaper.reap(self._policy.timeout_millis)
-        self._policy.sleep(self._policy.interval_seconds)
-
     @property
-    def _policy(self) -> WaitPolicy:
-        return WaitPolicy.from_settings(self.tools.settings)
+    def _turn(self) -> Turn:
+        policy = WaitPolicy.from_settings(self.backend.settings)
+        return Turn(self.backend.queue, self.run_id, policy, lambda busy: self.display.note(f"waiting: {busy}"))

@@ -191,6 +191,10 @@ class Export:
         """Where this export is in the order of the queue; `ExportRepository.list` goes on after such a position."""
         return self.date.created, self.id
 
+    def was_run_by(self, run_id: str) -> bool:
+        """Return whether one of its attempts was, or is, this run's."""
+        return any(attempt.run_id == run_id for attempt in self.attempts)
+
     @classmethod
     def from_document(cls, document: Document) -> Export:
         """Read a stored document; raises KeyError or ValueError for one that the validator would not let in."""

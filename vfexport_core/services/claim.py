@@ -1,4 +1,4 @@
-"""How whoever runs exports comes to own one: it waits for its turn, and takes it (L2)."""
+"""How whoever runs exports comes to own one: it waits for its turn, and takes it (L2, L8, L9)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vfexport_core.errors import QueueBusy
+from vfexport_core.errors import ExportNotClaimable, QueueBusy
+from vfexport_core.queue.models import ACTIVE, FINAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from vfexport_core.queue.models import Claim, Export
     from vfexport_core.queue.repository import ExportRepository
@@ -38,38 +40,103 @@ class WaitPolicy:
         return cls(settings.polling_interval_millis / 1_000, settings.timeout_millis, most_seconds)
 
 
-def claim_in_turn(
-    queue: ExportRepository,
-    take: Callable[[], tuple[Claim, Export]],
-    policy: WaitPolicy,
-    on_wait: Callable[[str], object],
-) -> tuple[Claim, Export]:
-    """Return what `take` returns, called again as long as the queue is busy.
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The wait of a run for its turn. `on_wait` is told what is in the way, each thing once.
 
-    `on_wait` is told what is in the way, each thing once. Raises what `take` raises; QueueBusy after `most_seconds`.
+    Whoever waits ends what is late or lost, so that nobody waits for the dead. What it waits for is that no export is
+    TRIGGERED; raises QueueBusy when that is in vain.
     """
-    began, told = policy.clock(), ""
-    while True:
-        try:
-            return take()
-        except QueueBusy as busy:
-            # What is waited for may be dead.
-            if queue.reaper.reap(policy.timeout_millis) is not None:
-                continue
-            if policy.clock() - began >= policy.most_seconds:
-                raise
-            if busy.message != told:
-                told = busy.message
-                on_wait(told)
-        policy.sleep(policy.interval_seconds)
+
+    queue: ExportRepository
+    run_id: str
+    policy: WaitPolicy
+    on_wait: Callable[[str], object]
+
+    def claim(self, export_id: str, attempt: int | None = None) -> tuple[Claim, Export]:
+        """Claim a PENDING export (with `attempt`: in that attempt), for whom somebody else sees to the order.
+
+        Raises ExportNotClaimable when it is not PENDING.
+        """
+        return self._when_free(lambda: self.queue.claim(export_id, self.run_id, attempt))
+
+    def claim_oldest_first(self, export_id: str) -> tuple[Claim, Export]:
+        """Claim a PENDING export when no older one is PENDING either; raises ExportNotClaimable as `claim` does."""
+
+        def take() -> tuple[Claim, Export]:
+            self._check_is_oldest(export_id)
+            return self.queue.claim(export_id, self.run_id)
+
+        return self._when_free(take)
+
+    def claim_again(self, export: Export, asked: datetime | None) -> tuple[Claim, Export]:
+        """Start the next attempt of an export that has ended, and claim it, for a run that was asked for at `asked`.
+
+        Raises ExportNotClaimable when it is active, or has been started again since then. Where another process of this
+        run has started the next attempt, it is not for this one to start one more.
+        """
+        self._check_not_restarted(export, asked)
+        last = export.attempts[-1] if export.attempts else None
+        before = export.attempt - 1 if last is not None and last.run_id == self.run_id else export.attempt
+        return self._when_free(lambda: self.queue.claim_again(export.id, self.run_id, before))
+
+    def follow(self, export_id: str, on_look: Callable[[Export], object]) -> Export:
+        """Wait until an export that others run has ended, and return it; `on_look` is told how it stands meanwhile."""
+        while (export := self.queue.get(export_id)).status not in FINAL:
+            on_look(export)
+            if self.queue.reaper.reap(self.policy.timeout_millis) is None:
+                self.policy.sleep(self.policy.interval_seconds)
+        return export
+
+    def _when_free(self, take: Callable[[], tuple[Claim, Export]]) -> tuple[Claim, Export]:
+        """Return what `take` returns, called again as long as the queue is busy."""
+        began, told = self.policy.clock(), ""
+        while True:
+            try:
+                return take()
+            except QueueBusy as busy:
+                if self.queue.reaper.reap(self.policy.timeout_millis) is not None:
+                    continue
+                if self.policy.clock() - began >= self.policy.most_seconds:
+                    raise
+                if busy.message != told:
+                    told = busy.message
+                    self.on_wait(told)
+            self.policy.sleep(self.policy.interval_seconds)
+
+    def _check_is_oldest(self, export_id: str) -> None:
+        """Raise QueueBusy while older exports are PENDING; an export that is not PENDING itself is not held up here."""
+        pending = [export.id for export in self.queue.pending(_COUNTED)]
+        ahead = pending.index(export_id) if export_id in pending else len(pending)
+        if ahead and (export_id in pending or ahead == _COUNTED):
+            raise QueueBusy(f"{ahead} exports were asked for before this one", payload=pending[0])
+
+    def _check_not_restarted(self, export: Export, asked: datetime | None) -> None:
+        if export.status in ACTIVE and export.run_id != self.run_id:
+            by = "" if export.run_id is None else f" by run {export.run_id}"
+            raise ExportNotClaimable(f"export {export.id} is {export.status}{by}", payload=export.id)
+        last = export.attempts[-1] if export.attempts else None
+        if asked is None or last is None or last.triggered is None or last.run_id == self.run_id:
+            return
+        if last.triggered > asked:
+            raise ExportNotClaimable(
+                f"export {export.id} has had attempt {last.attempt}, by run {last.run_id}, since this was asked for",
+                payload=export.id,
+            )
 
 
-def check_is_next(queue: ExportRepository, export_id: str) -> None:
-    """Raise QueueBusy while older exports are PENDING: for whoever has to see to the order of the queue himself.
+def check_type(export: Export, export_type: str) -> None:
+    """Raise ExportNotClaimable when an export is of another type than whoever wants to run it is for."""
+    if export.export_type != export_type:
+        raise ExportNotClaimable(
+            f"export {export.id} is of type {export.export_type}, this job is for {export_type}", payload=export.id
+        )
 
-    An export that is not PENDING itself is not held up here.
-    """
-    waiting = [export.id for export in queue.pending(_COUNTED)]
-    ahead = waiting.index(export_id) if export_id in waiting else len(waiting)
-    if ahead and (export_id in waiting or ahead == _COUNTED):
-        raise QueueBusy(f"{ahead} exports were asked for before this one", payload=waiting[0])
+
+def check_not_running(export: Export, run_id: str) -> None:
+    """Raise ExportNotClaimable when an export that was asked for is TRIGGERED by another run than this one."""
+    if export.run_id is not None and export.status in ACTIVE and export.run_id != run_id:
+        raise ExportNotClaimable(
+            f"export {export.id} of the same campaign, type and date key is {export.status} by run {export.run_id}",
+            payload=export.id,
+        )

@@ -2,9 +2,9 @@
 
 ::
 
-    with Worker(claim, export, settings=..., database=..., store=...) as worker:
+    with Worker(claim, export, backend) as worker:
         worker.count()
-        delivered = worker.deliver(buckets, on_progress)
+        delivered = worker.deliver(on_progress)
         worker.finish(delivered)          # whatever is raised before this: worker.end(error)
 
 `run_claimed` is all of it. Inside the block the lease is renewed, and a worker that must end (lost, cancelled, out
@@ -17,17 +17,15 @@ import logging
 import os
 import threading
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.errors import ExportNotFound, LeaseLost, VfexportError
-from vfexport_core.mongo.retry import WORKER_LIMITS, RetryLimits
+from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.claimed import lease_lost
 from vfexport_core.queue.lease import Heartbeat, HeartbeatTimings
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.queue.statistics.counters import ExportCounters
 from vfexport_core.telemetry import context, tracing
 
@@ -35,12 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from pymongo.database import Database
-
     from vfexport_core.queue.claimed import ClaimedExport
-    from vfexport_core.queue.models import Claim, Delivered, Document, Export
-    from vfexport_core.settings import Settings
-    from vfexport_core.storage.buckets import BucketClients
+    from vfexport_core.queue.models import Claim, Delivered, Export
+    from vfexport_core.services.bootstrap import Backend
 
 STUCK = 70
 """Exit status of a process that had to be ended because its worker did not end by itself."""
@@ -52,21 +47,6 @@ _COUNTING_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
-def worker_store(database: Database[Document], settings: Settings) -> ExportRepository:
-    """Open the queue for whoever runs exports: it waits out an election, and gives the lease that is set."""
-    return ExportRepository(database, WORKER_LIMITS, lease_seconds=settings.lease_seconds)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What an export is made with."""
-
-    settings: Settings
-    database: Database[Document]
-    store: ExportRepository
-    buckets: BucketClients
-
-
 class Worker:
     """See the module. `exit_process` is what ends a process that hangs."""
 
@@ -74,25 +54,21 @@ class Worker:
         self,
         claim: Claim,
         export: Export,
+        backend: Backend,
         *,
-        settings: Settings,
-        database: Database[Document],
-        store: ExportRepository,
         exit_process: Callable[[int], object] = os._exit,
     ) -> None:
         self.claim = claim
         self.export = export
-        self._settings = settings
-        self._database = database
-        self._claimed = store.claimed(claim)
-        self._is_taken = partial(store.is_taken, export)
+        self._backend = backend
+        self._claimed = backend.queue.claimed(claim)
+        self._is_taken = partial(backend.queue.is_taken, export)
         self._exit_process = exit_process
-        self._buckets: BucketClients | None = None
         self._keys: tuple[str, ...] = ()
         self._is_drained = True
-        timings = HeartbeatTimings.of(settings.lease_seconds, settings.timeout_millis)
-        limits = RetryLimits(max(timings.interval, settings.lease_seconds / 4))
-        beating = ExportRepository(database, limits, lease_seconds=settings.lease_seconds)
+        lease_seconds = backend.settings.lease_seconds
+        timings = HeartbeatTimings.of(lease_seconds, backend.settings.timeout_millis)
+        beating = backend.queue_within(RetryLimits(max(timings.interval, lease_seconds / 4)))
         self._heartbeat = Heartbeat(beating.claimed(claim), timings, self._give_up)
 
     def start(self) -> Self:
@@ -118,21 +94,18 @@ class Worker:
 
         self._heartbeat.check()
         with self._span("count"):
-            found = count_rows(
-                find_spec(self.export.export_type), self.export.campaign_id, self._database, self._settings
-            )
+            spec, backend = find_spec(self.export.export_type), self._backend
+            found = count_rows(spec, self.export.campaign_id, backend.database, backend.settings)
             if found is not None:
                 self._claimed.set_count(found)
         return found
 
-    def deliver(self, buckets: BucketClients, on_progress: Callable[[int, int, int], object]) -> Delivered:
+    def deliver(self, on_progress: Callable[[int, int, int], object]) -> Delivered:
         """Write the files and publish them, all or nothing; raises as `run_export` does, and why the run must end.
 
         `on_progress` is told documents read, rows and bytes written, after every batch.
         """
         from vfexport_core.pipeline import ExportHooks, run_export  # noqa: PLC0415 see `count`
-
-        self._buckets = buckets
 
         def tell(read: int, rows: int, size: int) -> None:
             self._heartbeat.check()
@@ -144,7 +117,11 @@ class Worker:
         self._heartbeat.check()
         with self._span("deliver") as span:
             delivered = run_export(
-                self.export, settings=self._settings, database=self._database, buckets=buckets, hooks=hooks
+                self.export,
+                settings=self._backend.settings,
+                database=self._backend.database,
+                buckets=self._backend.buckets,
+                hooks=hooks,
             )
             span.set(vfexport__rows=delivered.rows, vfexport__bytes=delivered.bytes)
         return delivered
@@ -189,7 +166,7 @@ class Worker:
 
     def _count_loss(self) -> None:
         with suppress(VfexportError):  # a figure for operators, and the only place that knows
-            ExportCounters(self._database, RetryLimits(_COUNTING_SECONDS)).note_lease_lost()
+            ExportCounters(self._backend.database, RetryLimits(_COUNTING_SECONDS)).note_lease_lost()
 
     def _span(self, step: str) -> AbstractContextManager[tracing.Span]:
         export = self.export
@@ -205,12 +182,12 @@ class Worker:
         self._claimed.note_keys(bucket, keys)
 
     def _discard(self) -> None:
-        if self._buckets is None or not self._keys:
+        if not self._keys:
             return
         from vfexport_core.storage.cleanup import discard_attempt  # noqa: PLC0415 see `count`
 
         try:
-            target = self._buckets.target(find_spec(self.export.export_type).bucket)
+            target = self._backend.buckets.target(find_spec(self.export.export_type).bucket)
             discard_attempt(target, self.export.id, self.claim.attempt, self._keys)
         except VfexportError as failure:
             # The reaper looks after what lost attempts leave.
@@ -219,7 +196,7 @@ class Worker:
     def _give_up(self, reason: VfexportError) -> None:
         """End the process of a run that hangs; the export is closed and cleaned up first, as far as that is quick."""
         _log.error("export %s: the run does not end and is ended: %s", self.export.id, reason.message)
-        claimed = ExportRepository(self._database, RetryLimits(_CLOSING_SECONDS)).claimed(self.claim)
+        claimed = self._backend.queue_within(RetryLimits(_CLOSING_SECONDS)).claimed(self.claim)
         last = threading.Thread(target=self._end, args=(reason, claimed), kwargs={"drained": False}, daemon=True)
         last.start()
         last.join(_CLEANING_SECONDS)
@@ -229,7 +206,7 @@ class Worker:
 def run_claimed(
     claim: Claim,
     export: Export,
-    tools: Tools,
+    backend: Backend,
     *,
     on_count: Callable[[int | None], object],
     on_progress: Callable[[int, int, int], object],
@@ -241,10 +218,10 @@ def run_claimed(
 
     Within `undisturbed` its end is recorded, so that a second signal does not come in between.
     """
-    with Worker(claim, export, settings=tools.settings, database=tools.database, store=tools.store) as worker:
+    with Worker(claim, export, backend) as worker:
         try:
             on_count(worker.count())
-            return worker.finish(worker.deliver(tools.buckets, on_progress))
+            return worker.finish(worker.deliver(on_progress))
         except BaseException as error:
             with undisturbed():
                 final = worker.end(error)

@@ -4,7 +4,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import urlencode
@@ -42,7 +41,7 @@ from vfexport_core.errors import (
     Unauthenticated,
 )
 from vfexport_core.queue.models import Export
-from vfexport_core.services.request_export import new_export
+from vfexport_core.services import exports
 from vfexport_core.sources.campaigns import find_campaign
 from vfexport_core.telemetry.logs import FIELDS_KEY
 
@@ -78,17 +77,17 @@ def request_export(
     wanted: Annotated[NewExport, json_body(NewExport)],
 ) -> ExportOut:
     """Queue an export and answer at once (L1), or give the one of the same type and dateKey that is active (L3)."""
-    export, created = container.store.request(
-        new_export(
-            container.database,
-            container.catalog.find(wanted.export_type),
-            campaign_id,
+    export, created = exports.request(
+        container.backend,
+        exports.ExportRequest(
+            spec=container.catalog.find(wanted.export_type),
+            campaign_id=campaign_id,
             date_key=wanted.date_key,
             include_all_markets=wanted.include_all_markets,
             requester_user_id=caller.user_id,
             correlation_id=correlation.current(),
             source="api",
-        )
+        ),
     )
     _log.info("export requested", extra={FIELDS_KEY: {"exportId": export.id, "isNew": created}})
     if not created:
@@ -116,7 +115,7 @@ def read_export(
     if_none_match: Annotated[list[str], Header(default_factory=list, description="ETags of earlier answers.")],
 ) -> ExportOut | Response:
     """Return one export; poll it with `If-None-Match`, no more often than `Retry-After` says."""
-    export = _in_campaign(container, campaign_id, export_id, container.store.get)
+    export = exports.read(container.backend, export_id, campaign_id)
     place = place_in_queue(export, container)
     tag = entity_tag(
         export_json(export),
@@ -181,7 +180,7 @@ def cancel_export(
     request: Request, response: Response, container: ContainerOf, campaign_id: CampaignId, export_id: ExportId
 ) -> ExportOut:
     """Cancel a PENDING export at once, a TRIGGERED one by its run; one that finishes before that stays FINISHED."""
-    export = _in_campaign(container, campaign_id, export_id, container.store.request_cancel)
+    export = exports.cancel(container.backend, export_id, campaign_id)
     return _changed(request, response, container, export)
 
 
@@ -200,17 +199,8 @@ def retry_export(
     request: Request, response: Response, container: ContainerOf, campaign_id: CampaignId, export_id: ExportId
 ) -> ExportOut:
     """Start a new attempt of a FAILED, EXPIRED or CANCELED export (L8); it has its old place in the queue."""
-    export = _in_campaign(container, campaign_id, export_id, container.store.retry)
+    export = exports.retry(container.backend, export_id, campaign_id)
     return _changed(request, response, container, export)
-
-
-def _in_campaign(container: Container, campaign_id: str, export_id: str, act: Callable[[str, str], Export]) -> Export:
-    """Return what `act` returns for this export; raises CampaignNotFound where it is the campaign that is not there."""
-    try:
-        return act(export_id, campaign_id)
-    except ExportNotFound:
-        find_campaign(container.database, campaign_id)
-        raise
 
 
 def _changed(request: Request, response: Response, container: Container, export: Export) -> ExportOut:

@@ -1,0 +1,94 @@
+"""What the use cases work with, opened from the settings: the one place for the API, the command line and Dagster.
+
+Nothing is connected, and nothing slow is imported, before it is needed: a process that only looks at the queue needs no
+S3 client.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+from vfexport_core.mongo.client import SCAN_SILENCE_MILLIS, connect
+from vfexport_core.mongo.retry import DEFAULT_LIMITS, WORKER_LIMITS
+from vfexport_core.queue.repository import ExportRepository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pymongo.database import Database
+
+    from vfexport_core.mongo.retry import RetryLimits
+    from vfexport_core.settings import Settings
+    from vfexport_core.storage.buckets import BucketClients
+
+
+class Backend:
+    """MongoDB, the queue in it, and the buckets; safe to share between threads. To be closed, or used in a block.
+
+    `limits` say for how long the operations of `queue` are retried; `make_buckets` makes clients of another kind.
+    What is given (`database`, `queue`, `buckets`) belongs to whoever made it, and is not closed here.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        limits: RetryLimits = DEFAULT_LIMITS,
+        silence_millis: int = SCAN_SILENCE_MILLIS,
+        database: Database[dict[str, Any]] | None = None,
+        make_buckets: Callable[[Settings], BucketClients] | None = None,
+        queue: ExportRepository | None = None,
+        buckets: BucketClients | None = None,
+    ) -> None:
+        self.settings = settings
+        self._limits = limits
+        self._silence_millis = silence_millis
+        self._given_database = database
+        self._make_buckets = make_buckets
+        self._given_queue = queue
+        self._given_buckets = buckets
+
+    @classmethod
+    def of_worker(cls, settings: Settings, **options: Any) -> Self:
+        """Return one for whoever runs exports: it waits out an election."""
+        return cls(settings, limits=WORKER_LIMITS, **options)
+
+    @cached_property
+    def database(self) -> Database[dict[str, Any]]:
+        """The service's database; raises ConfigurationError when its address cannot be understood."""
+        if self._given_database is not None:
+            return self._given_database
+        return connect(self.settings, silence_millis=self._silence_millis)[self.settings.mongo_database]
+
+    @cached_property
+    def queue(self) -> ExportRepository:
+        """The exports, with the lease that is set."""
+        return self._given_queue or self.queue_within(self._limits)
+
+    def queue_within(self, limits: RetryLimits) -> ExportRepository:
+        """Return the exports for somebody who waits for a shorter or a longer time."""
+        return ExportRepository(self.database, limits, lease_seconds=self.settings.lease_seconds)
+
+    @cached_property
+    def buckets(self) -> BucketClients:
+        """The buckets by their names in the catalog; one without settings raises ConfigurationError when it is used."""
+        if self._given_buckets is not None:
+            return self._given_buckets
+        from vfexport_core.storage.buckets import BucketClients  # noqa: PLC0415 slow to load, and seldom needed
+
+        return (self._make_buckets or BucketClients)(self.settings)
+
+    def close(self) -> None:
+        """Close what was opened; harmless to repeat."""
+        opened = vars(self)
+        if "buckets" in opened and self._given_buckets is None:
+            self.buckets.close()
+        if "database" in opened and self._given_database is None:
+            self.database.client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,101 @@
+"""Requesting an export, reading it, cancelling it, running it again: the same for every way in (L1, L3, L8)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vfexport_core.errors import ExportNotFound, InvalidDateKey, MissingDateKey
+from vfexport_core.queue.models import NewExport
+from vfexport_core.sources.campaigns import find_campaign
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vfexport_core.catalog.spec import ExportSpec
+    from vfexport_core.queue.models import Export, Source
+    from vfexport_core.services.bootstrap import Backend
+
+DATE_KEY_PATTERN = "[0-9]{1,32}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest:
+    """An export that somebody wants, not checked yet."""
+
+    spec: ExportSpec
+    campaign_id: str
+    date_key: str | None
+    include_all_markets: bool
+    requester_user_id: str
+    correlation_id: str
+    source: Source
+
+
+def request(backend: Backend, wanted: ExportRequest) -> tuple[Export, bool]:
+    """Queue an export, or return the active one of the same campaign, type and date key; True when it is new.
+
+    Raises CampaignNotFound, MissingDateKey, InvalidDateKey, SourceUnavailable.
+    """
+    check_date_key(wanted.spec, wanted.date_key)
+    name = find_campaign(backend.database, wanted.campaign_id).get("name")
+    return backend.queue.request(
+        NewExport(
+            campaign_id=wanted.campaign_id,
+            campaign_name="" if name is None else str(name),
+            export_type=wanted.spec.type,
+            date_key=wanted.date_key,
+            include_all_markets=wanted.include_all_markets,
+            requester_user_id=wanted.requester_user_id,
+            correlation_id=wanted.correlation_id,
+            source=wanted.source,
+        )
+    )
+
+
+def read(backend: Backend, export_id: str, campaign_id: str | None = None) -> Export:
+    """Return an export; raises ExportNotFound, or CampaignNotFound where it is the campaign that is not there."""
+    return _of_campaign(backend, backend.queue.get, export_id, campaign_id)
+
+
+def cancel(backend: Backend, export_id: str, campaign_id: str | None = None) -> Export:
+    """Cancel a PENDING export at once, have a TRIGGERED one ended by its run; return it as it is then.
+
+    Raises ExportNotCancelable when it had ended before, ExportNotFound, CampaignNotFound.
+    """
+    return _of_campaign(backend, backend.queue.request_cancel, export_id, campaign_id)
+
+
+def retry(backend: Backend, export_id: str, campaign_id: str | None = None) -> Export:
+    """Queue the next attempt of a FAILED, EXPIRED or CANCELED export (L8), in its old place; return it as it is then.
+
+    Raises ExportNotRetryable when it is active, FINISHED, or beside an equal one; ExportNotFound, CampaignNotFound.
+    """
+    return _of_campaign(backend, backend.queue.retry, export_id, campaign_id)
+
+
+def check_date_key(spec: ExportSpec, date_key: str | None) -> None:
+    """Raise MissingDateKey when the type needs a date key and has none, InvalidDateKey when it is not digits."""
+    if date_key is not None:
+        given_date_key(date_key)
+    elif spec.needs_date_key:
+        raise MissingDateKey(f"{spec.type} needs a date key, the key of the wave to export", payload="dateKey")
+
+
+def given_date_key(value: object) -> str:
+    """Return a date key that somebody sent, whatever its type was; raises InvalidDateKey when it is not digits."""
+    if not isinstance(value, str) or not re.fullmatch(DATE_KEY_PATTERN, value):
+        raise InvalidDateKey("dateKey must be a string of 1 to 32 digits", payload="dateKey")
+    return value
+
+
+def _of_campaign(
+    backend: Backend, act: Callable[[str, str | None], Export], export_id: str, campaign_id: str | None
+) -> Export:
+    try:
+        return act(export_id, campaign_id)
+    except ExportNotFound:
+        if campaign_id is not None:
+            find_campaign(backend.database, campaign_id)
+        raise
