@@ -475,3 +475,61 @@ def test_keys_are_taken_by_other_exports_only(store: ExportRepository) -> None:
     assert store.is_taken(second, ["x", "b"])
     assert not store.is_taken(second, ["x"])
     assert not store.is_taken(queued(store), ["b"]), "another campaign's"
+
+
+def attempts_that_fail(store: ExportRepository, export_id: str, count: int) -> None:
+    for _ in range(count):
+        store.retry(export_id, redeliver=True)
+        store.claimed(store.claim(export_id, "run")[0]).fail(ERROR)
+
+
+class TestManyAttempts:
+    """A document holds the latest attempts, and no other but those whose files are, or may be, on S3."""
+
+    def test_the_latest_are_kept_and_all_are_counted(self, store: ExportRepository) -> None:
+        claim = triggered(store)
+        store.claimed(claim).fail(ERROR)
+        attempts_that_fail(store, claim.export_id, 54)
+        export = store.get(claim.export_id)
+        assert export.attempt == 55
+        assert [attempt.attempt for attempt in export.attempts] == [*range(6, 56)]
+        cancelled = store.request_cancel(store.retry(claim.export_id).id)
+        assert [attempt.attempt for attempt in cancelled.attempts] == [*range(7, 57)]
+        store.retry(claim.export_id)
+        assert store.close_run(claim.export_id, "run", ExportStatus.FAILED, ERROR, attempt=57)
+        assert [attempt.attempt for attempt in store.get(claim.export_id).attempts] == [*range(8, 58)]
+
+    def test_keys_stay_known_until_nothing_is_left_under_them(self, store: ExportRepository) -> None:
+        claim = triggered(store)
+        store.claimed(claim).note_keys("exportsS3", ["lost"])
+        store.claimed(claim).fail(ERROR)
+        store.retry(claim.export_id)
+        second, _ = store.claim(claim.export_id, "run-2")
+        store.claimed(second).note_keys("exportsS3", ["delivered"])
+        export = store.claimed(second).finish(DELIVERED)
+        other = queued(store, campaign_id=export.campaign_id, export_type="entries")
+        store.request_cancel(other.id)
+        attempts_that_fail(store, claim.export_id, 52)
+        kept = store.get(claim.export_id).attempts
+        assert [attempt.attempt for attempt in kept] == [1, 2, *range(5, 55)]
+        assert store.is_taken(other, ["lost"])
+        assert store.is_taken(other, ["delivered"])
+        (cleanup,) = store.reaper.pending_cleanups()
+        assert [attempt.keys for attempt in cleanup.export.attempts if attempt.is_lost and attempt.keys] == [("lost",)]
+        assert store.reaper.note_cleaned(cleanup, 0)
+        attempts_that_fail(store, claim.export_id, 1)
+        assert [attempt.attempt for attempt in store.get(claim.export_id).attempts] == [2, *range(6, 56)]
+        assert not store.is_taken(other, ["lost"])
+        assert store.is_taken(other, ["delivered"])
+
+    def test_no_more_are_started_than_a_document_can_hold(self, store: ExportRepository, database: Documents) -> None:
+        claim = triggered(store)
+        store.claimed(claim).fail(ERROR)
+        entries = [{"attempt": number, "status": "FAILED", "keys": ["k"]} for number in range(1, 201)]
+        database.exports.update_one({}, {"$set": {"attempt": 200, "attempts": entries}})
+        before = snapshot(database)
+        with pytest.raises(ExportNotRetryable, match="keeps 200 attempts"):
+            store.retry(claim.export_id)
+        with pytest.raises(ExportNotClaimable, match="keeps 200 attempts"):
+            store.claim_again(claim.export_id, "run-2", 200)
+        assert snapshot(database) == before

@@ -14,6 +14,11 @@ from typing import Any, Literal
 Document = dict[str, Any]
 Source = Literal["api", "dagster"]
 
+KEPT_ATTEMPTS = 50
+"""So many of the latest attempts a document keeps."""
+MOST_ATTEMPTS = 200
+"""No attempt is started of an export that keeps so many: beside the latest, those whose files are, or may be, on S3."""
+
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -170,6 +175,7 @@ class Export:
     date: ExportDates
     attempt: int
     attempts: tuple[Attempt, ...] = ()
+    """The latest `KEPT_ATTEMPTS`, and earlier ones under whose keys there may be an object; `attempt` counts all."""
     date_key: str | None = None
     include_all_markets: bool = False
     run_id: str | None = None
@@ -190,6 +196,11 @@ class Export:
     def position(self) -> tuple[datetime, str]:
         """Where this export is in the order of the queue; `ExportRepository.list` goes on after such a position."""
         return self.date.created, self.id
+
+    @property
+    def has_room(self) -> bool:
+        """Whether its document can hold one more attempt."""
+        return len(self.attempts) < MOST_ATTEMPTS
 
     def was_run_by(self, run_id: str) -> bool:
         """Return whether one of its attempts was, or is, this run's."""

@@ -31,7 +31,7 @@ from vfexport_core.queue import schema, transitions
 from vfexport_core.queue.claimed import ClaimedExport
 from vfexport_core.queue.collection import PAYLOAD_LENGTH, ExportCollection, object_id
 from vfexport_core.queue.lease import LEASE_SECONDS
-from vfexport_core.queue.models import ACTIVE, RETRYABLE, Claim, Export, ExportStatus
+from vfexport_core.queue.models import ACTIVE, FINAL, RETRYABLE, Claim, Export, ExportStatus
 from vfexport_core.queue.reaper import ExportReaper
 from vfexport_core.queue.removal import ExportRemoval
 from vfexport_core.queue.statistics.counters import ExportCounters
@@ -241,6 +241,8 @@ class ExportRepository:
         now = self.get(export_id, campaign_id)
         if now.attempt > seen.attempt:
             return now
+        if not now.has_room:
+            raise ExportNotRetryable(_no_room(now), payload=now.id)
         raise ExportNotRetryable(f"export {now.id} is {now.status}", payload=now.id)
 
     @cached_property
@@ -267,6 +269,8 @@ class ExportRepository:
         if is_of_run and export.claim_id != self._claim_id:
             # Dagster queues a run again when the code server dies while it starts it: it may then run twice.
             raise QueueBusy(f"export {export.id} is TRIGGERED by another process of this run", payload=export.id)
+        if export.status in FINAL and not export.has_room:
+            raise ExportNotClaimable(_no_room(export), payload=export.id)
         if not is_of_run or attempt not in {None, export.attempt}:
             raise ExportNotClaimable(
                 f"export {export_id} is {export.status}, in attempt {export.attempt}", payload=export_id
@@ -303,6 +307,13 @@ class ExportRepository:
             found = documents.find_one(active)
             return found or documents.find_one({"_id": export_id})
         return documents.find_one({"_id": export_id})
+
+
+def _no_room(export: Export) -> str:
+    return (
+        f"export {export.id} keeps {len(export.attempts)} attempts, whose files are on S3 or not cleaned up yet: "
+        "request a new export"
+    )
 
 
 def _behind(after: tuple[datetime, str], *, descending: bool) -> tuple[Document, Document]:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
-from vfexport_core.queue.models import FINAL, RETRYABLE, Claim, ExportStatus, storable
+from vfexport_core.queue.models import (
+    FINAL,
+    KEPT_ATTEMPTS,
+    MOST_ATTEMPTS,
+    RETRYABLE,
+    Claim,
+    ExportStatus,
+    storable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +44,7 @@ _OF_ONE_ATTEMPT = [
     *("bucket", "key", "keys", "count", "progress", "bytes", "sha256", "meta", "error"),
 ]
 _ERROR_LIMITS = {"code": 64, "message": 2_000, "payload": 256}
+_HAS_ROOM: Document = {f"attempts.{MOST_ATTEMPTS - 1}": {"$exists": False}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ def claim(claimant: Claimant, export_id: ObjectId, attempt: int | None) -> Trans
 
 def claim_again(claimant: Claimant, export_id: ObjectId, attempt: int) -> Transition:
     """Start attempt `attempt` + 1 of an ended export and claim it, in one step: nobody else sees it PENDING (L8)."""
-    condition = {"_id": export_id, "attempt": attempt, "status": {"$in": sorted(FINAL)}}
+    condition = {"_id": export_id, "attempt": attempt, "status": {"$in": sorted(FINAL)}} | _HAS_ROOM
     return Transition(condition, [*_next_attempt(attempt), _claimed(claimant)])
 
 
@@ -122,7 +131,7 @@ def cancel_pending(export_id: ObjectId) -> Transition:
     """PENDING -> CANCELED, before any run has claimed it."""
     status = ExportStatus.CANCELED
     entry: Document = {"attempt": "$attempt"} | _ended(status, None)
-    change = {"status": status.value, DATE_FIELDS[status]: NOW, "attempts": {"$concatArrays": ["$attempts", [entry]]}}
+    change = {"status": status.value, DATE_FIELDS[status]: NOW, "attempts": _with_entry(entry)}
     return Transition({"_id": export_id, "status": ExportStatus.PENDING.value}, [{"$set": change}])
 
 
@@ -156,7 +165,7 @@ def close_run(
     attempts = {
         "$cond": [
             {"$eq": ["$status", ExportStatus.PENDING.value]},
-            {"$concatArrays": ["$attempts", [missing]]},
+            _with_entry(missing),
             _in_current_attempt(entry),
         ]
     }
@@ -167,7 +176,7 @@ def retry(export_id: ObjectId, attempt: int, *, redeliver: bool) -> Transition:
     """Start attempt `attempt` + 1 (L8): the condition on `attempt` makes two presses of the button one retry."""
     statuses = RETRYABLE | ({ExportStatus.FINISHED} if redeliver else set())
     condition: Document = {"_id": export_id, "attempt": attempt, "status": {"$in": sorted(statuses)}}
-    return Transition(condition, _next_attempt(attempt))
+    return Transition(condition | _HAS_ROOM, _next_attempt(attempt))
 
 
 def requeue(export: Export, error: Document) -> Transition:
@@ -222,7 +231,7 @@ def _claimed(claimant: Claimant) -> Document:
         "runId": run_id,
         "claimId": _literal(claimant.claim_id),
         DATE_FIELDS[ExportStatus.TRIGGERED]: NOW,
-        "attempts": {"$concatArrays": ["$attempts", [entry]]},
+        "attempts": _with_entry(entry),
     }
     return {"$set": change | _progress(0, 0, 0) | _lease(claimant.lease_millis)}
 
@@ -259,6 +268,21 @@ def _in_current_attempt(change: Document) -> Document:
     is_current = {"$eq": ["$$entry.attempt", "$attempt"]}
     merged = {"$mergeObjects": ["$$entry", change]}
     return {"$map": {"input": "$attempts", "as": "entry", "in": {"$cond": [is_current, merged, "$$entry"]}}}
+
+
+def _with_entry(entry: Document) -> Document:
+    """Return the `attempts` with one more entry, without those that nobody needs any more.
+
+    An earlier one is kept as long as an object may be under one of its keys: that of an attempt that finished, or was
+    lost and is not cleaned up.
+    """
+    is_late = {"$gt": ["$$entry.attempt", {"$subtract": ["$attempt", KEPT_ATTEMPTS]}]}
+    is_lost = {"$in": ["$$entry.status", sorted(RETRYABLE)]}
+    has_keys = {"$gt": [{"$size": {"$ifNull": ["$$entry.keys", []]}}, 0]}
+    is_cleaned = {"$and": [is_lost, {"$eq": ["$$entry.cleaned", True]}]}
+    is_kept = {"$or": [is_late, {"$and": [has_keys, {"$not": [is_cleaned]}]}]}
+    all_entries = {"$concatArrays": ["$attempts", [entry]]}
+    return {"$filter": {"input": all_entries, "as": "entry", "cond": is_kept}}
 
 
 def _literal(value: Any) -> Document:
