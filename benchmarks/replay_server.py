@@ -18,6 +18,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -58,7 +59,8 @@ class Refused(Exception):
 class Replay:
     """The server's data and its open cursors."""
 
-    def __init__(self, entries: int, fans: Fans) -> None:
+    def __init__(self, entries: int, fans: Fans, delay: float) -> None:
+        self._delay = delay
         self._entries = {CAMPAIGN_ID: entries, WARM_UP_ID: min(entries, WARM_UP_ENTRIES)}
         self._fans = fans
         self._pools: dict[str, Pool] = {}
@@ -73,6 +75,8 @@ class Replay:
     def answer(self, command: RawBSONDocument) -> Reply:
         """Return the reply's document, encoded; raises Refused."""
         name = next(iter(command))
+        if self._delay and name in {"find", "aggregate", "getMore"}:
+            time.sleep(self._delay)  # a thread per connection: others are answered meanwhile
         match name:
             case "find" | "aggregate":
                 return self._query(name, command)
@@ -99,11 +103,19 @@ class Replay:
             match, shape, cut = command["filter"], command.get("projection") or {}, nested
             batch = command.get("batchSize")
         else:
+            if (count := self._count(command["pipeline"])) is not None:
+                return _small_reply([{"_id": 1, "n": count}], namespace)
             stages = dict(itertools.chain.from_iterable(stage.items() for stage in command["pipeline"]))
             match, shape, cut = stages["$match"], stages["$project"], flat
             batch = command["cursor"].get("batchSize")
         cursor = self._open(collection, match["_id"], dict(shape), cut)
         return self._reply(cursor, namespace, _FIRST_BATCH if batch is None else int(batch), "firstBatch", None)
+
+    def _count(self, stages: list[RawBSONDocument]) -> int | None:
+        """Return the number of documents if that is what is asked for, as the driver's `count_documents` does."""
+        if "$group" not in stages[-1]:
+            return None
+        return self._entries[bson.ObjectId(stages[0]["$match"]["_id"]["$gte"]["campaign_id"])]
 
     def _open(self, collection: str, selection: RawBSONDocument, shape: dict[str, Any], cut: Any) -> Cursor:
         pool = self._pool(collection, shape, cut)
@@ -220,11 +232,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, default=100_000, help="entries of the campaign")
     parser.add_argument("--dirty", type=float, default=0.0, help="share of documents with a value of another BSON type")
+    parser.add_argument("--reply-delay", type=float, default=0.0, help="seconds that every answer takes longer")
     parser.add_argument("--seed", type=int, default=2024)
     arguments = parser.parse_args()
     if not 0 < arguments.entries <= CYCLES * DISTINCT:
         parser.error(f"--entries must be 1 to {CYCLES * DISTINCT}")
-    replay = Replay(arguments.entries, Fans(arguments.seed, arguments.dirty))
+    replay = Replay(arguments.entries, Fans(arguments.seed, arguments.dirty), arguments.reply_delay)
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=_accept, args=(listener, replay), daemon=True).start()
     print(listener.getsockname()[1], flush=True)

@@ -1,6 +1,6 @@
 """One measured run in a process of its own: exports the campaign into a sink and prints its figures as JSON.
 
-    run_once.py pipeline|plain|receive TYPE PORT [--warm-up] [--output FILE]
+    run_once.py pipeline|plain|receive TYPE PORT [--processes N] [--warm-up] [--output FILE]
 
 Each way imports only what it needs, so that the peak of memory is its own. The clock starts when its modules are
 imported: a service imports them once, not once per export.
@@ -55,30 +55,37 @@ class Sink(io.RawIOBase):
         super().close()
 
 
-def prepare_pipeline(port: int, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
-    """Return the run of the service's own pipeline; the run returns the rows written."""
+def prepare_pipeline(
+    port: int, export_type: str, campaign_id: ObjectId, sink: Sink, processes: int | None
+) -> Callable[[], int]:
+    """Return the run of the service's own pipeline; the run counts first, as the service does, and returns the rows."""
     from vfexport_core.catalog import find_spec
     from vfexport_core.mongo.client import opened
-    from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows
+    from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
     from vfexport_core.settings import Settings
     from vfexport_core.sources.campaigns import find_campaign
 
-    settings = Settings(_env_file=None, mongo_uri=_uri(port), mongo_database=_DATABASE, lookup_batch=_LOOKUP_BATCH)
+    settings = Settings(_env_file=None, mongo_uri=_uri(port), mongo_database=_DATABASE, format_processes=processes)
 
     def run() -> int:
         with opened(settings) as database:
-            campaign = find_campaign(database, str(campaign_id))
-            pipeline = ExportPipeline(ExportPlan.load(find_spec(export_type), campaign, database, settings), database)
+            spec, campaign = find_spec(export_type), find_campaign(database, str(campaign_id))
+            pipeline = ExportPipeline(ExportPlan.load(spec, campaign, database, settings), database)
+            pipeline.expected = count_rows(spec, str(campaign_id), database, settings)
             write_rows(pipeline, sink, lambda _read, _rows, _written: None)
             return pipeline.counters.rows
 
     return run
 
 
-def prepare_plain(port: int, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
+def prepare_plain(
+    port: int, export_type: str, campaign_id: ObjectId, sink: Sink, processes: int | None
+) -> Callable[[], int]:
     """Return the run of the plain exporter; the run returns the rows written."""
     import pymongo
     from plain_exporter import PlainExporter
+
+    del processes
 
     def run() -> int:
         with pymongo.MongoClient(_uri(port)) as client:
@@ -90,9 +97,13 @@ def prepare_plain(port: int, export_type: str, campaign_id: ObjectId, sink: Sink
     return run
 
 
-def prepare_receive(port: int, export_type: str, campaign_id: ObjectId, sink: Sink) -> Callable[[], int]:
+def prepare_receive(
+    port: int, export_type: str, campaign_id: ObjectId, sink: Sink, processes: int | None
+) -> Callable[[], int]:
     """Return the run that only receives what the pipeline reads; the run returns the rows that it would make."""
     from raw_reader import RawReader
+
+    del processes
 
     reader = RawReader(port, campaign_id, export_type, _LOOKUP_BATCH)
 
@@ -112,8 +123,9 @@ _WAYS = {"pipeline": prepare_pipeline, "plain": prepare_plain, "receive": prepar
 
 
 def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+    """Return the time of this process and of those that it has started and that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def main() -> None:
@@ -121,12 +133,13 @@ def main() -> None:
     parser.add_argument("way", choices=_WAYS)
     parser.add_argument("export_type")
     parser.add_argument("port", type=int)
+    parser.add_argument("--processes", type=int, help="processes of the pipeline, with its own")
     parser.add_argument("--warm-up", action="store_true", help="export the small campaign instead")
     parser.add_argument("--output", type=Path, help="keep the file as well")
     arguments = parser.parse_args()
     sink = Sink(arguments.output)
     campaign_id = WARM_UP_ID if arguments.warm_up else CAMPAIGN_ID
-    run = _WAYS[arguments.way](arguments.port, arguments.export_type, campaign_id, sink)
+    run = _WAYS[arguments.way](arguments.port, arguments.export_type, campaign_id, sink, arguments.processes)
     cpu, start = _cpu_seconds(), time.perf_counter()
     rows = run()
     seconds = time.perf_counter() - start

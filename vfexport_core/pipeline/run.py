@@ -34,8 +34,9 @@ def run_export(
     database: Database[Document],
     buckets: BucketClients,
     hooks: ExportHooks,
+    expected: int | None = None,
 ) -> Delivered:
-    """Write the export's files and publish them, all or nothing (L10).
+    """Write the export's files and publish them, all or nothing (L10). `expected` is how many documents it has.
 
     Raises CampaignNotFound, NoMarketsFound, PromotersNotFound, SourceUnavailable, DeliveryFailed, SpoolFull,
     ConfigurationError (a bucket without settings) or what a hook raises; then nothing is left on S3.
@@ -55,6 +56,7 @@ def run_export(
     )
     naming = FileNaming(spec=spec, export=export, artist=plan.artist, prefixes=settings.sfmc_prefixes)
     pipeline = ExportPipeline(plan, database)
+    pipeline.expected = expected
     with ObjectSink(target, naming, hooks) as sink:
         with tracing.span("scan"):
             rows = pipeline.write(sink, hooks.on_progress)

@@ -65,6 +65,7 @@ class Worker:
         self._is_taken = partial(backend.queue.is_taken, export)
         self._exit_process = exit_process
         self._keys: tuple[str, ...] = ()
+        self._expected: int | None = None
         self._is_drained = True
         lease_seconds = backend.settings.lease_seconds
         timings = HeartbeatTimings.of(lease_seconds, backend.settings.timeout_millis)
@@ -98,6 +99,7 @@ class Worker:
             found = count_rows(spec, self.export.campaign_id, backend.database, backend.settings)
             if found is not None:
                 self._claimed.set_count(found)
+        self._expected = found
         return found
 
     def deliver(self, on_progress: Callable[[int, int, int], object]) -> Delivered:
@@ -122,6 +124,7 @@ class Worker:
                 database=self._backend.database,
                 buckets=self._backend.buckets,
                 hooks=hooks,
+                expected=self._expected,
             )
             span.set(vfexport__rows=delivered.rows, vfexport__bytes=delivered.bytes)
         return delivered
