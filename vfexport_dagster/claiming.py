@@ -89,7 +89,7 @@ class RunClaim:
         if self.attempt is None or waited >= self.policy.interval_seconds:
             with recorded(lambda error: self._end(claim, error), self.log):
                 # The export has its whole time from now on, whatever its run spent on waiting.
-                all_tags = tags.export_tags(claimed, waited + self.policy.timeout_millis / 1_000)
+                all_tags = tags.export_tags(claimed, tags.longest_run(waited + self.policy.timeout_millis / 1_000))
                 self.instance.add_run_tags(self.run.run_id, all_tags)
         self.log.say(f"claimed export {claimed.id}, attempt {claim.attempt}, of campaign {claimed.campaign_id}")
         return claim, claimed

@@ -9,11 +9,13 @@ import dataclasses
 import json
 import sys
 import time
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import sqlalchemy
 
-from vfexport_core.doctor.examining import Finding, failed, ok, warning
+from vfexport_core.doctor.examining import Finding, clock_finding, failed, ok, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,11 +28,22 @@ _SENSORS = ("pending_exports", "run_outcome", "export_watchdog")
 
 
 def findings(instance: dg.DagsterInstance) -> Iterator[Finding]:
-    """Look at the daemon, the queue's limit, the monitoring of runs and the sensors."""
+    """Look at the daemon, the queue's limit, the monitoring of runs, the sensors and the clock."""
     yield _daemon(instance)
     yield _limit(instance)
     yield _monitoring(instance)
     yield _sensors(instance)
+    yield _clock(instance)
+
+
+def _clock(instance: dg.DagsterInstance) -> Finding:
+    """Compare the clock of Dagster's storage with this process's; the doctor compares that with MongoDB's."""
+    storage: Any = instance.run_storage
+    before = time.time()
+    with storage.connect() as connection:
+        told = connection.execute(sqlalchemy.text("SELECT CURRENT_TIMESTAMP")).scalar()
+    moment = told if isinstance(told, datetime) else datetime.fromisoformat(str(told)).replace(tzinfo=UTC)
+    return clock_finding("dagster clock", moment, before)
 
 
 def _daemon(instance: dg.DagsterInstance) -> Finding:

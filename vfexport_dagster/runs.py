@@ -36,7 +36,7 @@ class DagsterRuns:
     def requested_runs(self, exports: Sequence[Export]) -> Iterator[Run]:
         wanted = dg.RunsFilter(tags={tags.EXPORT_ID: [export.id for export in exports]})
         for record in self.instance.get_run_records(wanted):
-            run = _run_of(record.dagster_run, record.end_time)
+            run = _run_of(record.dagster_run)
             if run.requested_attempt is not None:
                 yield run
 
@@ -53,13 +53,12 @@ class DagsterRuns:
         return found
 
 
-def _run_of(run: dg.DagsterRun, ended: float | None = None) -> Run:
+def _run_of(run: dg.DagsterRun) -> Run:
     state = RunState.ENDED if run.is_finished else RunState.WAITING if run.status in _WAITING else RunState.BEGUN
     return Run(
         run_id=run.run_id,
         state=state,
         export_id=run.tags.get(tags.EXPORT_ID, ""),
         requested_attempt=tags.requested_attempt(run),
-        ended=ended,
         was_lost=tags.LOST in run.tags,
     )

@@ -23,6 +23,11 @@ MAX_RUNTIME = "dagster/max_runtime"
 PRIORITY = "dagster/priority"
 RUN_KEY = "dagster/run_key"
 
+CLOCK_SKEW_SECONDS = 900.0
+"""How far the clocks of a run and of Dagster's daemon may be apart: it subtracts the one from the other."""
+_ENDING_SECONDS = 100.0
+"""How long a run whose time is up may need to end (a grace period, and draining)."""
+
 LAST = str(-(10**15))
 """The priority of a run that has no export yet: whatever it will queue is younger than all that wait."""
 
@@ -33,6 +38,14 @@ def run_key(export: Export, ended_runs: int = 0) -> str:
     And a new one after each of its runs that ended before it claimed the export.
     """
     return f"{export.id}:{export.attempt}" + (f":{ended_runs}" if ended_runs else "")
+
+
+def longest_run(seconds: float) -> float:
+    """Return after how many seconds Dagster may end a run whose export may take `seconds`.
+
+    That an export takes too long is decided by MongoDB's clock, and by its worker; this is for a run that neither ends.
+    """
+    return seconds + _ENDING_SECONDS + CLOCK_SKEW_SECONDS
 
 
 def export_tags(export: Export, max_runtime_seconds: float) -> dict[str, str]:

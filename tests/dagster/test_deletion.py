@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
 
 from tests.ccpa import USER_ID, Service
+from vfexport_core.services.reconcile import Sightings
 from vfexport_core.storage.buckets import BucketClients
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.deletion import JOB_NAME, build_deletion_job
@@ -48,9 +48,9 @@ def rest(service: Service) -> None:
     records.update_many({"date.tried": {"$exists": True}}, [{"$set": {"date.tried": earlier}}])
 
 
-def tick(instance: dg.DagsterInstance) -> Any:
+def tick(instance: dg.DagsterInstance, begun: Sightings | None = None) -> Any:
     with dg.build_sensor_context(instance=instance, resources={"mongo": MongoResource()}) as context:
-        return build_deletion_sensor(build_deletion_job()).evaluate_tick(context)
+        return build_deletion_sensor(build_deletion_job(), begun).evaluate_tick(context)
 
 
 def test_a_deletion_whose_campaigns_were_not_found_is_completed_by_the_hash(runner: Runner, service: Service) -> None:
@@ -90,22 +90,21 @@ def test_what_fails_stays_open_rests_and_is_asked_for_again(
     assert service.everything() == []
 
 
-def test_one_run_is_asked_for_at_a_time_and_a_dead_one_makes_room(
-    runner: Runner, service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_run_is_asked_for_at_a_time_and_a_dead_one_makes_room(runner: Runner, service: Service) -> None:
     record_id = open_record(service)
     run = runner.instance.create_run_for_job(defs.resolve_job_def(JOB_NAME))
     assert tick(runner.instance).run_requests == []
     for event in (dg.DagsterEventType.RUN_STARTING, dg.DagsterEventType.RUN_START):
         runner.instance.report_dagster_event(dg.DagsterEvent(event.value, JOB_NAME), run.run_id)
-    assert tick(runner.instance).run_requests == [], "it has just begun"
-    now = time.time()
-    monkeypatch.setattr("vfexport_dagster.sensors.deletions.time.time", lambda: now + DEAD_SECONDS + 60)
+    now = 0.0
+    begun = Sightings(clock=lambda: now)
+    assert tick(runner.instance, begun).run_requests == [], "it has just begun"
+    now = DEAD_SECONDS + 60
     other = open_record(service)
     assert service.ledger.begin(other) is not None
-    assert tick(runner.instance).run_requests == [], "somebody is at work"
+    assert tick(runner.instance, begun).run_requests == [], "somebody is at work"
     service.ledger.leave(service.ledger.get(other), [])
-    assert len(tick(runner.instance).run_requests) == 1
+    assert len(tick(runner.instance, begun).run_requests) == 1
     found = runner.instance.get_run_by_id(run.run_id)
     assert found is not None
     assert found.status is dg.DagsterRunStatus.FAILURE

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import pytest
 import yaml
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, SensorInstigatorData
 from dagster._daemon.types import DaemonHeartbeat
@@ -47,7 +48,25 @@ def _stopped(sensor: str) -> InstigatorState:
 
 
 def test_a_healthy_instance(tmp_path: Path) -> None:
-    assert outcomes(tmp_path, HEALTHY) == {"daemon": "ok", "queue": "ok", "monitoring": "ok", "sensors": "ok"}
+    assert outcomes(tmp_path, HEALTHY) == {
+        "daemon": "ok",
+        "queue": "ok",
+        "monitoring": "ok",
+        "sensors": "ok",
+        "clock": "ok",
+    }
+
+
+@pytest.mark.parametrize("skew", [-900, 900])
+def test_the_clock_of_dagsters_storage_is_compared(skew: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time
+    monkeypatch.setattr("vfexport_dagster.health.time.time", lambda: now() - skew)
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(HEALTHY))
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        (clock,) = [finding for finding in findings(instance) if finding.name == "dagster clock"]
+    assert clock.outcome.value == "warning"
+    assert f"{skew:+}"[:3] in clock.detail
+    assert "NTP" in clock.hint
 
 
 def test_a_daemon_that_is_silent(tmp_path: Path) -> None:

@@ -28,33 +28,26 @@ STEP_ERROR = {"code": "SourceUnavailable", "message": "MongoDB failed", "payload
 
 
 def run_end(**fields: Any) -> RunEnd:
-    defaults = {
-        "run_id": "run-1",
-        "export_id": "export-1",
-        "message": "it ended",
-        "started": 0.0,
-        "ended": 50.0,
-    }
-    return RunEnd(**defaults | fields)
+    return RunEnd(**{"run_id": "run-1", "export_id": "export-1", "message": "it ended"} | fields)
 
 
 @pytest.mark.parametrize(
-    ("fields", "status", "code"),
+    ("held", "fields", "status", "code"),
     [
-        ({"is_canceled": True}, ExportStatus.CANCELED, None),
-        ({"is_canceled": True, "started": None}, ExportStatus.CANCELED, None),
-        ({"is_canceled": True, "max_seconds": 51}, ExportStatus.CANCELED, None),
-        ({"is_canceled": True, "max_seconds": 50}, ExportStatus.EXPIRED, "ExportExpired"),
-        ({"max_seconds": 50}, ExportStatus.EXPIRED, "ExportExpired"),
-        ({"max_seconds": 50, "started": None}, ExportStatus.FAILED, "WorkerLost"),
-        ({"failed_by_itself": True, "error": STEP_ERROR}, ExportStatus.FAILED, "SourceUnavailable"),
-        ({"failed_by_itself": True}, ExportStatus.FAILED, "RunFailed"),
-        ({"started": None}, ExportStatus.FAILED, "WorkerLost"),
-        ({}, ExportStatus.FAILED, "WorkerLost"),
+        (50.0, {"is_canceled": True}, ExportStatus.CANCELED, None),
+        (None, {"is_canceled": True}, ExportStatus.CANCELED, None),
+        (50.0, {"is_canceled": True, "max_seconds": 51}, ExportStatus.CANCELED, None),
+        (50.0, {"is_canceled": True, "max_seconds": 50}, ExportStatus.EXPIRED, "ExportExpired"),
+        (50.0, {"max_seconds": 50}, ExportStatus.EXPIRED, "ExportExpired"),
+        (None, {"max_seconds": 50}, ExportStatus.FAILED, "WorkerLost"),
+        (50.0, {"failed_by_itself": True, "error": STEP_ERROR}, ExportStatus.FAILED, "SourceUnavailable"),
+        (50.0, {"failed_by_itself": True}, ExportStatus.FAILED, "RunFailed"),
+        (None, {}, ExportStatus.FAILED, "WorkerLost"),
+        (50.0, {}, ExportStatus.FAILED, "WorkerLost"),
     ],
 )
-def test_the_decision(fields: dict[str, Any], status: ExportStatus, code: str | None) -> None:
-    decided, error = outcome_of(run_end(**fields))
+def test_the_decision(held: float | None, fields: dict[str, Any], status: ExportStatus, code: str | None) -> None:
+    decided, error = outcome_of(run_end(**fields), held)
     assert decided is status
     assert (error["code"] if error else None) == code
 

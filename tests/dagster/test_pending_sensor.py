@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -12,11 +11,12 @@ from bson import ObjectId
 
 from tests.integration.queue_helpers import DELIVERED, new_export
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.services.reconcile import AHEAD, Sightings
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.runs import DagsterRuns
-from vfexport_dagster.sensors.pending import AHEAD, Unserved, build_pending_sensor, plan_requests
+from vfexport_dagster.sensors.pending import Unserved, build_pending_sensor, plan_requests
 from vfexport_dagster.session import RESOURCES
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def test_a_request_is_tagged_so_that_its_run_is_found_by_any_of_it(store: Export
         tags.ATTEMPT: "1",
         tags.CORRELATION_ID: "corr-9",
         "dagster/sensor_name": "pending_exports",  # Dagster's own addition
-        "dagster/max_runtime": "1800",
+        "dagster/max_runtime": "2800",  # and what clocks may be apart
         "dagster/priority": str(-round(export.date.created.timestamp() * 1000)),
     }
 
@@ -107,8 +107,13 @@ def test_a_run_that_has_just_ended_is_not_replaced_before_its_end_may_have_been_
 
 
 def unserved(instance: dg.DagsterInstance, store: ExportRepository, *, after: float = 0) -> list[tuple[str, int]]:
-    """Return which PENDING exports need a run, so many seconds from now, and how many of their runs have ended."""
-    due = Unserved(DagsterRuns(instance), clock=lambda: time.time() + after).among(store.pending(AHEAD))
+    """Return which PENDING exports need a run, looked at twice, and how many of their runs have ended."""
+    moments = iter([0.0, after])
+    now = next(moments)
+    ended = Sightings(clock=lambda: now)
+    Unserved(DagsterRuns(instance), ended).among(store.pending(AHEAD))
+    now = next(moments)
+    due = Unserved(DagsterRuns(instance), ended).among(store.pending(AHEAD))
     return [(export.id, runs) for export, runs in due]
 
 

@@ -12,7 +12,7 @@ from tests.integration.queue_helpers import DELIVERED, ERROR, new_export, queued
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services import reconcile
-from vfexport_core.services.reconcile import AHEAD, Reconciler
+from vfexport_core.services.reconcile import AHEAD, Reconciler, Sightings
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import BucketsResource, MongoResource
@@ -45,14 +45,11 @@ class Reaper:
     def __init__(self, instance: dg.DagsterInstance, store: ExportRepository) -> None:
         self.instance, self.store = instance, store
         self.now = 1_000.0
-        self.since: dict[str, float] = {}
+        self.drift = Sightings(clock=lambda: self.now)
 
     def look(self, seconds: float = 0) -> list[str]:
         self.now += seconds
-        reconciler = Reconciler(DagsterRuns(self.instance), self.store, self.since, clock=lambda: self.now)
-        told = list(reconciler.look())
-        self.since = reconciler.since
-        return told
+        return list(Reconciler(DagsterRuns(self.instance), self.store, self.drift).look())
 
 
 @pytest.fixture
@@ -79,7 +76,9 @@ def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
 
 def unserved(instance: dg.DagsterInstance, store: ExportRepository) -> list[tuple[str, int]]:
     """Return which PENDING exports the pending sensor would ask for a run for, and how many of theirs have ended."""
-    return [(export.id, ended) for export, ended in Unserved(DagsterRuns(instance)).among(store.pending(AHEAD))]
+    return [
+        (export.id, ended) for export, ended in Unserved(DagsterRuns(instance), Sightings()).among(store.pending(AHEAD))
+    ]
 
 
 def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> Any:

@@ -100,7 +100,7 @@ def proxy(s3_server: S3Server, doctor: Doctor) -> Iterator[S3Proxy]:
 def test_a_healthy_service_needs_nothing(doctor: Doctor, buckets: Buckets) -> None:
     outcomes = doctor.outcomes()
     expected = dict.fromkeys(["mongodb", "queue", "source indexes", "jwt keys", "jwt claims", "dev mode"], "ok")
-    expected |= {"ccpa ledger": "ok", "ccpa hash key": "ok", "dagster": "not checked"}
+    expected |= {"ccpa ledger": "ok", "ccpa hash key": "ok", "dagster": "not checked", "mongodb clock": "ok"}
     for bucket in BUCKETS:
         aspects = ("writable", "ownership", "versioning", "object lock", "region", "signed urls")
         expected |= dict.fromkeys([bucket, *(f"{bucket} {aspect}" for aspect in aspects)], "ok")
@@ -364,6 +364,7 @@ def test_the_dagster_instance_is_asked(doctor: Doctor, tmp_path: Path, monkeypat
         "dagster queue": "ok",
         "dagster monitoring": "ok",
         "dagster sensors": "ok",
+        "dagster clock": "ok",
     }
     (home / "dagster.yaml").write_text("storage: {postgres: {postgres_url: 'postgresql://u:passw0rd@127.0.0.1:1/x'}}")
     found = doctor.look()["dagster"]

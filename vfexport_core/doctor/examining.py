@@ -12,6 +12,10 @@ from vfexport_core.errors import VfexportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+_SKEW_SECONDS = 30.0
+"""So far apart may clocks be before somebody should look; an answer may take some seconds as well."""
 
 
 class Outcome(StrEnum):
@@ -60,6 +64,17 @@ def failure(name: str, error: Exception) -> Finding:
     if isinstance(error, VfexportError):
         return failed(name, f"{error.code}: {error.message}", error.hint)
     return failed(name, f"unexpected {type(error).__name__}", "This is a bug in the check: report it.")
+
+
+def clock_finding(name: str, told: datetime, asked: float) -> Finding:
+    """Compare a server's clock with this process's: what it `told` when it was `asked`, in seconds since the epoch."""
+    skew = told.timestamp() - asked
+    detail = f"{skew:+.0f} s from this machine's clock"
+    if abs(skew) < _SKEW_SECONDS:
+        return ok(name, detail)
+    return warning(
+        name, detail, "Have both machines set their clocks by NTP: up to 15 minutes end no export, but mislead people."
+    )
 
 
 @dataclass(slots=True)

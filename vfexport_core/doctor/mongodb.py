@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.ccpa import schema as deletions
-from vfexport_core.doctor.examining import Check, Finding, failed, ok, warning
+from vfexport_core.doctor.examining import Check, Finding, clock_finding, failed, ok, warning
 from vfexport_core.mongo.client import opened, reading
 from vfexport_core.mongo.collections import DELETIONS, EXPORTS
 from vfexport_core.mongo.schema import DIFFERS, differences
@@ -62,6 +64,7 @@ def mongodb_checks(settings: Settings) -> list[Check]:
 def _server(database: Database[dict[str, Any]]) -> Iterator[Finding]:
     with reading(database.name):
         version: str = database.command("buildInfo")["version"]
+        asked = time.time()
         hello = database.command("hello")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if numbers < _OLDEST:
@@ -72,6 +75,8 @@ def _server(database: Database[dict[str, Any]]) -> Iterator[Finding]:
         )
     else:
         yield ok("mongodb", f"version {version}, database {database.name}")
+    if (told := hello.get("localTime")) is not None:
+        yield clock_finding("mongodb clock", told.replace(tzinfo=UTC), asked)
 
 
 def _owned(

@@ -101,6 +101,16 @@ class ExportRepository:
         document = self._exports.find_one({"status": ExportStatus.TRIGGERED.value})
         return None if document is None else Export.from_document(document)
 
+    def held_seconds(self, export_id: str, run_id: str) -> float | None:
+        """Return for how long, by MongoDB's clock, a run has held an export; None when it does not hold it.
+
+        Raises ExportNotFound when the id cannot be one.
+        """
+        held: Document = {"_id": object_id(export_id), "status": ExportStatus.TRIGGERED.value, "runId": run_id}
+        for export, now, _ in self._exports.find_with_now(held, limit=1):
+            return (now - (export.date.triggered or export.date.created)).total_seconds()
+        return None
+
     def pending(self, limit: int) -> Exports:
         """Return the first `limit` PENDING exports in the order of the queue: oldest first."""
         query = {"status": ExportStatus.PENDING.value}

@@ -47,15 +47,14 @@ class RunState(Enum):
 class Run:
     """A run as its orchestrator has it.
 
-    `export_id` is "" until the run knows its export; `requested_attempt` is None for what a person started; `ended` is
-    in seconds since the epoch, by the orchestrator's clock. `was_lost`: it was reported so, see `report_lost`.
+    `export_id` is "" until the run knows its export; `requested_attempt` is None for what a person started. `was_lost`:
+    it was reported so, see `report_lost`.
     """
 
     run_id: str
     state: RunState
     export_id: str
     requested_attempt: int | None
-    ended: float | None = None
     was_lost: bool = False
 
 
@@ -91,6 +90,34 @@ class Drift:
 
 
 @dataclass(slots=True)
+class Sightings:
+    """For how long things have been seen, by one clock of this process.
+
+    What others say of when something happened is by clocks that may be minutes off. Kept for as long as the process
+    lives; a new one begins anew, and waits once more.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    _first: dict[str, float] = field(default_factory=dict[str, float])
+    _seen: set[str] = field(default_factory=set[str])
+
+    def lasted(self, name: str) -> float:
+        """Return for how many seconds something has been seen; a clock that is set back starts it anew."""
+        now = self.clock()
+        self._seen.add(name)
+        first = self._first[name] = min(now, self._first.get(name, now))
+        return now - first
+
+    def forget_unseen(self) -> None:
+        """Forget what has not been seen since the last call: seen again, it starts anew."""
+        self._first = {name: first for name, first in self._first.items() if name in self._seen}
+        self._seen = set()
+
+    def names(self) -> list[str]:
+        return sorted(self._first)
+
+
+@dataclass(slots=True)
 class Requests:
     """The runs that were requested for PENDING exports, by export and attempt."""
 
@@ -107,12 +134,14 @@ class Requests:
     def of_export(self, export: Export) -> list[Run]:
         return self.runs.get((export.id, export.attempt), [])
 
-    def due(self, export: Export, now: float) -> bool:
+    def due(self, export: Export, ended: Sightings) -> bool:
         """Return whether a PENDING export needs a run: it has none that lives, and none that ended just now."""
         runs = self.of_export(export)
         if len(runs) >= MOST_RUNS or any(run.state is not RunState.ENDED for run in runs):
             return False
-        return all(run.was_lost or now - (run.ended or 0.0) >= REQUESTING_SECONDS for run in runs)
+        # All are looked at: the time of each begins with its first sight.
+        seconds = [ended.lasted(run.run_id) for run in runs if not run.was_lost]
+        return all(lasted >= REQUESTING_SECONDS for lasted in seconds)
 
     def given_up(self, export: Export) -> Run | None:
         """Return the last of the runs of an export that always end before they claim it, if they do."""
@@ -123,31 +152,23 @@ class Requests:
 
 @dataclass
 class Reconciler:
-    """One look at both sides; `since` is when the drift of each run was first seen, in seconds."""
+    """Looks at both sides; `drift` is what each look leaves for the next."""
 
     orchestrator: Orchestrator
     queue: ExportRepository
-    since: dict[str, float]
-    clock: Callable[[], float] = time.time
-    _seen: dict[str, float] = field(default_factory=dict[str, float])
+    drift: Sightings
 
     def look(self) -> Iterator[str]:
-        """Act on what has lasted, and yield what was done; afterwards `since` has what has yet to be acted on."""
+        """Act on what has lasted, and yield what was done."""
         yield from self._end_needless_runs()
         yield from self._fail_hopeless_exports()
-        self.since = self._seen
-
-    def _lasted(self, name: str) -> float:
-        """Return how long something has been seen, from its first sight on; a clock set back starts it anew."""
-        now = self.clock()
-        first = self._seen[name] = min(now, self.since.get(name, now))
-        return now - first
+        self.drift.forget_unseen()
 
     def _end_needless_runs(self) -> Iterator[str]:
         is_busy = self.queue.running() is not None
         for run in self.orchestrator.live_runs():
             drift = drift_of(run, self._export_of(run), is_busy=is_busy)
-            if drift is None or self._lasted(run.run_id) < drift.grace_seconds:
+            if drift is None or self.drift.lasted(run.run_id) < drift.grace_seconds:
                 continue
             if run.state is RunState.WAITING:
                 self.orchestrator.cancel_waiting(run, drift.why)
@@ -166,7 +187,7 @@ class Reconciler:
         requests = Requests.of(self.orchestrator, self.queue.pending(AHEAD))
         for export in requests.exports:
             last = requests.given_up(export)
-            if last is None or self._lasted(export.id) < REQUESTING_SECONDS:
+            if last is None or self.drift.lasted(export.id) < REQUESTING_SECONDS:
                 continue
             error = RunFailed("its runs end before they claim it", payload=last.run_id)
             if self.queue.close_run(export.id, last.run_id, ExportStatus.FAILED, error.as_dict(), export.attempt):

@@ -16,11 +16,11 @@ Error = dict[str, str | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnd:
-    """How a run ended, as its orchestrator tells it; times in seconds.
+    """How a run ended, as its orchestrator tells it; when is not asked: its clocks decide nothing about an export.
 
     `export_id` is what the run itself said it was for ("" if nothing), `requested_attempt` the attempt that it was
-    asked to run (None: a person started it). `failed_by_itself`: it got as far as failing, nobody had to miss it;
-    `error` is {code, message, payload} if it could say why.
+    asked to run (None: a person started it), `max_seconds` how long it was allowed to take. `failed_by_itself`: it got
+    as far as failing, nobody had to miss it; `error` is {code, message, payload} if it could say why.
     """
 
     run_id: str
@@ -28,22 +28,17 @@ class RunEnd:
     requested_attempt: int | None = None
     is_canceled: bool = False
     message: str
-    started: float | None = None
-    ended: float
     max_seconds: int | None = None
     failed_by_itself: bool = False
     error: Error | None = None
 
-    @property
-    def took_too_long(self) -> bool:
-        return (
-            self.started is not None and self.max_seconds is not None and self.ended - self.started >= self.max_seconds
-        )
 
+def outcome_of(end: RunEnd, held_seconds: float | None) -> tuple[ExportStatus, Error | None]:
+    """Return the status that an export gets by the end of the run that held it, and the error for it.
 
-def outcome_of(end: RunEnd) -> tuple[ExportStatus, Error | None]:
-    """Return the status that an export gets by the end of the run that held it, and the error for it."""
-    if end.took_too_long:
+    `held_seconds` is for how long, by MongoDB's clock, the run has held the export; None when it does not hold it.
+    """
+    if held_seconds is not None and end.max_seconds is not None and held_seconds >= end.max_seconds:
         message = f"the run took longer than {end.max_seconds} s"
         return ExportStatus.EXPIRED, ExportExpired(message, payload=end.run_id).as_dict()
     if end.is_canceled:
@@ -60,9 +55,9 @@ def record_run_end(queue: ExportRepository, end: RunEnd) -> ExportStatus | None:
     A PENDING export, which the run should have claimed, ends with its run, unless the run was lost: then nothing is
     wrong with the export, and it gets another run. Raises SourceUnavailable.
     """
-    status, error = outcome_of(end)
-    is_lost = error is not None and error["code"] == WorkerLost.code
     try:
+        status, error = outcome_of(end, queue.held_seconds(end.export_id, end.run_id))
+        is_lost = error is not None and error["code"] == WorkerLost.code
         closed = queue.close_run(end.export_id, end.run_id, status, error, None if is_lost else end.requested_attempt)
     except ExportNotFound:  # the run never came to know its export, or somebody made one up
         return None

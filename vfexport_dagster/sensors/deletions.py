@@ -2,11 +2,10 @@
 
 # No postponed annotations here: Dagster reads them when a sensor is declared.
 
-import time
-
 import dagster as dg
 
 from vfexport_core.errors import SourceUnavailable
+from vfexport_core.services.reconcile import Sightings
 from vfexport_dagster.deletion import JOB_NAME
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.runs import LIVE
@@ -18,8 +17,9 @@ _PATIENCE_SECONDS = 5.0
 _BEGUN = frozenset({dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING})
 
 
-def build_deletion_sensor(job: dg.JobDefinition) -> dg.SensorDefinition:
-    """Build the sensor for the job that takes deletions up."""
+def build_deletion_sensor(job: dg.JobDefinition, begun: Sightings | None = None) -> dg.SensorDefinition:
+    """Build the sensor for the job that takes deletions up; `begun` is for how long its runs have been seen at work."""
+    seen = begun or Sightings()
 
     @dg.sensor(
         name="ccpa_deletions",
@@ -40,7 +40,7 @@ def build_deletion_sensor(job: dg.JobDefinition) -> dg.SensorDefinition:
             run = _live_run(context.instance)
             if run is None:
                 return dg.RunRequest()
-            if not _is_dead(run) or ledger.somebody_is_at_work():
+            if not _is_dead(run.dagster_run, seen) or ledger.somebody_is_at_work():
                 return dg.SkipReason(f"{len(due)} open deletions: run {run.dagster_run.run_id} is for them")
         except SourceUnavailable as error:
             return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
@@ -55,6 +55,5 @@ def _live_run(instance: dg.DagsterInstance) -> dg.RunRecord | None:
     return records[0] if records else None
 
 
-def _is_dead(run: dg.RunRecord) -> bool:
-    began = run.start_time
-    return run.dagster_run.status in _BEGUN and began is not None and time.time() - began > DEAD_SECONDS
+def _is_dead(run: dg.DagsterRun, begun: Sightings) -> bool:
+    return run.status in _BEGUN and begun.lasted(run.run_id) > DEAD_SECONDS

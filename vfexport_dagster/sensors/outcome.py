@@ -45,7 +45,7 @@ def run_ends(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[tuple[str
     for record_ in sorted(records, key=lambda record: record.storage_id):
         event = record_.event_log_entry.get_dagster_event()
         run_record = instance.get_run_record_by_id(record_.event_log_entry.run_id)
-        end = None if run_record is None else _run_end(run_record, record_.event_log_entry, event)
+        end = None if run_record is None else _run_end(run_record.dagster_run, event)
         correlation_id = run_record and run_record.dagster_run.tags.get(tags.CORRELATION_ID)
         yield event.event_type_value, record_.storage_id, end, correlation_id
 
@@ -79,8 +79,7 @@ def build_outcome_sensor() -> dg.SensorDefinition:
     return run_outcome
 
 
-def _run_end(record: dg.RunRecord, entry: dg.EventLogEntry, event: dg.DagsterEvent) -> RunEnd:
-    run = record.dagster_run
+def _run_end(run: dg.DagsterRun, event: dg.DagsterEvent) -> RunEnd:
     is_canceled = event.event_type is dg.DagsterEventType.RUN_CANCELED
     data: Any = None if is_canceled else event.event_specific_data
     reason = getattr(data, "failure_reason", None)
@@ -90,8 +89,6 @@ def _run_end(record: dg.RunRecord, entry: dg.EventLogEntry, event: dg.DagsterEve
         requested_attempt=tags.requested_attempt(run),
         is_canceled=is_canceled,
         message=event.message or f"the run ended as {run.status.value}",
-        started=record.start_time,
-        ended=entry.timestamp,
         max_seconds=tags.max_runtime(run),
         failed_by_itself=reason is not None and reason.value in _OWN_FAILURES,
         error=_step_error(getattr(data, "first_step_failure_event", None)),

@@ -3,14 +3,14 @@
 # No postponed annotations here: Dagster reads them when a sensor is declared.
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
 
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import Export
-from vfexport_core.services.reconcile import AHEAD, Orchestrator, Requests
+from vfexport_core.services.reconcile import AHEAD, Orchestrator, Requests, Sightings
 from vfexport_dagster import tags
 from vfexport_dagster.config import launch_config
 from vfexport_dagster.resources import MongoResource
@@ -29,14 +29,14 @@ class Unserved:
     """Which PENDING exports need a run; what has one is looked at again in the next tick, not at every poll."""
 
     orchestrator: Orchestrator
-    clock: Callable[[], float] = time.time
+    ended: Sightings
     _served: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
 
     def among(self, exports: Iterable[Export]) -> list[tuple[Export, int]]:
         """Return those that need one, each with how many of its runs have ended before they claimed it."""
         unknown = [export for export in exports if (export.id, export.attempt) not in self._served]
         requests = Requests.of(self.orchestrator, unknown)
-        due = [export for export in unknown if requests.due(export, self.clock())]
+        due = [export for export in unknown if requests.due(export, self.ended)]
         self._served |= {(export.id, export.attempt) for export in unknown if export not in due}
         return [(export, len(requests.of_export(export))) for export in due]
 
@@ -61,6 +61,7 @@ def build_pending_sensor(
     jobs: Mapping[str, dg.JobDefinition], *, tick_seconds: float = TICK_SECONDS
 ) -> dg.SensorDefinition:
     """Build the sensor for `jobs`, by export type."""
+    ended = Sightings()
     job_names = {export_type: job.name for export_type, job in jobs.items()}
 
     @dg.sensor(
@@ -74,14 +75,15 @@ def build_pending_sensor(
         """Watch the queue until there is something to ask for, or the tick has lasted long enough."""
         store = mongo.store(retry_seconds=_RETRY_SECONDS)
         interval = mongo.settings.polling_interval_millis / 1000
-        unserved = Unserved(DagsterRuns(context.instance))
+        unserved = Unserved(DagsterRuns(context.instance), ended)
+        ended.forget_unseen()
         deadline = time.monotonic() + tick_seconds
         while True:
             try:
                 new = unserved.among(store.pending(AHEAD))
             except SourceUnavailable as error:
                 return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
-            requests = plan_requests(new, job_names, mongo.settings.timeout_millis / 1000)
+            requests = plan_requests(new, job_names, tags.longest_run(mongo.settings.timeout_millis / 1000))
             if requests:
                 for export, runs in new:
                     if export.export_type in job_names:
