@@ -156,7 +156,7 @@ class Service:
 
     def read(self, place: dict[str, str]) -> bytes:
         """Return what is in an object, or in a version of it; an archive as its files, one after the other."""
-        client = self.buckets.target("exportsS3").client
+        client = self.buckets.bucket("exportsS3").client
         with client.get_object(**place)["Body"] as body:
             return _contents(body.read())
 
@@ -164,7 +164,7 @@ class Service:
         """Return all there is in the buckets: objects, their versions and delete markers, unfinished uploads."""
         found = InBuckets(self.buckets).everything()
         for bucket in {name for name, _ in found} | {"exportsS3"}:
-            target = self.buckets.target(bucket)
+            target = self.buckets.bucket(bucket)
             page = target.call("list_object_versions", {})
             found += [(bucket, entry["Key"]) for entry in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]]
         return found

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bson import ObjectId
 
 from tests.strategies.loading import COLLECTIONS
+from vfexport_core.catalog import find_spec
 from vfexport_core.embedded.synthetic import create_source_indexes
 from vfexport_core.pipeline import ExportHooks, run_export
 from vfexport_core.queue.models import Delivered, Export, ExportDates, ExportStatus
@@ -76,7 +77,13 @@ class Run:
             is_taken=lambda _: False,
         )
         with BucketClients(self.settings) as buckets:
-            return run_export(export, settings=self.settings, database=self.database, buckets=buckets, hooks=hooks)
+            return run_export(
+                export,
+                settings=self.settings,
+                database=self.database,
+                store=buckets.store(find_spec(export.export_type).bucket),
+                hooks=hooks,
+            )
 
 
 @dataclass
@@ -95,17 +102,17 @@ class InBuckets:
         return [*self.objects(), *((bucket, item["Key"]) for bucket, item in uploads)]
 
     def read(self, bucket: str, key: str) -> bytes:
-        target = self.clients.target(bucket)
+        target = self.clients.bucket(bucket)
         with target.client.get_object(Bucket=target.name, Key=key)["Body"] as body:
             return body.read()
 
     def head(self, bucket: str, key: str) -> dict[str, Any]:
-        target = self.clients.target(bucket)
+        target = self.clients.bucket(bucket)
         return target.client.head_object(Bucket=target.name, Key=key)
 
     def _listed(self, operation: str, part: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for bucket in BUCKETS:
-            target = self.clients.target(bucket)
+            target = self.clients.bucket(bucket)
             for item in getattr(target.client, operation)(Bucket=target.name).get(part, []):
                 yield bucket, item
 

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 
 from vfexport_core.settings import BucketSettings
 from vfexport_core.storage.buckets import BucketClients
-from vfexport_core.storage.clients import make_client, make_session
+from vfexport_core.storage.s3.clients import make_client, make_session
 
 if TYPE_CHECKING:
     from typing import Self

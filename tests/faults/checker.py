@@ -112,7 +112,7 @@ class Checker:
 
     def assert_files(self, buckets: BucketClients) -> None:
         """The buckets hold what FINISHED attempts delivered, in one version each, and it is right (L7, L10)."""
-        targets = {target.name: target.client for target in map(buckets.target, BUCKETS)}
+        targets = {target.name: target.client for target in map(buckets.bucket, BUCKETS)}
         uploads = [place for name in targets for place in _listed(targets[name], name, "list_multipart_uploads")]
         assert not uploads, f"unfinished uploads: {uploads}"
         exports = self.store.list(limit=1_000)

@@ -18,7 +18,7 @@ from tests.faults.scenes import LEASE_SECONDS, SAMPLE_ROWS, Scene
 from tests.proxy import Proxy
 from tests.reference import Campaign
 from tests.s3_proxy import S3Proxy
-from vfexport_core.storage.target import RetryPolicy
+from vfexport_core.storage.s3.bucket import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

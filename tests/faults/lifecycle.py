@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vfexport_core.queue.models import Export
     from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.storage.buckets import BucketClients
-    from vfexport_core.storage.target import BucketTarget
+    from vfexport_core.storage.s3.bucket import S3Bucket
 
 PENDING, TRIGGERED, FINISHED, FAILED, EXPIRED, CANCELED = ExportStatus
 LOST, BUSY, NOT_CLAIMABLE = "LeaseLost", "QueueBusy", "ExportNotClaimable"
@@ -136,8 +136,8 @@ class World:
     ids: dict[str, str] = field(default_factory=dict)
 
     @property
-    def target(self) -> BucketTarget:
-        return self.buckets.target(Bucket.EXPORTS)
+    def target(self) -> S3Bucket:
+        return self.buckets.bucket(Bucket.EXPORTS)
 
     def claim(self, held: Held) -> Claim:
         return Claim(self.ids[held.name], held.attempt, held.run)

@@ -43,12 +43,12 @@ def clients(settings: Settings) -> Iterator[BucketClients]:
 
 
 def put(clients: BucketClients, key: str, bucket: str = "sfmcS3", **metadata: str) -> None:
-    clients.target(bucket).call("put_object", {"Key": key, "Body": b"x", "Metadata": metadata})
+    clients.bucket(bucket).call("put_object", {"Key": key, "Body": b"x", "Metadata": metadata})
 
 
 def test_all_is_well_after_a_failure_and_a_retry(checker: Checker, clients: BucketClients) -> None:
     claim = triggered(checker.store, campaign_id=checker.next_campaign)
-    target = clients.target("exportsS3")
+    target = clients.bucket("exportsS3")
     checker.store.claimed(claim).note_keys(target.name, ["left"])
     put(clients, "left", "exportsS3", **{"export-id": claim.export_id})
     checker.store.claimed(claim).fail(ERROR)
@@ -117,7 +117,7 @@ def test_a_file_without_an_export(checker: Checker, clients: BucketClients, key:
 
 
 def test_a_second_version(checker: Checker, clients: BucketClients) -> None:
-    target = clients.target("exportsS3")
+    target = clients.bucket("exportsS3")
     versioning = {"Bucket": target.name, "VersioningConfiguration": {"Status": "Enabled"}}
     target.client.put_bucket_versioning(**versioning)
     export_id = checker.run_export(checker.next_campaign)
@@ -141,7 +141,7 @@ def test_other_rows_than_the_reference_has(checker: Checker, database: Documents
 
 
 def test_an_unfinished_upload(checker: Checker, clients: BucketClients) -> None:
-    clients.target("vfScoringS3").call("create_multipart_upload", {"Key": "begun"})
+    clients.bucket("vfScoringS3").call("create_multipart_upload", {"Key": "begun"})
     with pytest.raises(AssertionError, match="unfinished uploads"):
         checker.assert_all_well([])
 

@@ -73,14 +73,14 @@ def delete_often(settings: Settings, fans: list[int]) -> None:
 @pytest.fixture
 def service(settings: Settings, database: Database[dict[str, Any]]) -> Iterator[Service]:
     with running_service(settings, database) as service:
-        target = service.buckets.target("exportsS3")
+        target = service.buckets.bucket("exportsS3")
         target.client.put_bucket_versioning(Bucket=target.name, VersioningConfiguration={"Status": "Enabled"})
         yield service
 
 
 def versions(service: Service, bucket: str) -> dict[str, list[bytes]]:
     """Return the contents of every version of every file of a bucket, by key."""
-    target = service.buckets.target(bucket)
+    target = service.buckets.bucket(bucket)
     found: dict[str, list[bytes]] = {}
     for page in target.client.get_paginator("list_object_versions").paginate(Bucket=target.name):
         assert "DeleteMarkers" not in page

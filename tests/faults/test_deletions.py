@@ -62,7 +62,7 @@ class Scenario:
         calm.store.request_cancel(calm.request(campaign, "fanlist").id)
         calm.request(campaign, "waitlist")
         claim, _ = calm.store.claim(calm.request(campaign, "codes").id, "failed-run")
-        calm.store.claimed(claim).note_keys(calm.buckets.target("exportsS3").name, [LOST_KEY])
+        calm.store.claimed(claim).note_keys(calm.buckets.bucket("exportsS3").name, [LOST_KEY])
         calm.store.close_run(claim.export_id, claim.run_id, ExportStatus.FAILED, None)
         calm.store.claimed(claim).note_drained()
         calm.store.claim(calm.request(campaign, "artistOptIn").id, "running")
@@ -70,13 +70,13 @@ class Scenario:
         self.files = calm.files() | {("exportsS3", LOST_KEY): b"late"}
         self.documents = list(calm.database["exports"].find())
         for bucket, key in calm.everything():
-            calm.buckets.target(bucket).client.delete_object(Bucket=bucket_name(calm, bucket), Key=key)
+            calm.buckets.bucket(bucket).client.delete_object(Bucket=bucket_name(calm, bucket), Key=key)
         assert calm.everything() == []
 
     def keep_versions(self) -> None:
         """From now on every file is there in two versions with a delete marker in between."""
         self.versioned = True
-        target = self.calm.buckets.target("exportsS3")
+        target = self.calm.buckets.bucket("exportsS3")
         target.client.put_bucket_versioning(Bucket=target.name, VersioningConfiguration={"Status": "Enabled"})
 
     def set_up(self) -> None:
@@ -85,12 +85,12 @@ class Scenario:
             if documents:
                 self.calm.database[name].insert_many(documents)
         for (bucket, key), data in [*self.files.items(), (("exportsS3", self.staged), b"staged")]:
-            client, name = self.calm.buckets.target(bucket).client, bucket_name(self.calm, bucket)
+            client, name = self.calm.buckets.bucket(bucket).client, bucket_name(self.calm, bucket)
             client.put_object(Bucket=name, Key=key, Body=data)
             if self.versioned and key != self.staged:
                 client.delete_object(Bucket=name, Key=key)
                 client.put_object(Bucket=name, Key=key, Body=data)
-        client, name = self.calm.buckets.target("exportsS3").client, bucket_name(self.calm, "exportsS3")
+        client, name = self.calm.buckets.bucket("exportsS3").client, bucket_name(self.calm, "exportsS3")
         for key in (LOST_KEY, self.staged):
             client.create_multipart_upload(Bucket=name, Key=key)
 
@@ -130,7 +130,7 @@ class Scenario:
 
 
 def bucket_name(service: Service, bucket: str) -> str:
-    return service.buckets.target(bucket).name
+    return service.buckets.bucket(bucket).name
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.s3_proxy import S3Proxy
 from vfexport_core.errors import ConfigurationError, DeliveryFailed, DeliveryRefused, LeaseLost, VfexportError
 from vfexport_core.settings import BucketsSettings
 from vfexport_core.storage.buckets import BucketClients
-from vfexport_core.storage.target import RetryPolicy
+from vfexport_core.storage.s3.bucket import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -234,7 +234,7 @@ def test_no_row_at_all_is_no_file(scene: Scene):
 
 def clear(scene: Scene) -> None:
     for bucket, key in scene.buckets.objects():
-        target = scene.buckets.clients.target(bucket)
+        target = scene.buckets.clients.bucket(bucket)
         target.client.delete_object(Bucket=target.name, Key=key)
 
 

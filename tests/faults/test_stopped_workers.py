@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _versions_are_kept(scene: Scene) -> None:
     with BucketClients(scene.checker.settings) as buckets:
-        for target in map(buckets.target, BUCKETS):
+        for target in map(buckets.bucket, BUCKETS):
             target.call("put_bucket_versioning", {"VersioningConfiguration": {"Status": "Enabled"}})
 
 

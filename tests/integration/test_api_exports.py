@@ -148,7 +148,7 @@ def test_a_finished_export_can_be_downloaded(api: Api, database: Database[dict[s
     campaign = insert_campaign(database, name='Año "Ö"/x')
     posted = api.post(f"/campaigns/{campaign}/exports", token=api.token("*"), json={"exportType": "entries"}).json()
     key = f"{campaign}/entries/file.csv"
-    target = api.services.buckets.target("exportsS3")
+    target = api.services.buckets.bucket("exportsS3")
     target.client.put_object(Bucket=target.name, Key=key, Body=b"id\n1\n")
     run_to_end(api, api.services.store.get(posted["id"]), key)
     response = api.get(f"/campaigns/{campaign}/exports/{posted['id']}", token=api.token("*"))

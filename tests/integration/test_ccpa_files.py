@@ -45,7 +45,7 @@ def test_every_version_and_delete_marker_goes_a_thousand_a_call(
     proxied: Service, proxy: S3Proxy, settings: Settings
 ) -> None:
     with BucketClients(settings) as direct:
-        target = direct.target("exportsS3")
+        target = direct.bucket("exportsS3")
         status = {"Status": "Enabled"}
         target.client.put_bucket_versioning(Bucket=target.name, VersioningConfiguration=status)
         campaign = proxied.add_campaign(1)
@@ -134,7 +134,7 @@ def test_a_bucket_that_fails_keeps_its_exports_and_no_others(
     campaign = proxied.add_campaign(1)
     proxied.exported(campaign, "codeWaves")
     kept = proxied.exported(campaign)
-    target = proxied.buckets.target("exportsS3")
+    target = proxied.buckets.bucket("exportsS3")
     proxy.fail(operation, fault, bucket=target.name)
     with pytest.raises(DeleteFailed, match="DeliveryFailed"):
         proxied.delete()
@@ -194,7 +194,7 @@ def test_a_worker_that_says_nothing_keeps_the_record_open_until_nothing_can_come
     campaign = service.add_campaign(1)
     export = service.request(campaign)
     claim, _ = service.store.claim(export.id, "run-1")
-    target = service.buckets.target("exportsS3")
+    target = service.buckets.bucket("exportsS3")
     service.store.claimed(claim).note_keys(target.name, ["late.csv"])
     with pytest.raises(DeleteFailed):
         service.delete(seconds=0.5)
@@ -211,7 +211,7 @@ def test_a_worker_that_says_nothing_keeps_the_record_open_until_nothing_can_come
 def test_a_worker_that_said_nothing_is_waited_for_as_long_as_s3_may_work_on_its_request(service: Service) -> None:
     export = service.request(service.add_campaign(1))
     claim, _ = service.store.claim(export.id, "run-1")
-    service.store.claimed(claim).note_keys(service.buckets.target("exportsS3").name, ["late.csv"])
+    service.store.claimed(claim).note_keys(service.buckets.bucket("exportsS3").name, ["late.csv"])
     service.store.claimed(claim).fail({"code": "c", "message": "m"}, drained=False)
     for minutes, completed in ((10, 0), (16, 1)):
         ended = {"$subtract": ["$$NOW", minutes * 60_000]}
@@ -225,7 +225,7 @@ def test_a_worker_that_said_nothing_is_waited_for_as_long_as_s3_may_work_on_its_
 def test_an_export_that_was_lost_just_now_keeps_its_document_until_nothing_can_come(service: Service) -> None:
     export = service.request(service.add_campaign(1))
     claim, _ = service.store.claim(export.id, "run-1")
-    service.store.claimed(claim).note_keys(service.buckets.target("exportsS3").name, ["late.csv"])
+    service.store.claimed(claim).note_keys(service.buckets.bucket("exportsS3").name, ["late.csv"])
     service.store.close_run(export.id, "run-1", ExportStatus.FAILED, None)
     with pytest.raises(DeleteFailed):
         service.delete(seconds=0.5)

@@ -36,7 +36,7 @@ def test_what_is_not_complete_is_a_passing_fault(cli: Cli, service: Service, mon
     monkeypatch.setattr("vfexport_core.cli.ccpa._SECONDS", 0.2)
     export = service.request(service.add_campaign(1))
     claim, _ = service.store.claim(export.id, "run-1")
-    service.store.claimed(claim).note_keys(service.buckets.target("exportsS3").name, ["k"])
+    service.store.claimed(claim).note_keys(service.buckets.bucket("exportsS3").name, ["k"])
     result = cli.run("ccpa", "delete", USER_ID, "--json")
     assert (result.exit_code, error_of(result.stderr)["code"]) == (3, "DeleteFailed")
     assert USER_ID not in result.output

@@ -103,7 +103,7 @@ def test_a_failing_bucket_fails_the_export(cli: Cli, store: ExportRepository, ca
 def test_s3_that_does_not_answer_is_a_passing_fault(
     cli: Cli, store: ExportRepository, campaign: str, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vfexport_core.storage.target.RetryPolicy.wait_seconds", lambda *_: 0.0)
+    monkeypatch.setattr("vfexport_core.storage.s3.bucket.RetryPolicy.wait_seconds", lambda *_: 0.0)
     proxy.fail("PutObject", Answer(503, "SlowDown"))
     result = cli.run("export", campaign, "entries")
     assert result.exit_code == 3
@@ -180,7 +180,7 @@ def test_ctrl_c_cancels_what_runs_here_and_leaves_nothing(
     assert command.stderr.splitlines()[-1] == f"export {export.id} is CANCELED"
     assert "Traceback" not in command.stderr
     with BucketClients(_settings(cli)) as buckets:
-        target = buckets.target("exportsS3")
+        target = buckets.bucket("exportsS3")
         assert "Contents" not in target.client.list_objects_v2(Bucket=target.name)
         assert "Uploads" not in target.client.list_multipart_uploads(Bucket=target.name)
 

@@ -30,8 +30,10 @@ from vfexport_core.queue.statistics.counters import ExportCounters
 from vfexport_core.services.reap import reap
 from vfexport_core.settings import load_settings
 from vfexport_core.storage.buckets import BucketClients
-from vfexport_core.storage.multipart import MIN_PART_BYTES
-from vfexport_core.storage.writer import ObjectWriter
+from vfexport_core.storage.object_store import NewObject
+from vfexport_core.storage.s3.multipart import MIN_PART_BYTES
+from vfexport_core.storage.s3.s3_store import S3Store
+from vfexport_core.storage.s3.writer import Limits, S3Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +141,7 @@ def do_everything(cli: Cli, settings: Settings, database: Database[dict[str, Any
 
 def lose_an_attempt(service: Service, export_id: str) -> None:
     claim, _ = service.store.claim(export_id, "run-lost")
-    target = service.buckets.target("exportsS3")
+    target = service.buckets.bucket("exportsS3")
     target.call("put_object", {"Key": "lost.csv", "Body": b"x", "Metadata": {"export-id": export_id}})
     service.store.claimed(claim).note_keys(target.name, ["lost.csv"])  # it names no export: so it is looked whose it is
     service.store.claimed(claim).fail(ERROR)
@@ -154,17 +156,9 @@ def write_in_parts(buckets: BucketClients) -> None:
         writer.write(bytes(2 * MIN_PART_BYTES + 1))
 
 
-def large_writer(buckets: BucketClients, name: str) -> ObjectWriter:
-    return ObjectWriter(
-        buckets.target("exportsS3"),
-        f"c/entries/{name}.csv",
-        staging_key=f"_staging/{name}/1",
-        acl="private",
-        content_type="text/csv; charset=utf-8",
-        content_disposition='attachment; filename="large.csv"',
-        metadata={},
-        part_bytes=MIN_PART_BYTES,
-    )
+def large_writer(buckets: BucketClients, name: str) -> S3Writer:
+    store = S3Store(buckets.bucket("exportsS3"), Limits(part_bytes=MIN_PART_BYTES))
+    return store.begin(NewObject(key=f"c/entries/{name}.csv", staging_key=f"_staging/{name}/1"))
 
 
 def use_the_api(settings: Settings, campaign: str) -> None:

@@ -75,7 +75,7 @@ def everything(buckets: BucketClients) -> list[str]:
     """All that is in the buckets: objects and unfinished uploads."""
     found: list[str] = []
     for bucket in Bucket:
-        target = buckets.target(bucket)
+        target = buckets.bucket(bucket)
         found += [item["Key"] for item in target.call("list_objects_v2", {}).get("Contents", [])]
         found += [item["Key"] for item in target.call("list_multipart_uploads", {}).get("Uploads", [])]
     return found
@@ -233,7 +233,7 @@ def test_several_reapers_at_once_do_no_harm(
 ) -> None:
     brief = ExportRepository(database, lease_seconds=0)
     claim = triggered(brief)
-    target = buckets.target(Bucket.EXPORTS)
+    target = buckets.bucket(Bucket.EXPORTS)
     target.call("put_object", {"Key": "left", "Body": b"x", "Metadata": {"export-id": claim.export_id}})
     brief.claimed(claim).note_keys(target.name, ["left"])
     waiting = queued(store)

@@ -256,13 +256,20 @@ def test_a_shape_is_refused_without_the_rows_that_it_needs(shape: Shape) -> None
         type(spec)(**{**fields, "shape": shape})
 
 
-def documented_format() -> Any:
-    names: dict[str, Any] = {}
-    exec(blocks(EXTENDING, "python")[1], names)
-    return names["JsonLines"]
+def documented(number: int, name: str) -> Any:
+    """Return what code block `number` of the page defines."""
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(blocks(EXTENDING, "python")[number], names)
+    return names[name]
 
 
-@pytest.mark.parametrize("opened", [documented_format(), *(lambda h, n=name: open_format(n, h) for name in Format)])
+TestDocumentedStore = documented(2, "TestNewStore")
+"""The contract of stores, as the page says that a new one is put through it."""
+
+
+@pytest.mark.parametrize(
+    "opened", [documented(1, "JsonLines"), *(lambda h, n=name: open_format(n, h) for name in Format)]
+)
 def test_formats_write_rows_that_stand_for_themselves(opened: Any) -> None:
     file_format = opened(["a", "b", "c"])
     markets = pa.DictionaryArray.from_arrays(pa.array([1, None, 0], pa.int64()), pa.array(["M, 0", "M1"], pa.string()))

@@ -16,10 +16,10 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused, LeaseLost
-from vfexport_core.storage.multipart import MAX_PART_BYTES, MAX_PARTS, MIB, MIN_PART_BYTES, size_of_part
-from vfexport_core.storage.target import BucketTarget, RetryPolicy
+from vfexport_core.storage.s3.bucket import RetryPolicy, S3Bucket
+from vfexport_core.storage.s3.multipart import MAX_PART_BYTES, MAX_PARTS, MIB, MIN_PART_BYTES, size_of_part
 
-TARGET = BucketTarget("fan-bucket", client=None, retry=RetryPolicy(attempts=3, base_seconds=0))
+TARGET = S3Bucket("fan-bucket", client=None, retry=RetryPolicy(attempts=3, base_seconds=0))
 URL = "https://fan-bucket.example/secret-key"
 
 
@@ -98,13 +98,13 @@ def test_the_cause_is_named_and_cut():
 def test_what_happened_although_its_answer_was_lost_is_not_repeated():
     sender = Sender(ReadTimeoutError(endpoint_url=URL), answered(404, "NoSuchUpload"))
     answers = [None, {"ETag": "found"}]
-    assert TARGET.call("x", {}, send=sender, happened=lambda _: answers.pop(0)) == {"ETag": "found"}
+    assert TARGET.call("x", {}, send=sender, already_applied=lambda _: answers.pop(0)) == {"ETag": "found"}
     assert sender.sent == 2
 
 
 def test_what_cannot_have_happened_is_not_asked_for():
     with pytest.raises(DeliveryRefused):
-        TARGET.call("x", {}, send=Sender(answered(403, "AccessDenied")), happened=pytest.fail)
+        TARGET.call("x", {}, send=Sender(answered(403, "AccessDenied")), already_applied=pytest.fail)
 
 
 def test_before_is_called_before_each_attempt_and_may_end_them():
@@ -130,7 +130,7 @@ def test_no_attempt_begins_after_stop():
 
 
 def test_stop_ends_the_wait_for_the_next_attempt():
-    patient = BucketTarget("b", None, RetryPolicy(attempts=2, base_seconds=10_000, cap_seconds=10_000))
+    patient = S3Bucket("b", None, RetryPolicy(attempts=2, base_seconds=10_000, cap_seconds=10_000))
     stop = threading.Event()
 
     def send():

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from vfexport_core.queue.models import Export
     from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.storage.buckets import BucketClients
-    from vfexport_core.storage.target import BucketTarget
+    from vfexport_core.storage.object_store import ObjectStore
 
 CAMPAIGNS_AT_ONCE = 50
 _AT_ONCE = 100
@@ -169,31 +169,25 @@ class Sweeper:
                 _fail(item for item, _ in owners)
                 continue
             try:
-                target = self._buckets.named(name, likely=likely, quickly=True)
-                self._erase_in(target, owners)
+                store = self._buckets.store_named(name, likely=likely, quickly=True)
+                self._erase_in(store, owners)
             except _S3_ERRORS as error:  # one bucket must not keep the others back
                 self.problems.append(Problem.of(error, bucket=name))
                 self._failing.add(name)
                 _fail(item for item, _ in owners)
 
-    def _erase_in(self, target: BucketTarget, owners: list[tuple[_Work, Attempt]]) -> None:
-        # Slow to load, and an API seldom needs it.
-        from vfexport_core.storage import cleanup, erasing  # noqa: PLC0415
-        from vfexport_core.storage.target import aborted  # noqa: PLC0415
-
-        found = erasing.find_versions(target, (key for _, attempt in owners for key in attempt.keys), self._stop)
+    def _erase_in(self, store: ObjectStore, owners: list[tuple[_Work, Attempt]]) -> None:
+        found = store.list((key for _, attempt in owners for key in attempt.keys), self._stop)
         if found:
-            names = [ObjectName(target.name, key) for key in found]
+            names = [ObjectName(store.name, key) for key in found]
             self.record = self._ledger.note(self.record, names, [])
-            left = erasing.erase(target, found, self._stop)
-            self.problems += [Problem.of(error, bucket=target.name, key=key) for key, error in left.items()]
+            left = store.delete([version for versions in found.values() for version in versions], self._stop)
+            self.problems += [Problem.of(error, bucket=store.name, key=key) for key, error in left.items()]
             _fail(item for item, attempt in owners if not left.keys().isdisjoint(attempt.keys))
         for item, attempt in owners:
             if attempt.is_lost:
-                if self._stop.is_set():
-                    raise aborted(target.name, "list_multipart_uploads")
-                cleanup.abort_uploads(target, attempt.keys)
-                cleanup.discard_attempt(target, item.export.id, attempt.attempt, ())
+                store.abort_uploads(attempt.keys, self._stop)
+                store.discard_attempt(item.export.id, attempt.attempt, (), self._stop)
 
     def _remove(self, exports: list[Export]) -> list[Export]:
         """Delete the documents of exports without files; gives those that have changed and stay."""

@@ -8,7 +8,7 @@ import os
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -91,7 +91,7 @@ def _to_output(wanted: Wanted, output: str, settings: Settings, database: Databa
     with shown(wanted.spec.type, as_json=wanted.as_json) as display, opened_output(output) as out:
         pipeline.expected = count_rows(wanted.spec, wanted.campaign_id, database, settings)
         display.expect(pipeline.expected)
-        written = write_rows(pipeline, cast("BinaryIO", out), display.update)
+        written = write_rows(pipeline, out, display.update)
     summary: dict[str, Any] = {
         "output": output,
         "rows": pipeline.counters.rows,
@@ -114,7 +114,7 @@ def _through_the_queue(wanted: Wanted, backend: Backend) -> None:
         correlation_id=f"cli-{uuid.uuid4()}",
         source="api",
     )
-    backend.buckets.target(wanted.spec.bucket)  # refused before anything is queued if it is not configured
+    backend.buckets.store(wanted.spec.bucket)  # refused before anything is queued if it is not configured
     with shown(wanted.spec.type, as_json=wanted.as_json) as display:
         queued = QueuedExport(backend, display)
         with _telling_the_end(queued, as_json=wanted.as_json):
@@ -140,7 +140,7 @@ def _telling_the_end(queued: QueuedExport, *, as_json: bool) -> Any:
 def _bucket_name(export: Export, buckets: BucketClients) -> str:
     """Return the bucket's name in S3: the document may have the catalog's name for it."""
     bucket = export.bucket or ""
-    return buckets.target(bucket).name if bucket in set(Bucket) else bucket
+    return buckets.store(bucket).name if bucket in set(Bucket) else bucket
 
 
 def requester() -> str:

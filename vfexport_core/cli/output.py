@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import secrets
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from vfexport_core.errors import OutputFailed
+from vfexport_core.errors import DeliveryRefused, OutputFailed
+from vfexport_core.storage.local_store import LocalStore
+from vfexport_core.storage.object_store import NewObject
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 STDOUT = "-"
+
+
+class Output(Protocol):
+    """Takes the bytes of one file, and knows their digest."""
+
+    @property
+    def sha256(self) -> str:
+        """The digest, in hex, of everything written so far."""
+        ...
+
+    def write(self, data: bytes, /) -> int: ...
 
 
 class Digester:
@@ -31,45 +43,40 @@ class Digester:
         """The digest, in hex, of everything written so far."""
         return self._digest.hexdigest()
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes, /) -> int:
         self._digest.update(data)
         return self._out.write(data)
 
 
 @contextlib.contextmanager
-def opened_output(path: str) -> Generator[Digester]:
+def opened_output(path: str) -> Generator[Output]:
     """Open FILE or ``-`` for the block; on an error a file that was there stays as it was.
 
     Raises OutputFailed when it cannot be written; a closed stdout (`| head`) stays BrokenPipeError.
     """
     if path == STDOUT:
-        out = sys.stdout.buffer
         with _failing_as("standard output"):
-            yield Digester(out)
-            out.flush()
+            yield Digester(sys.stdout.buffer)
+            sys.stdout.buffer.flush()
         return
     # A link is followed: what it points at is replaced, not the link.
     file = Path(path).resolve()
     with _failing_as(path), _opened(file) as out:
-        yield Digester(out)
+        yield out
 
 
 @contextlib.contextmanager
-def _opened(file: Path) -> Generator[BinaryIO]:
+def _opened(file: Path) -> Generator[Output]:
     if file.exists() and not stat.S_ISREG(file.stat().st_mode):
         # A device or a pipe is written to; a rename would put a file in its place.
         with file.open("wb") as out:
-            yield out
+            yield Digester(out)
         return
-    draft = file.with_name(f".{file.name[:200]}.{secrets.token_hex(4)}.part")
-    try:
-        with draft.open("xb") as out:
-            yield cast("BinaryIO", out)
-            out.flush()
-            os.fsync(out.fileno())
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    new = NewObject(key=file.name, staging_key=f".{file.name[:200]}.{secrets.token_hex(4)}.part")
+    with LocalStore(file.parent, bare=True).begin(new) as writer:
+        writer.write(b"")  # what cannot be written is refused before anything is read
+        yield writer
+        writer.publish({}, check_fence=lambda: None)
 
 
 @contextlib.contextmanager
@@ -79,5 +86,7 @@ def _failing_as(name: str) -> Generator[None]:
         yield
     except BrokenPipeError:
         raise
-    except OSError as error:
-        raise OutputFailed(f"{name} cannot be written: {error.strerror or error}", payload=name) from error
+    except (OSError, DeliveryRefused) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        why = cause.strerror if isinstance(cause, OSError) and cause.strerror else error
+        raise OutputFailed(f"{name} cannot be written: {why}", payload=name) from error

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from vfexport_core.storage.buckets import BucketClients
-    from vfexport_core.storage.probing import Bucket as Probe
+    from vfexport_core.storage.s3.probing import BucketProbe
 
 # Eight requests, each of which may take three seconds to fail; making the first client takes a second or two.
 _SECONDS = 30.0
@@ -36,11 +36,11 @@ def bucket_checks(clients: BucketClients, signed_url_seconds: int) -> list[Check
 
 
 def _look(bucket: Bucket, clients: BucketClients, signed_url_seconds: int) -> Iterator[Finding]:
-    from vfexport_core.storage.probing import Bucket as Probe  # noqa: PLC0415 loads botocore
+    from vfexport_core.storage.s3.probing import BucketProbe  # noqa: PLC0415 loads botocore
 
-    probe = Probe(clients.impatient(bucket))
+    probe = BucketProbe(clients.impatient(bucket))
     region = probe.reach()
-    yield ok(bucket, f"{probe.target.name} answers")
+    yield ok(bucket, f"{probe.bucket.name} answers")
     yield _region(bucket, clients, probe, region)
     acls = sorted({spec.acl for spec in all_specs() if spec.bucket is bucket})
     lock = _object_lock(bucket, probe)
@@ -59,7 +59,7 @@ def _unset(bucket: Bucket) -> Finding:
     )
 
 
-def _writable(bucket: Bucket, probe: Probe, acls: list[Acl]) -> Finding:
+def _writable(bucket: Bucket, probe: BucketProbe, acls: list[Acl]) -> Finding:
     name = f"{bucket} writable"
     try:
         probe.write(acls)
@@ -68,7 +68,7 @@ def _writable(bucket: Bucket, probe: Probe, acls: list[Acl]) -> Finding:
     return ok(name, f"an object with ACL {', '.join(acls)} was put and deleted")
 
 
-def _ownership(bucket: Bucket, probe: Probe, acls: list[Acl]) -> Finding:
+def _ownership(bucket: Bucket, probe: BucketProbe, acls: list[Acl]) -> Finding:
     name = f"{bucket} ownership"
     try:
         mode = probe.ownership()
@@ -85,7 +85,7 @@ def _ownership(bucket: Bucket, probe: Probe, acls: list[Acl]) -> Finding:
     return ok(name, f"{mode}: accepts ACL {', '.join(acls)}")
 
 
-def _versions(bucket: Bucket, probe: Probe) -> Iterator[Finding]:
+def _versions(bucket: Bucket, probe: BucketProbe) -> Iterator[Finding]:
     name = f"{bucket} versioning"
     try:
         state = probe.versioning()
@@ -99,7 +99,7 @@ def _versions(bucket: Bucket, probe: Probe) -> Iterator[Finding]:
     yield _lifecycle(bucket, probe)
 
 
-def _lifecycle(bucket: Bucket, probe: Probe) -> Finding:
+def _lifecycle(bucket: Bucket, probe: BucketProbe) -> Finding:
     name = f"{bucket} lifecycle"
     try:
         forgets = probe.forgets_staging_versions()
@@ -114,7 +114,7 @@ def _lifecycle(bucket: Bucket, probe: Probe) -> Finding:
     )
 
 
-def _object_lock(bucket: Bucket, probe: Probe) -> Finding:
+def _object_lock(bucket: Bucket, probe: BucketProbe) -> Finding:
     name = f"{bucket} object lock"
     try:
         retains = probe.retains_by_default()
@@ -133,10 +133,10 @@ def _locked(bucket: Bucket) -> Finding:
     return not_checked(f"{bucket} writable", "what is put there could not be deleted", "See its Object Lock.")
 
 
-def _region(bucket: Bucket, clients: BucketClients, probe: Probe, actual: str | None) -> Finding:
+def _region(bucket: Bucket, clients: BucketClients, probe: BucketProbe, actual: str | None) -> Finding:
     name = f"{bucket} region"
     variables, settings = clients.find(bucket)
-    signed: str = probe.target.client.meta.region_name
+    signed: str = probe.bucket.client.meta.region_name
     if settings.endpoint_url or actual is None:
         return ok(name, f"requests are signed for {signed}")
     if actual == signed:
@@ -148,7 +148,7 @@ def _region(bucket: Bucket, clients: BucketClients, probe: Probe, actual: str | 
     )
 
 
-def _signed_urls(bucket: Bucket, probe: Probe, seconds: int) -> Finding:
+def _signed_urls(bucket: Bucket, probe: BucketProbe, seconds: int) -> Finding:
     name = f"{bucket} signed urls"
     if seconds <= _SESSION_SECONDS or not probe.signs_with_session():
         return ok(name, f"good for {seconds} s")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
 
-    from vfexport_core.storage.writer import ObjectWriter
+    from vfexport_core.storage.object_store import ObjectWriter
 
 
 def _nothing() -> None:
@@ -40,5 +40,5 @@ def watched(writer: ObjectWriter, hooks: ExportHooks) -> Generator[ObjectWriter]
         with writer:
             yield writer
     finally:
-        if not writer.is_settled:
+        if not writer.is_drained:
             hooks.on_unsettled()

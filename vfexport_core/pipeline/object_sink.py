@@ -1,7 +1,7 @@
-"""The files of an export as objects in S3 that appear together or, as far as S3 allows, not at all.
+"""The files of an export as objects of a store that appear together or, as far as it allows, not at all.
 
-Of several, each is brought to S3 before the first is made visible; when making one visible fails, those already visible
-are deleted again. A single one needs no such step in between.
+Of several, each is brought to the store before the first is made visible; when making one visible fails, those already
+visible are deleted again. A single one needs no such step in between.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 from vfexport_core.errors import VfexportError
 from vfexport_core.pipeline.hooks import watched
-from vfexport_core.storage.cleanup import remove
 from vfexport_core.storage.keys import CONTENT_TYPES, EXPORT_ID, staging_key
-from vfexport_core.storage.writer import ObjectWriter
+from vfexport_core.storage.object_store import NewObject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from vfexport_core.files.containers import FileName
     from vfexport_core.pipeline.hooks import ExportHooks
     from vfexport_core.pipeline.naming import FileNaming
-    from vfexport_core.storage.target import BucketTarget
+    from vfexport_core.storage.object_store import ObjectStore, ObjectWriter
 
 _log = logging.getLogger(__name__)
 
@@ -32,9 +31,9 @@ class ObjectSink:
 
     takes_several = True
 
-    def __init__(self, target: BucketTarget, naming: FileNaming, hooks: ExportHooks) -> None:
+    def __init__(self, store: ObjectStore, naming: FileNaming, hooks: ExportHooks) -> None:
         self.keys: dict[FileName, str] = {}
-        self._target = target
+        self._store = store
         self._naming = naming
         self._hooks = hooks
         self._writers: dict[FileName, ObjectWriter] = {}
@@ -54,30 +53,29 @@ class ObjectSink:
         keys = self._naming.keys(files)
         if None not in keys and self._hooks.is_taken(keys.values()):
             keys = self._naming.keys(files, shared_minute=True)
-        self._hooks.note_keys(self._target.name, tuple(keys.values()))
+        self._hooks.note_keys(self._store.name, tuple(keys.values()))
         self.keys = keys
 
     def open(self, file: FileName) -> None:
         naming, key = self._naming, self.keys[file]
         export, spec = naming.export, naming.spec
-        writer = ObjectWriter(
-            self._target,
-            key,
+        new = NewObject(
+            key=key,
             staging_key=staging_key(export.id, export.attempt, len(self._writers) + 1),
             acl=spec.acl,
             content_type=CONTENT_TYPES[spec.extension],
             content_disposition=naming.disposition(file, key),
             metadata={EXPORT_ID: export.id, "export-type": spec.type},
         )
-        self._writers[file] = self._opened.enter_context(watched(writer, self._hooks))
+        self._writers[file] = self._opened.enter_context(watched(self._store.begin(new), self._hooks))
 
     def write(self, data: bytes) -> None:
         self._current.write(data)
 
     def end(self) -> None:
-        """Bring the file to S3, visible to nobody, if it has to wait for others."""
+        """Bring the file to the store, visible to nobody, if it has to wait for others."""
         if len(self.keys) > 1:
-            self._current.prepare()
+            self._current.stage()
 
     def publish(self, rows: Mapping[FileName, int]) -> None:
         """Make one object after the other visible, each after the fence was checked (L6)."""
@@ -97,7 +95,7 @@ class ObjectSink:
 
     def _take_back(self, keys: list[str]) -> None:
         try:
-            remove(self._target, keys, self._naming.export.id)
+            self._store.remove(keys, self._naming.export.id)
         except VfexportError as error:
             # The attempt's noted keys say what is left; the error that led here says more to people.
             _log.warning("some of %d files may be left: %s", len(keys), error.message)

@@ -1,8 +1,8 @@
-"""One run of one export: rows to files, the files to S3, and what became of them."""
+"""One run of one export: rows to files, the files to their store, and what became of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.ccpa.suppression import SuppressionList
@@ -11,7 +11,7 @@ from vfexport_core.pipeline.export import ExportPipeline
 from vfexport_core.pipeline.naming import FileNaming
 from vfexport_core.pipeline.object_sink import ObjectSink
 from vfexport_core.pipeline.plan import ExportPlan
-from vfexport_core.pipeline.sinks import StreamSink
+from vfexport_core.pipeline.sinks import ByteStream, StreamSink
 from vfexport_core.queue.models import Delivered
 from vfexport_core.sources.campaigns import find_campaign
 from vfexport_core.telemetry import tracing
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vfexport_core.pipeline.hooks import ExportHooks
     from vfexport_core.queue.models import Document, Export
     from vfexport_core.settings import Settings
-    from vfexport_core.storage.buckets import BucketClients
+    from vfexport_core.storage.object_store import ObjectStore
 
 
 def run_export(
@@ -32,17 +32,16 @@ def run_export(
     *,
     settings: Settings,
     database: Database[Document],
-    buckets: BucketClients,
+    store: ObjectStore,
     hooks: ExportHooks,
     expected: int | None = None,
 ) -> Delivered:
     """Write the export's files and publish them, all or nothing (L10). `expected` is how many documents it has.
 
     Raises CampaignNotFound, NoMarketsFound, PromotersNotFound, SourceUnavailable, DeliveryFailed, SpoolFull,
-    ConfigurationError (a bucket without settings) or what a hook raises; then nothing is left on S3.
+    ConfigurationError or what a hook raises; then nothing is left in the store.
     """
     spec = find_spec(export.export_type)
-    target = buckets.target(spec.bucket)
     # After the claim, or the two would miss each other.
     suppression = SuppressionList.load(export, spec, settings, database, lambda: hooks.on_progress(0, 0, 0))
     plan = ExportPlan.load(
@@ -57,13 +56,13 @@ def run_export(
     naming = FileNaming(spec=spec, export=export, artist=plan.artist, prefixes=settings.sfmc_prefixes)
     pipeline = ExportPipeline(plan, database)
     pipeline.expected = expected
-    with ObjectSink(target, naming, hooks) as sink:
+    with ObjectSink(store, naming, hooks) as sink:
         with tracing.span("scan"):
             rows = pipeline.write(sink, hooks.on_progress)
         with tracing.span("publish"):
             sink.publish(rows)
     return Delivered(
-        bucket=target.name,
+        bucket=store.name,
         keys=tuple(sink.keys.values()),
         rows=pipeline.counters.rows,
         bytes=sink.bytes_written,
@@ -72,8 +71,8 @@ def run_export(
     )
 
 
-def write_rows(pipeline: ExportPipeline, out: BinaryIO, on_progress: Callable[[int, int, int], object]) -> int:
-    """Write the export to a binary stream instead of S3 and return its size; several files become one ZIP."""
-    with StreamSink(out.write) as sink:
+def write_rows(pipeline: ExportPipeline, out: ByteStream, on_progress: Callable[[int, int, int], object]) -> int:
+    """Write the export to a binary stream instead of a store and return its size; several files become one ZIP."""
+    with StreamSink(out) as sink:
         sink.publish(pipeline.write(sink, on_progress))
     return sink.bytes_written

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from vfexport_core.files.containers import FileWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from vfexport_core.files.containers import FileName
 
@@ -41,12 +41,18 @@ class Sink(FileWriter, Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+class ByteStream(Protocol):
+    """Whatever takes bytes, one block after the other."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
 class StreamSink:
     """Hands the bytes of the one file to `out` as they come: whoever owns that makes them visible."""
 
     takes_several = False
 
-    def __init__(self, out: Callable[[bytes], object]) -> None:
+    def __init__(self, out: ByteStream) -> None:
         self.bytes_written = 0
         self._out = out
 
@@ -57,7 +63,7 @@ class StreamSink:
         """Do nothing: the stream is open."""
 
     def write(self, data: bytes) -> None:
-        self._out(data)
+        self._out.write(data)
         self.bytes_written += len(data)
 
     def end(self) -> None:

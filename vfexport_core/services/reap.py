@@ -56,7 +56,5 @@ def reap(
 
 def clean_up(export: Export, attempt: Attempt, buckets: BucketClients) -> None:
     """Leave nothing of a lost attempt on S3; raises DeliveryFailed, DeliveryRefused, ConfigurationError."""
-    from vfexport_core.storage.cleanup import discard_attempt  # noqa: PLC0415 seldom needed, slow to load
-
-    target = buckets.named(attempt.bucket or "", likely=find_spec(export.export_type).bucket)
-    discard_attempt(target, export.id, attempt.attempt, attempt.keys)
+    store = buckets.store_named(attempt.bucket or "", likely=find_spec(export.export_type).bucket)
+    store.discard_attempt(export.id, attempt.attempt, attempt.keys)

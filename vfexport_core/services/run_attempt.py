@@ -122,7 +122,7 @@ class Worker:
                 self.export,
                 settings=self._backend.settings,
                 database=self._backend.database,
-                buckets=self._backend.buckets,
+                store=self._backend.buckets.store(find_spec(self.export.export_type).bucket),
                 hooks=hooks,
                 expected=self._expected,
             )
@@ -187,11 +187,9 @@ class Worker:
     def _discard(self) -> None:
         if not self._keys:
             return
-        from vfexport_core.storage.cleanup import discard_attempt  # noqa: PLC0415 see `count`
-
         try:
-            target = self._backend.buckets.target(find_spec(self.export.export_type).bucket)
-            discard_attempt(target, self.export.id, self.claim.attempt, self._keys)
+            store = self._backend.buckets.store(find_spec(self.export.export_type).bucket)
+            store.discard_attempt(self.export.id, self.claim.attempt, self._keys)
         except VfexportError as failure:
             # The reaper looks after what lost attempts leave.
             _log.warning("something of export %s may be left in its bucket: %s", self.export.id, failure.message)

@@ -1,6 +1,6 @@
-"""The configured buckets and the S3 clients that reach them.
+"""The configured buckets: the stores that exports go to, and the S3 clients that reach them.
 
-A client is made when it is first needed and kept. It does not retry by itself (`BucketTarget.call` does): retries at
+A client is made when it is first needed and kept. It does not retry by itself (`S3Bucket.call` does): retries at
 two levels would multiply, those of the client cannot be ended by an abort, and they hide that an earlier attempt may
 have had its effect.
 """
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.settings import PREFIX
-from vfexport_core.storage.clients import make_client, make_session
-from vfexport_core.storage.failures import S3_ERRORS, delivery_error
-from vfexport_core.storage.keys import content_disposition
-from vfexport_core.storage.target import Abilities, BucketTarget, RetryPolicy
+from vfexport_core.storage.s3.bucket import Abilities, RetryPolicy, S3Bucket
+from vfexport_core.storage.s3.clients import make_client, make_session
+from vfexport_core.storage.s3.s3_store import S3Store
 
 if TYPE_CHECKING:
     from botocore.session import Session
 
     from vfexport_core.settings import BucketSettings, Settings
+    from vfexport_core.storage.object_store import ObjectStore
 
 # The buckets of the specification, and the settings that configure them.
 _SETTINGS = {"exportsS3": "exports", "scoringS3": "scoring", "vfScoringS3": "vf_scoring", "sfmcS3": "sfmc"}
@@ -34,7 +34,7 @@ _CHECK_SECONDS = 3
 
 
 class BucketClients:
-    """Hands out `BucketTarget`s by the names of 03-export-types (``exportsS3``, ...); safe for several threads.
+    """Hands out stores by the names of 03-export-types (``exportsS3``, ...); safe for several threads.
 
     Every method raises ConfigurationError, naming the variable, for a bucket that is not (or wrongly) configured.
     """
@@ -51,11 +51,11 @@ class BucketClients:
         """The names of the buckets that have settings."""
         return [bucket for bucket, field in _SETTINGS.items() if getattr(self._settings, field) is not None]
 
-    def target(self, bucket: str) -> BucketTarget:
-        """Return the bucket and its client; no request is sent yet."""
-        return self._target(bucket, _READ_SECONDS, RetryPolicy())
+    def store(self, bucket: str) -> ObjectStore:
+        """Return where the files of a bucket of the catalog go; no request is sent yet."""
+        return S3Store(self.bucket(bucket))
 
-    def named(self, name: str, *, likely: str, quickly: bool = False) -> BucketTarget:
+    def store_named(self, name: str, *, likely: str, quickly: bool = False) -> ObjectStore:
         """Return the bucket that has this name in S3 (or in the catalog); that of the catalog's `likely` comes first.
 
         With `quickly` its client has little patience: somebody waits. Raises ConfigurationError when none has it.
@@ -63,30 +63,25 @@ class BucketClients:
         for bucket in sorted(_SETTINGS, key=lambda bucket: bucket != likely):
             field = getattr(self._settings, _SETTINGS[bucket])
             if field is not None and name in {field.name, bucket}:
-                return self._target(bucket, *((_QUICK_SECONDS, _QUICK) if quickly else (_READ_SECONDS, RetryPolicy())))
+                patience = (_QUICK_SECONDS, _QUICK) if quickly else (_READ_SECONDS, RetryPolicy())
+                return S3Store(self._bucket(bucket, *patience))
         raise ConfigurationError(f"bucket {name} is not among the configured ones", payload=name)
+
+    def bucket(self, bucket: str) -> S3Bucket:
+        """Return the bucket as S3 knows it, for what only S3 can be asked."""
+        return self._bucket(bucket, _READ_SECONDS, RetryPolicy())
+
+    def impatient(self, bucket: str) -> S3Bucket:
+        """Return the bucket for questions that are asked once, and whose answers are not waited for long."""
+        return self._bucket(bucket, _CHECK_SECONDS, RetryPolicy(attempts=1))
 
     def check(self, bucket: str) -> None:
         """Ask once, and not long, whether the bucket is there; raises DeliveryFailed or DeliveryRefused."""
         self.impatient(bucket).call("head_bucket", {})
 
-    def impatient(self, bucket: str) -> BucketTarget:
-        """Return the bucket for questions that are asked once, and whose answers are not waited for long."""
-        return self._target(bucket, _CHECK_SECONDS, RetryPolicy(attempts=1))
-
     def sign_download(self, bucket: str, key: str, seconds: int, download_name: str | None = None) -> str:
-        """Return a URL that downloads an object without credentials for `seconds`; no request is sent.
-
-        `download_name` replaces the file name that is kept with the object.
-        """
-        target = self.target(bucket)
-        params = {"Bucket": target.name, "Key": key}
-        if download_name is not None:
-            params["ResponseContentDisposition"] = content_disposition(download_name)
-        try:
-            return target.client.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
-        except S3_ERRORS as error:  # no credentials, or a role that may not be assumed
-            raise delivery_error(target.name, "get_object", error, 1) from error
+        """Return a URL that downloads an object without credentials for `seconds`; see `ObjectStore.sign`."""
+        return self.store(bucket).sign(key, seconds, download_name)
 
     def close(self) -> None:
         """Close all connections; a later use opens new ones."""
@@ -113,7 +108,7 @@ class BucketClients:
             raise ConfigurationError(f"{name} is not set, and bucket {bucket} is needed", payload=name)
         return variables, settings
 
-    def _target(self, bucket: str, read_seconds: int, retry: RetryPolicy) -> BucketTarget:
+    def _bucket(self, bucket: str, read_seconds: int, retry: RetryPolicy) -> S3Bucket:
         variables, settings = self.find(bucket)
         with self._lock:
             client = self._clients.get((bucket, read_seconds))
@@ -121,7 +116,7 @@ class BucketClients:
                 client = self.make_client(settings, variables, read_seconds)
                 self._clients[bucket, read_seconds] = client
             abilities = self._abilities.setdefault(bucket, Abilities())
-        return BucketTarget(settings.name, client, retry, abilities)
+        return S3Bucket(settings.name, client, retry, abilities)
 
     def make_client(self, settings: BucketSettings, variables: str, read_seconds: float) -> Any:
         """Make the client of one bucket (its `variables` begin so); an orchestrator may have another way to it."""

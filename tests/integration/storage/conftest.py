@@ -13,10 +13,12 @@ from tests.s3_proxy import S3Proxy
 from tests.s3_wire import resolve_to
 from tests.servers import require_embedded_s3, unique
 from vfexport_core.settings import BucketSettings
-from vfexport_core.storage.clients import make_client, make_session
-from vfexport_core.storage.multipart import MIN_PART_BYTES
-from vfexport_core.storage.target import BucketTarget, RetryPolicy
-from vfexport_core.storage.writer import ObjectWriter
+from vfexport_core.storage.object_store import NewObject
+from vfexport_core.storage.s3.bucket import RetryPolicy, S3Bucket
+from vfexport_core.storage.s3.clients import make_client, make_session
+from vfexport_core.storage.s3.multipart import MIN_PART_BYTES
+from vfexport_core.storage.s3.s3_store import S3Store
+from vfexport_core.storage.s3.writer import Limits
 
 ATTEMPTS = 3
 KEY = "64b7f0c2a1d3e4f5a6b7c8d9/entries/Eras-Tour-20250304T050607Z-64b7f0c2a1d3e4f5a6b7c8e0.csv"
@@ -125,22 +127,21 @@ def proxy(shared_proxy):
 
 @pytest.fixture
 def target(proxy, proxy_client, store):
-    return BucketTarget(store.bucket, proxy_client, RetryPolicy(attempts=ATTEMPTS, base_seconds=0.001))
+    return S3Bucket(store.bucket, proxy_client, RetryPolicy(attempts=ATTEMPTS, base_seconds=0.001))
 
 
 @pytest.fixture
 def make_writer(target):
-    def make(key=KEY, staging_key=STAGING_KEY, acl="private", part_bytes=MIN_PART_BYTES, target=target, **options):
-        return ObjectWriter(
-            target,
-            key,
+    def make(key=KEY, staging_key=STAGING_KEY, acl="private", target=target, limits=None):
+        limits = limits or Limits(part_bytes=MIN_PART_BYTES)
+        new = NewObject(
+            key=key,
             staging_key=staging_key,
             acl=acl,
             content_type="text/csv; charset=utf-8",
             content_disposition=DISPOSITION,
             metadata=METADATA,
-            part_bytes=part_bytes,
-            **options,
         )
+        return S3Store(target, limits).begin(new)
 
     return make

@@ -64,11 +64,11 @@ def download(url):
 def test_clients_are_made_once_and_when_they_are_needed(settings):
     with BucketClients(settings) as buckets:
         assert buckets._clients == {}
-        one = buckets.target("exportsS3")
+        one = buckets.bucket("exportsS3")
         assert one.name == settings.buckets.exports.name
-        assert buckets.target("exportsS3").client is one.client
-        assert buckets.target("scoringS3").client is not one.client
-        names = [buckets.target(name).name for name in ("scoringS3", "vfScoringS3", "sfmcS3")]
+        assert buckets.bucket("exportsS3").client is one.client
+        assert buckets.bucket("scoringS3").client is not one.client
+        names = [buckets.bucket(name).name for name in ("scoringS3", "vfScoringS3", "sfmcS3")]
     expected = [settings.buckets.scoring, settings.buckets.vf_scoring, settings.buckets.sfmc]
     assert names == [bucket.name for bucket in expected]
 
@@ -79,12 +79,12 @@ def test_clients_are_made_once_and_when_they_are_needed(settings):
 )
 def test_a_bucket_that_is_not_configured_is_named(bucket, variable):
     buckets = BucketClients(settings_for())
-    for use in (buckets.target, buckets.check, lambda name: buckets.sign_download(name, KEY, 60)):
+    for use in (buckets.bucket, buckets.check, lambda name: buckets.sign_download(name, KEY, 60)):
         with pytest.raises(ConfigurationError, match=variable) as raised:
             use(bucket)
         assert raised.value.payload == variable
     with pytest.raises(ConfigurationError, match="nosuchS3"):
-        buckets.target("nosuchS3")
+        buckets.bucket("nosuchS3")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_bucket_that_is_not_configured_is_named(bucket, variable):
 )
 def test_a_wrong_setting_is_named(own_settings, change, variable):
     with pytest.raises(ConfigurationError) as raised:
-        BucketClients(own_settings(**change)).target("exportsS3")
+        BucketClients(own_settings(**change)).bucket("exportsS3")
     assert raised.value.payload == f"VFEXPORT_BUCKETS__EXPORTS__{variable}"
     assert SECRET not in str(raised.value)
 
@@ -128,9 +128,9 @@ def test_a_server_that_is_not_there_fails_the_check_without_retries(own_settings
 
 def test_closed_clients_are_made_anew(own_settings, store):
     buckets = BucketClients(own_settings())
-    first = buckets.target("exportsS3")
+    first = buckets.bucket("exportsS3")
     buckets.close()
-    second = buckets.target("exportsS3")
+    second = buckets.bucket("exportsS3")
     assert second.client is not first.client
     second.call("put_object", {"Key": "k", "Body": b"x"})
     buckets.close()
@@ -220,4 +220,4 @@ def test_a_role_that_cannot_be_assumed_fails_the_delivery(own_settings, proxy, m
 def test_a_role_without_credentials_to_assume_it_is_named(own_settings, no_aws):
     settings = own_settings(access_key_id=None, secret_access_key=None, role_arn="arn:aws:iam::123456789012:role/x")
     with pytest.raises(ConfigurationError, match="VFEXPORT_BUCKETS__EXPORTS__ROLE_ARN"):
-        BucketClients(settings).target("exportsS3")
+        BucketClients(settings).bucket("exportsS3")

@@ -5,9 +5,9 @@ import pytest
 from tests.integration.storage.conftest import ATTEMPTS
 from tests.s3_faults import SLOW_DOWN, Answer
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
-from vfexport_core.storage import cleanup
-from vfexport_core.storage.cleanup import abort_uploads, discard, discard_attempt, remove
 from vfexport_core.storage.keys import staging_key
+from vfexport_core.storage.s3 import cleanup
+from vfexport_core.storage.s3.cleanup import abort_uploads, discard, discard_attempt, remove
 
 
 def begin_upload(store, key):

@@ -13,15 +13,15 @@ from tests.integration.storage.conftest import ATTEMPTS, KEY, STAGING_KEY
 from tests.s3_faults import ACCESS_DENIED, SLOW_DOWN, Answer, Backlog, LoseAnswer, Reset, Run
 from tests.servers import require_embedded_s3
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
-from vfexport_core.storage.multipart import MIN_PART_BYTES
-from vfexport_core.storage.staging import Limits
-from vfexport_core.storage.target import RetryPolicy
+from vfexport_core.storage.s3.bucket import RetryPolicy
+from vfexport_core.storage.s3.multipart import MIN_PART_BYTES
+from vfexport_core.storage.s3.writer import Limits
 
 CONFLICT = Answer(409, "ConditionalRequestConflict")
 PART = MIN_PART_BYTES
 DATA = random.Random(7).randbytes(2 * PART + 17)
-LARGE = Limits(threads=2)
-VERY_LARGE = Limits(threads=2, copy_single_bytes=PART, copy_part_bytes=PART)
+LARGE = Limits(part_bytes=PART, threads=2)
+VERY_LARGE = Limits(part_bytes=PART, threads=2, copy_single_bytes=PART, copy_part_bytes=PART)
 
 
 @dataclass(frozen=True)
@@ -175,14 +175,14 @@ def test_an_object_that_is_there_already_is_looked_at_until_it_is_known_whose_it
     ids=["501", "400", "405 without a body", "501 without a body"],
 )
 def test_a_store_that_knows_no_conditions_is_asked_for_none(make_writer, proxy, store, point, refusal):
-    confirmed = []
+    checked = []
     proxy.fail(point.operation, refusal, times=1, **point.where)
     with make_writer(limits=point.limits) as writer:
         writer.write(point.data)
-        writer.publish({"rows": "12"}, lambda: confirmed.append(point.count(proxy)))
+        writer.publish({"rows": "12"}, lambda: checked.append(point.count(proxy)))
     conditions = [seen.headers.get("if-none-match") for seen in proxy.seen(point.operation) if seen.key == KEY]
     assert conditions == ["*", None]
-    assert confirmed == [0, 1]
+    assert checked == [0, 1]
     assert_delivered(store, point.data)
     with make_writer(key="next", limits=point.limits) as writer:
         point.deliver(writer)
@@ -209,14 +209,14 @@ def test_a_conflict_with_another_writer_passes(make_writer, proxy, store, point)
 
 def test_after_a_conflict_the_copy_is_made_by_a_new_upload(make_writer, proxy, store):
     proxy.fail("CompleteMultipartUpload", CONFLICT, times=1, key=KEY)
-    confirmed = []
+    checked = []
     with make_writer(limits=VERY_LARGE) as writer:
         writer.write(DATA)
-        writer.publish({"rows": "12"}, lambda: confirmed.append(1))
+        writer.publish({"rows": "12"}, lambda: checked.append(1))
     assert sum(seen.key == KEY for seen in proxy.seen("CreateMultipartUpload")) == 2
     assert len(proxy.seen("UploadPartCopy")) == 2 * 3
     assert [seen.key for seen in proxy.seen("AbortMultipartUpload")] == [KEY]
-    assert len(confirmed) == 2
+    assert len(checked) == 2
     assert_delivered(store)
 
 
@@ -239,11 +239,11 @@ def test_a_store_with_a_backlog_gets_the_parts_as_it_can_take_them(make_writer, 
 
 def test_the_fence_is_checked_again_before_a_repetition(make_writer, proxy, store):
     proxy.fail("CopyObject", SLOW_DOWN, times=2)
-    confirmed = []
+    checked = []
     with make_writer() as writer:
         writer.write(DATA)
-        writer.publish({}, lambda: confirmed.append(len(proxy.seen("CopyObject"))))
-    assert confirmed == [0, 1, 2]
+        writer.publish({}, lambda: checked.append(len(proxy.seen("CopyObject"))))
+    assert checked == [0, 1, 2]
     assert_delivered(store)
 
 
@@ -252,8 +252,8 @@ def test_a_failed_part_fails_the_file_even_if_the_error_was_overlooked(make_writ
     with make_writer() as writer:
         writer.write(DATA)
         with pytest.raises(DeliveryRefused):
-            writer.prepare()
-        for step in (writer.prepare, lambda: writer.write(b"x"), lambda: writer.publish({}, lambda: None)):
+            writer.stage()
+        for step in (writer.stage, lambda: writer.write(b"x"), lambda: writer.publish({}, lambda: None)):
             with pytest.raises(ValueError, match="broken"):
                 step()
     store.assert_empty()
@@ -262,7 +262,7 @@ def test_a_failed_part_fails_the_file_even_if_the_error_was_overlooked(make_writ
 def test_a_failed_part_is_reported_while_others_are_under_way(make_writer, proxy):
     gate = proxy.hold("UploadPart", part=1)
     proxy.fail("UploadPart", ACCESS_DENIED, part=2)
-    with make_writer(limits=Limits(threads=2)) as writer:
+    with make_writer(limits=Limits(part_bytes=PART, threads=2)) as writer:
         with pytest.raises(DeliveryRefused):  # with part 1 still held, and room for no other
             writer.write(DATA + DATA)
         gate.set()
@@ -273,7 +273,7 @@ def test_an_empty_listing_is_not_taken_for_the_truth(make_writer, proxy, store):
         proxy.fail(operation, Answer(200, body=""), times=1)
     with make_writer() as writer:
         writer.write(DATA)
-        writer.prepare()
+        writer.stage()
     store.assert_empty()
 
 
@@ -286,22 +286,22 @@ def test_cleaning_up_survives_failures_of_its_own(make_writer, proxy, store, poi
     with make_writer(limits=point.limits) as writer:
         with pytest.raises((DeliveryFailed, DeliveryRefused)):
             point.deliver(writer)
-        assert writer.abort()
+        assert writer.discard()
     store.assert_empty()
 
 
 def test_an_abort_that_cannot_reach_s3_says_so_and_can_be_repeated(make_writer, proxy, store, caplog):
     with make_writer() as writer:
         writer.write(DATA)
-        writer.prepare()
+        writer.stage()
         proxy.fail(None, Reset())
-        assert not writer.abort()
-        assert not writer.abort()
+        assert not writer.discard()
+        assert not writer.discard()
         assert "may be left" in caplog.text
         proxy.heal()
-        assert writer.abort()
+        assert writer.discard()
         sent = len(proxy.seen())
-        assert writer.abort()
+        assert writer.discard()
         assert len(proxy.seen()) == sent
     store.assert_empty()
 
@@ -312,7 +312,7 @@ def test_without_permission_to_list_uploads_the_own_one_is_aborted(make_writer, 
     with make_writer() as writer:
         writer.write(DATA)
         with pytest.raises(DeliveryRefused):
-            writer.prepare()
+            writer.stage()
     assert store.uploads() == []
 
 
@@ -320,13 +320,13 @@ def test_without_permission_to_list_versions_the_objects_are_removed(make_writer
     proxy.fail("ListObjectVersions", ACCESS_DENIED)
     with make_writer() as writer:
         writer.write(DATA)
-        writer.prepare()
+        writer.stage()
     store.assert_empty()
 
 
 def test_another_thread_may_abort_a_writer_that_waits(make_writer, proxy, store):
     gate = proxy.hold("UploadPart")
-    writer = make_writer(limits=Limits(threads=1))
+    writer = make_writer(limits=Limits(part_bytes=PART, threads=1))
     outcome = []
 
     def write():
@@ -338,7 +338,7 @@ def test_another_thread_may_abort_a_writer_that_waits(make_writer, proxy, store)
     thread = threading.Thread(target=write)
     thread.start()
     proxy.wait_for("UploadPart")
-    aborting = threading.Thread(target=lambda: outcome.append(writer.abort()))
+    aborting = threading.Thread(target=lambda: outcome.append(writer.discard()))
     aborting.start()
     gate.set()
     thread.join(30)
@@ -355,7 +355,7 @@ def test_a_request_that_does_not_end_is_not_waited_for_for_ever(make_writer, pro
     proxy.hold("CopyObject")
     writer = make_writer()
     writer.write(DATA)
-    writer.prepare()
+    writer.stage()
     failures = []
 
     def publish():
@@ -367,7 +367,7 @@ def test_a_request_that_does_not_end_is_not_waited_for_for_ever(make_writer, pro
     thread = threading.Thread(target=publish)
     thread.start()
     proxy.wait_for("CopyObject")
-    assert not writer.abort(settle_seconds=0.05)
+    assert not writer.discard(grace_seconds=0.05)
     proxy.heal()
     thread.join(30)
     assert not thread.is_alive()
@@ -390,11 +390,11 @@ def test_what_came_too_late_for_an_abort_is_found_by_the_next(make_writer, proxy
     thread = threading.Thread(target=write)
     thread.start()
     proxy.wait_for("CreateMultipartUpload")
-    assert not writer.abort(settle_seconds=0.05)
+    assert not writer.discard(grace_seconds=0.05)
     proxy.heal()
     thread.join(30)
     assert not thread.is_alive()
     assert "aborted" in str(failures[0])
     assert store.uploads() == [STAGING_KEY]
-    assert writer.abort()
+    assert writer.discard()
     store.assert_empty()

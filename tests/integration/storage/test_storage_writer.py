@@ -12,12 +12,11 @@ from tests.integration.storage.conftest import DISPOSITION, KEY, METADATA, STAGI
 from tests.s3_faults import Answer
 from tests.servers import require_embedded_s3
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused, LeaseLost
-from vfexport_core.storage.multipart import MIB, MIN_PART_BYTES
-from vfexport_core.storage.staging import Limits
-from vfexport_core.storage.writer import PART_BYTES
+from vfexport_core.storage.s3.multipart import MIB, MIN_PART_BYTES
+from vfexport_core.storage.s3.writer import Limits
 
 PART = MIN_PART_BYTES
-COPY_IN_PARTS = Limits(copy_single_bytes=PART, copy_part_bytes=PART)
+COPY_IN_PARTS = Limits(part_bytes=PART, copy_single_bytes=PART, copy_part_bytes=PART)
 
 
 def nothing():
@@ -59,7 +58,7 @@ def test_a_small_file_is_one_put(make_writer, proxy, store, size):
 
 
 def test_a_file_just_under_five_mib_is_one_put_with_the_usual_part_size(make_writer, proxy):
-    with make_writer(part_bytes=PART_BYTES) as writer:
+    with make_writer(limits=Limits()) as writer:
         writer.write(some_bytes(5 * MIB - 1))
         writer.publish({}, nothing)
     assert operations(proxy) == ["PutObject"]
@@ -130,27 +129,27 @@ def test_a_block_may_be_reused_once_written(make_writer, store):
 
 
 @pytest.mark.parametrize("size", [10, PART + 10])
-def test_prepared_means_on_s3_and_visible_to_nobody(make_writer, proxy, store, size):
+def test_staged_means_on_s3_and_visible_to_nobody(make_writer, proxy, store, size):
     data = some_bytes(size)
     with make_writer() as writer:
         writer.write(data)
-        writer.prepare()
+        writer.stage()
         assert store.objects() == [STAGING_KEY]
         assert store.uploads() == []
         assert store.read(STAGING_KEY) == data
-        writer.prepare()
-        with pytest.raises(ValueError, match="prepared"):
+        writer.stage()
+        with pytest.raises(ValueError, match="staged"):
             writer.write(b"more")
         writer.publish({"rows": "12"}, nothing)
     assert operations(proxy)[-2:] == ["CopyObject", "DeleteObject"]
     assert_delivered(store, data)
 
 
-def test_several_prepared_files_are_published_one_after_the_other(make_writer, store):
+def test_several_staged_files_are_published_one_after_the_other(make_writer, store):
     writers = [make_writer(key=f"k{number}", staging_key=f"_staging/x-1/{number}") for number in range(3)]
     for number, writer in enumerate(writers):
         writer.write(b"%d" % number)
-        writer.prepare()
+        writer.stage()
     assert all(key.startswith("_staging/") for key in store.objects())
     for writer in writers:
         writer.publish({}, nothing)
@@ -166,32 +165,32 @@ def test_several_prepared_files_are_published_one_after_the_other(make_writer, s
         (PART + 10, COPY_IN_PARTS, "CompleteMultipartUpload"),
     ],
 )
-def test_confirm_comes_directly_before_the_step_that_makes_it_visible(  # noqa: PLR0917 fixtures and parameters
+def test_the_fence_is_checked_directly_before_the_step_that_makes_it_visible(  # noqa: PLR0917 fixtures and parameters
     make_writer, proxy, store, size, limits, step
 ):
-    at_confirm = []
+    checked = []
 
-    def confirm():
+    def check_fence():
         assert KEY not in store.objects()
-        at_confirm.append(len(proxy.seen()))
+        checked.append(len(proxy.seen()))
 
     with make_writer(limits=limits) as writer:
         writer.write(some_bytes(size))
-        writer.publish({}, confirm)
-    (before,) = at_confirm
+        writer.publish({}, check_fence)
+    (before,) = checked
     assert (proxy.seen()[before].operation, proxy.seen()[before].key) == (step, KEY)
     assert KEY in store.objects()
 
 
 @pytest.mark.parametrize(("size", "limits"), [(10, None), (PART + 10, None), (PART + 10, COPY_IN_PARTS)])
 def test_a_lost_lease_publishes_nothing_and_leaves_nothing(make_writer, proxy, store, size, limits):
-    def confirm():
+    def check_fence():
         raise LeaseLost("taken over")
 
     with make_writer(limits=limits) as writer:
         writer.write(some_bytes(size))
         with pytest.raises(LeaseLost):
-            writer.publish({}, confirm)
+            writer.publish({}, check_fence)
     made_visible = [
         request
         for request in proxy.seen()
@@ -242,7 +241,7 @@ def test_checksums_are_agreed_on_where_the_client_sends_any(make_writer, target,
 def test_a_slow_s3_holds_the_writer_back(make_writer, proxy, store):
     gate = proxy.hold("UploadPart")
     block = some_bytes(MIB)
-    limits = Limits(threads=2)
+    limits = Limits(part_bytes=PART, threads=2)
     written = threading.Event()
 
     def write():
@@ -269,7 +268,7 @@ def test_a_slow_s3_holds_the_writer_back(make_writer, proxy, store):
 
 def test_memory_does_not_grow_with_the_file(make_writer):
     block = some_bytes(MIB)
-    limits = Limits(threads=2)
+    limits = Limits(part_bytes=PART, threads=2)
     peaks = []
     for size in (20, 60):
         tracemalloc.start()
@@ -299,7 +298,7 @@ def test_leaving_without_publishing_leaves_nothing(make_writer, store):
 def test_aborting_before_anything_was_sent_sends_nothing(make_writer, proxy):
     with make_writer() as writer:
         writer.write(b"x")
-    assert writer.abort()
+    assert writer.discard()
     assert proxy.seen() == []
 
 
@@ -307,7 +306,7 @@ def test_abort_leaves_a_published_object_alone(make_writer, store):
     with make_writer() as writer:
         writer.write(b"x")
         writer.publish({"rows": "12"}, nothing)
-        assert writer.abort()
+        assert writer.discard()
     assert_delivered(store, b"x")
     with pytest.raises(ValueError, match="published"):
         writer.publish({}, nothing)
@@ -315,7 +314,7 @@ def test_abort_leaves_a_published_object_alone(make_writer, store):
 
 def test_parts_smaller_than_s3_takes_are_refused_at_once(make_writer):
     with pytest.raises(ValueError, match="5242880"):
-        make_writer(part_bytes=PART - 1)
+        make_writer(limits=Limits(part_bytes=PART - 1))
 
 
 def test_a_versioned_bucket_keeps_no_version_of_the_staging_object(make_writer, store):

@@ -148,4 +148,4 @@ def _enter_all(exits: ExitStack, *contexts: contextlib.AbstractContextManager[An
 
 def _bucket_names(settings: Settings) -> dict[str, str]:
     with BucketClients(settings) as clients:
-        return {bucket.value: clients.target(bucket).name for bucket in Bucket}
+        return {bucket.value: clients.store(bucket).name for bucket in Bucket}

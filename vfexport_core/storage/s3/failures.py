@@ -101,7 +101,7 @@ def is_passing_code(code: str) -> bool:
     return code in _PASSING_CODES
 
 
-def may_have_happened(error: Exception) -> bool:
+def may_be_applied(error: Exception) -> bool:
     """Return whether S3 may have done what was asked although this came back.
 
     An answer can be lost after the work is done; completing an upload a second time then finds no upload, and what may

@@ -1,4 +1,9 @@
-"""One bucket, and the one way in which every request to it is sent, tried again and given up."""
+"""One bucket, and the one way in which every request to it is sent, tried again and given up.
+
+`S3Bucket` sends in the caller's thread. What changes something for a writer is sent by `Requests`, on threads of its
+own, also when the caller waits for it: an interrupt (Dagster's is an exception raised in the main thread, anywhere)
+then ends the waiting, never a request half-way, and cleaning up can wait until nothing is under way any more.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +11,26 @@ import itertools
 import logging
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import IncompleteReadError
 
 from vfexport_core.errors import DeliveryFailed, VfexportError
-from vfexport_core.storage.failures import (
+from vfexport_core.storage.s3.failures import (
     S3_ERRORS,
     cause,
     delivery_error,
     is_repeatable,
     is_unknown,
-    may_have_happened,
+    may_be_applied,
     shown,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
 
 Answer = dict[str, Any]
 
@@ -79,7 +86,7 @@ class Abilities:
 
 
 @dataclass(frozen=True, slots=True)
-class BucketTarget:
+class S3Bucket:
     """A bucket's name, an S3 client that reaches it and does not retry by itself, and how to retry instead."""
 
     name: str
@@ -112,15 +119,16 @@ class BucketTarget:
         params: Mapping[str, Any],
         *,
         stop: threading.Event | None = None,
-        before: Callable[[], None] | None = None,
-        happened: Callable[[Exception], Answer | None] | None = None,
+        before: Callable[[], object] | None = None,
+        already_applied: Callable[[Exception], Answer | None] | None = None,
         send: Callable[[], Answer] | None = None,
     ) -> Answer:
         """Send a request until it succeeds, fails for good or the attempts are used up.
 
-        `before` is called directly before each attempt and may raise. `happened` is asked after a failure that may hide
-        a success, and gives the answer if so. No attempt begins once `stop` is set. `send` replaces the plain sending.
-        A store that may not know the condition of a write is not asked for it any more, and `before` is called again.
+        `before` is called directly before each attempt and may raise. `already_applied` is asked after a failure that
+        may hide a success, and gives the answer if so. No attempt begins once `stop` is set. `send` replaces the
+        plain sending. A store that may not know the condition of a write is not asked for it any more, and `before` is
+        called again.
 
         Raises DeliveryFailed or DeliveryRefused, naming bucket, operation and cause.
         """
@@ -138,8 +146,10 @@ class BucketTarget:
                     _log.info("bucket %s: %s without a condition: %s", self.name, shown(operation), cause(error))
                     self.abilities.conditional_writes = False
                     continue
-                if happened is not None and may_have_happened(error) and (answer := happened(error)) is not None:
-                    return answer
+                if already_applied is not None and may_be_applied(error):
+                    answer = already_applied(error)
+                    if answer is not None:
+                        return answer
                 if attempt >= self.retry.attempts or not is_repeatable(error):
                     raise delivery_error(self.name, operation, error, attempt) from error
                 _log.warning("bucket %s: %s, attempt %d: %s", self.name, shown(operation), attempt, cause(error))
@@ -164,3 +174,87 @@ class BucketTarget:
 def aborted(bucket: str, operation: str) -> DeliveryFailed:
     """Return the error of a request that is not sent any more because the upload was aborted."""
     return DeliveryFailed(f"S3 bucket {bucket}: {shown(operation)} not sent: it was aborted", payload=bucket)
+
+
+class Requests:
+    """Sends requests to `bucket` on at most `threads` threads, until `stop`."""
+
+    def __init__(self, bucket: S3Bucket, threads: int) -> None:
+        self.bucket = bucket
+        self._threads = threads
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._under_way = 0
+        self._pool: ThreadPoolExecutor | None = None
+
+    def call(
+        self,
+        operation: str,
+        params: Mapping[str, Any],
+        *,
+        before: Callable[[], object] | None = None,
+        already_applied: Callable[[Exception], Answer | None] | None = None,
+    ) -> Answer:
+        """Send a request with retries (see `S3Bucket.call`) and wait for its answer.
+
+        The caller's thread runs `before` and the waits between attempts, so that both can be interrupted.
+        """
+
+        def send() -> Answer:
+            return self._submit(operation, lambda: self.bucket.send(operation, params)).result()
+
+        return self.bucket.call(
+            operation, params, stop=self._stop, before=before, already_applied=already_applied, send=send
+        )
+
+    def start(self, operation: str, params: Mapping[str, Any]) -> Future[Answer]:
+        """Send a request with retries, without waiting for it."""
+        return self._submit(operation, lambda: self.bucket.call(operation, params, stop=self._stop))
+
+    def pause(self, attempt: int) -> None:
+        """Wait as long as after a failed attempt, or until `stop`."""
+        self._stop.wait(self.bucket.retry.wait_seconds(attempt))
+
+    def stop(self) -> None:
+        """Begin no request any more; those under way go on, those that wait for a retry end."""
+        self._stop.set()
+        self.rest()
+
+    def rest(self) -> None:
+        """Let idle threads end; the next request starts new ones."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until no request is under way; False when some still are after `seconds`."""
+        with self._lock:
+            return self._idle.wait_for(lambda: self._under_way == 0, seconds)
+
+    def _submit(self, operation: str, work: Callable[[], Answer]) -> Future[Answer]:
+        with self._lock:
+            self._check(operation)
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="s3")
+            return self._pool.submit(self._count, operation, work)
+
+    def _count(self, operation: str, work: Callable[[], Answer]) -> Answer:
+        """Do the work, counted while it lasts.
+
+        The working thread itself counts: a caller may be interrupted before it even learns that the work has begun.
+        """
+        with self._lock:
+            self._check(operation)
+            self._under_way += 1
+        try:
+            return work()
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                self._idle.notify_all()
+
+    def _check(self, operation: str) -> None:
+        if self._stop.is_set():
+            raise aborted(self.bucket.name, operation)

@@ -8,14 +8,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.errors import VfexportError
-from vfexport_core.storage.cleanup import abort_upload, abort_uploads
+from vfexport_core.storage.s3.cleanup import abort_upload, abort_uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
-    from vfexport_core.storage.requests import Requests
-    from vfexport_core.storage.target import Answer
+    from vfexport_core.storage.s3.bucket import Answer, Requests
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -63,7 +62,7 @@ class Multipart:
         `headers` are the ACL, the metadata and what else belongs to the object. The checksums that come with the parts
         are agreed on here: S3 takes no others.
         """
-        params = {"Key": self.key, **headers, **self._requests.target.checksum_params}
+        params = {"Key": self.key, **headers, **self._requests.bucket.checksum_params}
         answer = self._requests.call("create_multipart_upload", params, before=self._count_create)
         self._upload_id = answer["UploadId"]
         self._parts = []
@@ -73,7 +72,7 @@ class Multipart:
 
         Raises DeliveryFailed or DeliveryRefused as soon as any part has failed for good.
         """
-        self._add("upload_part", {"Body": data, **self._requests.target.checksum_params}, len(data))
+        self._add("upload_part", {"Body": data, **self._requests.bucket.checksum_params}, len(data))
 
     def copy(self, source: Mapping[str, Any], first: int, last: int) -> None:
         """Copy bytes `first` to `last` (inclusive) of another object as the next part."""
@@ -89,26 +88,27 @@ class Multipart:
         self,
         *,
         condition: Mapping[str, str] = NO_CONDITION,
-        before: Callable[[], None] | None = None,
-        happened: Callable[[Exception], Answer | None],
+        before: Callable[[], object] | None = None,
+        already_applied: Callable[[Exception], Answer | None],
     ) -> Answer:
-        """Make the object of all parts, under a `condition`; see `BucketTarget.call` for `before` and `happened`."""
+        """Make the object of all parts, under a `condition`; see `S3Bucket.call` for `before` and `already_applied`."""
         self.wait()
-        agreed = [f"Checksum{algorithm}" for algorithm in self._requests.target.checksum_params.values()]
+        agreed = [f"Checksum{algorithm}" for algorithm in self._requests.bucket.checksum_params.values()]
         parts = [_completed(number, part.result(), agreed) for number, part in enumerate(self._parts, start=1)]
         params = {"Key": self.key, "UploadId": self._upload_id, "MultipartUpload": {"Parts": parts}, **condition}
-        answer = self._requests.call("complete_multipart_upload", params, before=before, happened=happened)
+        answer = self._requests.call(
+            "complete_multipart_upload", params, before=before, already_applied=already_applied
+        )
         self._upload_id = None
         if self._creates > 1:
             self._forget_lost_creates()
         return answer
 
     def abort(self) -> None:
-        """Return the upload up, once nothing of it is under way; an upload that S3 does not know any more is fine."""
+        """Give the upload up, once nothing of it is under way; an upload that S3 does not know any more is fine."""
         if self._upload_id is None:
             return
-        target = self._requests.target
-        abort_upload(target, self.key, self._upload_id)
+        abort_upload(self._requests.bucket, self.key, self._upload_id)
         self._upload_id = None
 
     def _add(self, operation: str, params: Mapping[str, Any], weight: int) -> None:
@@ -143,7 +143,7 @@ class Multipart:
     def _forget_lost_creates(self) -> None:
         """Abort what an earlier `create` began although its answer was lost; the file itself is complete."""
         try:
-            abort_uploads(self._requests.target, [self.key])
+            abort_uploads(self._requests.bucket, [self.key])
         except VfexportError as error:
             _log.warning("an upload without parts may be left: %s", error.message)
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.errors import DeliveryRefused, VfexportError
-from vfexport_core.storage.failures import is_absent
 from vfexport_core.storage.keys import STAGING_FOLDER, probe_key
-from vfexport_core.storage.target import acl_params
+from vfexport_core.storage.s3.bucket import acl_params
+from vfexport_core.storage.s3.failures import is_absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from vfexport_core.storage.target import Answer, BucketTarget
+    from vfexport_core.storage.s3.bucket import Answer, S3Bucket
 
 # A bucket from before there were ownership modes has none, which is the same as this one.
 OLDEST_MODE = "ObjectWriter"
@@ -23,27 +23,27 @@ _SESSION = "X-Amz-Security-Token="
 
 
 @dataclass(frozen=True, slots=True)
-class Bucket:
+class BucketProbe:
     """One bucket that is tried out; every method raises DeliveryFailed or DeliveryRefused."""
 
-    target: BucketTarget
+    bucket: S3Bucket
 
     def reach(self) -> str | None:
         """Ask whether it is there; gives its region, if the store says that."""
-        return self.target.call("head_bucket", {}).get("BucketRegion")
+        return self.bucket.call("head_bucket", {}).get("BucketRegion")
 
     def write(self, acls: Iterable[str]) -> None:
         """Put an object with each of these ACLs and take it away again, with its version if it has one."""
         for acl in acls:
             key = probe_key(secrets.token_hex(8))
             try:
-                answer = self.target.call("put_object", {"Key": key, "Body": b"", **acl_params(acl)})
+                answer = self.bucket.call("put_object", {"Key": key, "Body": b"", **acl_params(acl)})
             except VfexportError:
                 with suppress(VfexportError):  # what S3 did not confirm may be there
-                    self.target.call("delete_object", {"Key": key})
+                    self.bucket.call("delete_object", {"Key": key})
                 raise
             version = {name: value for name, value in answer.items() if name == "VersionId"}
-            self.target.call("delete_object", {"Key": key, **version})
+            self.bucket.call("delete_object", {"Key": key, **version})
 
     def ownership(self) -> str:
         """Return the mode of object ownership: BucketOwnerEnforced, BucketOwnerPreferred or ObjectWriter."""
@@ -52,7 +52,7 @@ class Bucket:
 
     def versioning(self) -> str:
         """Return ``Enabled``, ``Suspended`` or ``Off``."""
-        return self.target.call("get_bucket_versioning", {}).get("Status", "Off")
+        return self.bucket.call("get_bucket_versioning", {}).get("Status", "Off")
 
     def forgets_staging_versions(self) -> bool:
         """Return whether a lifecycle rule takes noncurrent versions of staging objects away."""
@@ -66,13 +66,13 @@ class Bucket:
 
     def signs_with_session(self) -> bool:
         """Return whether the addresses that are signed die with the session of a role, or another temporary one."""
-        params = {"Bucket": self.target.name, "Key": probe_key("address")}
-        return _SESSION in self.target.client.generate_presigned_url("get_object", Params=params, ExpiresIn=1)
+        params = {"Bucket": self.bucket.name, "Key": probe_key("address")}
+        return _SESSION in self.bucket.client.generate_presigned_url("get_object", Params=params, ExpiresIn=1)
 
     def _configuration(self, operation: str) -> Answer:
         """Ask for a part of how the bucket is set up; empty where that was never set."""
         try:
-            return self.target.call(operation, {})
+            return self.bucket.call(operation, {})
         except DeliveryRefused as error:
             if is_absent(error.__cause__):
                 return {}

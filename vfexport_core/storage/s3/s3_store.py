@@ -1,0 +1,64 @@
+"""A bucket of S3, or of a store that speaks its protocol, as an `ObjectStore`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vfexport_core.storage.keys import content_disposition
+from vfexport_core.storage.s3 import cleanup
+from vfexport_core.storage.s3.failures import S3_ERRORS, delivery_error
+from vfexport_core.storage.s3.writer import Limits, S3Writer
+
+if TYPE_CHECKING:
+    import builtins
+    import threading
+    from collections.abc import Iterable, Sequence
+
+    from vfexport_core.errors import DeliveryFailed, DeliveryRefused
+    from vfexport_core.storage.object_store import NewObject, ObjectVersion
+    from vfexport_core.storage.s3.bucket import S3Bucket
+
+
+@dataclass(frozen=True, slots=True)
+class S3Store:
+    """See the module."""
+
+    bucket: S3Bucket
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def name(self) -> str:
+        """The bucket's name in S3."""
+        return self.bucket.name
+
+    def begin(self, new: NewObject) -> S3Writer:
+        return S3Writer(self.bucket, new, self.limits)
+
+    def sign(self, key: str, seconds: int, download_name: str | None = None) -> str:
+        params = {"Bucket": self.name, "Key": key}
+        if download_name is not None:
+            params["ResponseContentDisposition"] = content_disposition(download_name)
+        try:
+            return self.bucket.client.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
+        except S3_ERRORS as error:  # no credentials, or a role that may not be assumed
+            raise delivery_error(self.name, "get_object", error, 1) from error
+
+    def list(self, keys: Iterable[str], stop: threading.Event | None = None) -> dict[str, builtins.list[ObjectVersion]]:
+        return cleanup.find_versions(self.bucket, keys, stop)
+
+    def delete(
+        self, versions: Sequence[ObjectVersion], stop: threading.Event | None = None
+    ) -> dict[str, DeliveryFailed | DeliveryRefused]:
+        return cleanup.delete_versions(self.bucket, versions, stop)
+
+    def remove(self, keys: Sequence[str], owner: str | None = None) -> None:
+        cleanup.remove(self.bucket, keys, owner)
+
+    def abort_uploads(self, keys: Sequence[str], stop: threading.Event | None = None) -> None:
+        cleanup.abort_uploads(self.bucket, keys, stop)
+
+    def discard_attempt(
+        self, export_id: str, attempt: int, keys: Sequence[str], stop: threading.Event | None = None
+    ) -> None:
+        cleanup.discard_attempt(self.bucket, export_id, attempt, keys, stop)
