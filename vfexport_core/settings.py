@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     """How far a secondary may lag behind to be read."""
     formula_guard: bool = True
     spool_max_bytes: int = Field(default=16 * 2**30, ge=2**20)
+    storage_stall_seconds: float = Field(default=120, ge=0.1, le=3_600)
+    """How long an attempt goes on asking a bucket for which nothing succeeds."""
     jwt_public_key: str | None = None
     jwt_jwks_url: str | None = None
     jwt_issuer: str | None = None

@@ -157,7 +157,8 @@ def write_in_parts(buckets: BucketClients) -> None:
 
 
 def large_writer(buckets: BucketClients, name: str) -> S3Writer:
-    store = S3Store(buckets.bucket("exportsS3"), Limits(part_bytes=MIN_PART_BYTES))
+    bucket = buckets.bucket("exportsS3")
+    store = S3Store(bucket, bucket, Limits(part_bytes=MIN_PART_BYTES))
     return store.begin(NewObject(key=f"c/entries/{name}.csv", staging_key=f"_staging/{name}/1"))
 
 

@@ -169,7 +169,7 @@ class Sweeper:
                 _fail(item for item, _ in owners)
                 continue
             try:
-                store = self._buckets.store_named(name, likely=likely, quickly=True)
+                store = self._buckets.store_named(name, likely=likely)
                 self._erase_in(store, owners)
             except _S3_ERRORS as error:  # one bucket must not keep the others back
                 self.problems.append(Problem.of(error, bucket=name))

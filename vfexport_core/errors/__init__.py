@@ -42,6 +42,7 @@
         ├── QueueBusy                 another export is TRIGGERED (L2)
         ├── SourceUnavailable         MongoDB still failing after retries
         ├── DeliveryFailed            S3 still failing after retries
+        │   └── BucketHangs           it does not even answer
         ├── WorkerLost                the process that ran an export is gone
         ├── KeysUnavailable           503: the keys that tokens are checked with cannot be fetched
         ├── NotReady                  503: MongoDB or a bucket does not answer the readiness check
@@ -78,6 +79,7 @@ from vfexport_core.errors.requests import (
     Unauthenticated,
 )
 from vfexport_core.errors.runs import (
+    BucketHangs,
     CheckoutOnly,
     ConfigurationError,
     DeliveryFailed,
@@ -101,6 +103,7 @@ from vfexport_core.errors.runs import (
 __all__ = [
     "INTERNAL_CODE",
     "AccessError",
+    "BucketHangs",
     "CampaignExists",
     "CampaignNotFound",
     "CheckoutOnly",

@@ -98,6 +98,12 @@ class DeliveryFailed(TransientError):
     hint = "Check that the named bucket answers and may be written, then retry the export."
 
 
+class BucketHangs(DeliveryFailed):
+    """Nothing that a bucket was asked for has succeeded for too long; on the wire it is a failed delivery."""
+
+    hint = "Find out why the named bucket does not answer; exports into it wait until it does, then retry this one."
+
+
 class WorkerLost(TransientError):
     code = "WorkerLost"
     hint = "Retry the export; if this happens again, look for why its process ended (memory, a restart)."

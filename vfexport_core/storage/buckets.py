@@ -7,6 +7,7 @@ have had its effect.
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,6 +16,7 @@ from vfexport_core.settings import PREFIX
 from vfexport_core.storage.s3.bucket import Abilities, RetryPolicy, S3Bucket
 from vfexport_core.storage.s3.clients import make_client, make_session
 from vfexport_core.storage.s3.s3_store import S3Store
+from vfexport_core.storage.s3.stall import StallClock
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -26,11 +28,15 @@ if TYPE_CHECKING:
 _SETTINGS = {"exportsS3": "exports", "scoringS3": "scoring", "vfScoringS3": "vf_scoring", "sfmcS3": "sfmc"}
 
 # S3 answers the largest part or copy within this, or begins to (it sends white space while it works).
-_READ_SECONDS = 60
-_QUICK_SECONDS = 10
+_READ_SECONDS = 60.0
+_QUICK_SECONDS = 10.0
 _QUICK = RetryPolicy(attempts=4, cap_seconds=2.0)
+_QUICK_STALL_SECONDS = 20.0
+# What is taken away is taken away by the reaper later, when it cannot be now; the queue waits meanwhile.
+_CLEANING_READ_SECONDS = 5.0
+_CLEANING_STALL_SECONDS = 8.0
 # Whoever asks whether a bucket answers wants to know soon.
-_CHECK_SECONDS = 3
+_CHECK_SECONDS = 3.0
 
 
 class BucketClients:
@@ -41,9 +47,10 @@ class BucketClients:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings.buckets
+        self._stall_seconds = settings.storage_stall_seconds
         self._lock = threading.Lock()
         self._session: Session | None = None
-        self._clients: dict[tuple[str, int], Any] = {}
+        self._clients: dict[tuple[str, float], Any] = {}
         self._abilities: dict[str, Abilities] = {}
 
     @property
@@ -52,19 +59,25 @@ class BucketClients:
         return [bucket for bucket, field in _SETTINGS.items() if getattr(self._settings, field) is not None]
 
     def store(self, bucket: str) -> ObjectStore:
-        """Return where the files of a bucket of the catalog go; no request is sent yet."""
-        return S3Store(self.bucket(bucket))
+        """Return where the files of a bucket of the catalog go, for one attempt of an export; no request is sent yet.
 
-    def store_named(self, name: str, *, likely: str, quickly: bool = False) -> ObjectStore:
+        It is given up (BucketHangs) when nothing that it is asked for has succeeded for `storage_stall_seconds`.
+        """
+        read_seconds = min(_READ_SECONDS, self._stall_seconds / 2)  # so that two silences are enough to know
+        writing = self._bucket(bucket, read_seconds, RetryPolicy(), stall_seconds=self._stall_seconds)
+        cleaning = self._bucket(bucket, _CLEANING_READ_SECONDS, RetryPolicy(), stall_seconds=_CLEANING_STALL_SECONDS)
+        return S3Store(writing, cleaning)
+
+    def store_named(self, name: str, *, likely: str) -> ObjectStore:
         """Return the bucket that has this name in S3 (or in the catalog); that of the catalog's `likely` comes first.
 
-        With `quickly` its client has little patience: somebody waits. Raises ConfigurationError when none has it.
+        It has little patience: somebody waits. Raises ConfigurationError when none has the name.
         """
         for bucket in sorted(_SETTINGS, key=lambda bucket: bucket != likely):
             field = getattr(self._settings, _SETTINGS[bucket])
             if field is not None and name in {field.name, bucket}:
-                patience = (_QUICK_SECONDS, _QUICK) if quickly else (_READ_SECONDS, RetryPolicy())
-                return S3Store(self._bucket(bucket, *patience))
+                quick = self._bucket(bucket, _QUICK_SECONDS, _QUICK, stall_seconds=_QUICK_STALL_SECONDS)
+                return S3Store(quick, quick)
         raise ConfigurationError(f"bucket {name} is not among the configured ones", payload=name)
 
     def bucket(self, bucket: str) -> S3Bucket:
@@ -108,7 +121,9 @@ class BucketClients:
             raise ConfigurationError(f"{name} is not set, and bucket {bucket} is needed", payload=name)
         return variables, settings
 
-    def _bucket(self, bucket: str, read_seconds: int, retry: RetryPolicy) -> S3Bucket:
+    def _bucket(
+        self, bucket: str, read_seconds: float, retry: RetryPolicy, *, stall_seconds: float = math.inf
+    ) -> S3Bucket:
         variables, settings = self.find(bucket)
         with self._lock:
             client = self._clients.get((bucket, read_seconds))
@@ -116,7 +131,7 @@ class BucketClients:
                 client = self.make_client(settings, variables, read_seconds)
                 self._clients[bucket, read_seconds] = client
             abilities = self._abilities.setdefault(bucket, Abilities())
-        return S3Bucket(settings.name, client, retry, abilities)
+        return S3Bucket(settings.name, client, retry, abilities, StallClock(stall_seconds))
 
     def make_client(self, settings: BucketSettings, variables: str, read_seconds: float) -> Any:
         """Make the client of one bucket (its `variables` begin so); an orchestrator may have another way to it."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SHA256 = "sha256"
 """The metadata that every store adds to what it is given: the digest of the object's bytes, in hex."""
 
-GRACE_SECONDS = 30.0
+GRACE_SECONDS = 10.0
 """How long what is under way for a writer may take when it is given up."""
 
 

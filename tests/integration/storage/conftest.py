@@ -142,6 +142,6 @@ def make_writer(target):
             content_disposition=DISPOSITION,
             metadata=METADATA,
         )
-        return S3Store(target, limits).begin(new)
+        return S3Store(target, target, limits).begin(new)
 
     return make

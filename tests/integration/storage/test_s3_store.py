@@ -16,7 +16,7 @@ class Bucket:
 
     def __init__(self, store, target, limits):
         self.direct = store
-        self.store = S3Store(target, limits)
+        self.store = S3Store(target, target, limits)
 
     def objects(self):
         return sorted(self.direct.objects())

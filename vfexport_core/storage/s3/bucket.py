@@ -9,30 +9,34 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
+import queue
 import random
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import IncompleteReadError
 
-from vfexport_core.errors import DeliveryFailed, VfexportError
+from vfexport_core.errors import BucketHangs, DeliveryFailed, VfexportError
 from vfexport_core.storage.s3.failures import (
     S3_ERRORS,
     cause,
     delivery_error,
+    is_passing,
     is_repeatable,
     is_unknown,
     may_be_applied,
     shown,
 )
+from vfexport_core.storage.s3.stall import StallClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from concurrent.futures import Future
 
 Answer = dict[str, Any]
+_Work = queue.SimpleQueue["tuple[Future[Answer], Callable[[], Answer]] | None"]
 
 # What S3's answer cannot lack. An answer cut to nothing is no error to botocore; a listing would seem to be empty.
 _ESSENTIAL = {
@@ -87,12 +91,16 @@ class Abilities:
 
 @dataclass(frozen=True, slots=True)
 class S3Bucket:
-    """A bucket's name, an S3 client that reaches it and does not retry by itself, and how to retry instead."""
+    """A bucket's name, an S3 client that reaches it and does not retry by itself, and how to retry instead.
+
+    `stall` says when to give it up, whatever it is asked for: then no request is sent or tried again any more.
+    """
 
     name: str
     client: Any
     retry: RetryPolicy = RetryPolicy()
     abilities: Abilities = field(default_factory=Abilities)
+    stall: StallClock = field(default_factory=lambda: StallClock(math.inf))
 
     @property
     def checksum_params(self) -> dict[str, str]:
@@ -130,22 +138,25 @@ class S3Bucket:
         plain sending. A store that may not know the condition of a write is not asked for it any more, and `before` is
         called again.
 
-        Raises DeliveryFailed or DeliveryRefused, naming bucket, operation and cause.
+        Raises BucketHangs, DeliveryFailed or DeliveryRefused, naming bucket, operation and cause.
         """
         stop = stop or threading.Event()
         for attempt in itertools.count(1):
+            self._check_stall(operation, None)
             if before is not None:
                 before()
             if stop.is_set():
                 raise aborted(self.name, operation)
             conditional = _CONDITION in params and self.abilities.conditional_writes
             try:
-                return send() if send else self.send(operation, params)
+                with self.stall.asking():
+                    answer = send() if send else self.send(operation, params)
             except S3_ERRORS as error:
                 if conditional and is_unknown(error):
                     _log.info("bucket %s: %s without a condition: %s", self.name, shown(operation), cause(error))
                     self.abilities.conditional_writes = False
                     continue
+                self._check_stall(operation, error)
                 if already_applied is not None and may_be_applied(error):
                     answer = already_applied(error)
                     if answer is not None:
@@ -153,8 +164,22 @@ class S3Bucket:
                 if attempt >= self.retry.attempts or not is_repeatable(error):
                     raise delivery_error(self.name, operation, error, attempt) from error
                 _log.warning("bucket %s: %s, attempt %d: %s", self.name, shown(operation), attempt, cause(error))
-            stop.wait(self.retry.wait_seconds(attempt))
+            else:
+                self.stall.succeeded()
+                return answer
+            with self.stall.asking():
+                stop.wait(self.retry.wait_seconds(attempt))
         raise AssertionError  # the count never ends
+
+    def _check_stall(self, operation: str, error: Exception | None) -> None:
+        """Raise BucketHangs when the bucket is to be given up; what will not pass is told as it is."""
+        if not self.stall.is_over or (error is not None and not is_passing(error)):
+            return
+        why = "" if error is None else f": {cause(error)}"
+        message = (
+            f"S3 bucket {self.name}: nothing has succeeded for {self.stall.seconds:g} s, {shown(operation)} neither"
+        )
+        raise BucketHangs(message + why, payload=self.name) from error
 
     def head(self, key: str) -> Answer | None:
         """Look at an object, once; None when it is not there or cannot be asked for."""
@@ -169,6 +194,17 @@ class S3Bucket:
             return self.call("head_object", {"Key": key})
         except VfexportError:
             return None
+
+
+def _serve(work: _Work) -> None:
+    """Do what is to be done, until there is None."""
+    while (item := work.get()) is not None:
+        future, send = item
+        try:
+            future.set_result(send())
+        except BaseException as error:  # noqa: BLE001 whoever waits for it is told
+            future.set_exception(error)
+        del item, future, send  # a part's bytes are not kept while the next one is waited for
 
 
 def aborted(bucket: str, operation: str) -> DeliveryFailed:
@@ -186,7 +222,9 @@ class Requests:
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._under_way = 0
-        self._pool: ThreadPoolExecutor | None = None
+        # Not an executor of the library: a process would wait for its threads, however long a request hangs.
+        self._work: _Work = queue.SimpleQueue()
+        self._running = 0
 
     def call(
         self,
@@ -224,9 +262,9 @@ class Requests:
     def rest(self) -> None:
         """Let idle threads end; the next request starts new ones."""
         with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False)
+            for _ in range(self._running):
+                self._work.put(None)
+            self._work, self._running = queue.SimpleQueue(), 0
 
     def drain(self, seconds: float) -> bool:
         """Wait until no request is under way; False when some still are after `seconds`."""
@@ -236,9 +274,12 @@ class Requests:
     def _submit(self, operation: str, work: Callable[[], Answer]) -> Future[Answer]:
         with self._lock:
             self._check(operation)
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="s3")
-            return self._pool.submit(self._count, operation, work)
+            future: Future[Answer] = Future()
+            self._work.put((future, lambda: self._count(operation, work)))
+            if self._running < self._threads:
+                self._running += 1
+                threading.Thread(target=_serve, args=[self._work], name="s3", daemon=True).start()
+            return future
 
     def _count(self, operation: str, work: Callable[[], Answer]) -> Answer:
         """Do the work, counted while it lasts.

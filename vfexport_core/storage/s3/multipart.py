@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
-    from vfexport_core.storage.s3.bucket import Answer, Requests
+    from vfexport_core.storage.s3.bucket import Answer, Requests, S3Bucket
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -104,11 +104,11 @@ class Multipart:
             self._forget_lost_creates()
         return answer
 
-    def abort(self) -> None:
+    def abort(self, bucket: S3Bucket) -> None:
         """Give the upload up, once nothing of it is under way; an upload that S3 does not know any more is fine."""
         if self._upload_id is None:
             return
-        abort_upload(self._requests.bucket, self.key, self._upload_id)
+        abort_upload(bucket, self.key, self._upload_id)
         self._upload_id = None
 
     def _add(self, operation: str, params: Mapping[str, Any], weight: int) -> None:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class S3Store:
-    """See the module."""
+    """See the module. `cleaner` is the same bucket, for taking things away: with less patience than for writing."""
 
     bucket: S3Bucket
+    cleaner: S3Bucket
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -33,7 +34,7 @@ class S3Store:
         return self.bucket.name
 
     def begin(self, new: NewObject) -> S3Writer:
-        return S3Writer(self.bucket, new, self.limits)
+        return S3Writer(self.bucket, new, self.limits, self.cleaner)
 
     def sign(self, key: str, seconds: int, download_name: str | None = None) -> str:
         params = {"Bucket": self.name, "Key": key}
@@ -45,20 +46,20 @@ class S3Store:
             raise delivery_error(self.name, "get_object", error, 1) from error
 
     def list(self, keys: Iterable[str], stop: threading.Event | None = None) -> dict[str, builtins.list[ObjectVersion]]:
-        return cleanup.find_versions(self.bucket, keys, stop)
+        return cleanup.find_versions(self.cleaner, keys, stop)
 
     def delete(
         self, versions: Sequence[ObjectVersion], stop: threading.Event | None = None
     ) -> dict[str, DeliveryFailed | DeliveryRefused]:
-        return cleanup.delete_versions(self.bucket, versions, stop)
+        return cleanup.delete_versions(self.cleaner, versions, stop)
 
     def remove(self, keys: Sequence[str], owner: str | None = None) -> None:
-        cleanup.remove(self.bucket, keys, owner)
+        cleanup.remove(self.cleaner, keys, owner)
 
     def abort_uploads(self, keys: Sequence[str], stop: threading.Event | None = None) -> None:
-        cleanup.abort_uploads(self.bucket, keys, stop)
+        cleanup.abort_uploads(self.cleaner, keys, stop)
 
     def discard_attempt(
         self, export_id: str, attempt: int, keys: Sequence[str], stop: threading.Event | None = None
     ) -> None:
-        cleanup.discard_attempt(self.bucket, export_id, attempt, keys, stop)
+        cleanup.discard_attempt(self.cleaner, export_id, attempt, keys, stop)

@@ -90,12 +90,16 @@ class _State(Enum):
 
 
 class S3Writer:
-    """Writes one object; see the module and `ObjectWriter`."""
+    """Writes one object; see the module and `ObjectWriter`.
 
-    def __init__(self, bucket: S3Bucket, new: NewObject, limits: Limits) -> None:
+    `cleaner` is the same bucket, for taking away what is given up: with less patience, since the queue waits.
+    """
+
+    def __init__(self, bucket: S3Bucket, new: NewObject, limits: Limits, cleaner: S3Bucket) -> None:
         self.key = new.key
         self.bytes_written = 0
         self._bucket = bucket
+        self._cleaner = cleaner
         self._staging_key = new.staging_key
         self._headers = {
             **acl_params(new.acl),
@@ -181,7 +185,8 @@ class S3Writer:
         self._requests.stop()
         with self._cleaning:
             self._buffer = bytearray()
-            drained = self._requests.drain(grace_seconds)
+            # What hangs is not waited for.
+            drained = self._requests.drain(0 if self._bucket.stall.is_over else grace_seconds)
             clean = self._clean()
             if drained and clean:
                 self._touched = []
@@ -248,7 +253,7 @@ class S3Writer:
                     raise
             else:
                 return
-            upload.abort()
+            upload.abort(self._bucket)
             self._requests.pause(attempt)
 
     def _published(self, error: Exception) -> Answer | None:
@@ -267,7 +272,7 @@ class S3Writer:
 
     def _clean(self) -> bool:
         clean = True
-        for step in (self._parts.abort, self._copied.abort, self._discard):
+        for step in (self._abort, self._discard):
             try:
                 step()
             except VfexportError as error:
@@ -275,8 +280,12 @@ class S3Writer:
                 _log.warning("something of %s may be left: %s", self.key, error.message)
         return clean
 
+    def _abort(self) -> None:
+        for upload in (self._parts, self._copied):
+            upload.abort(self._cleaner)
+
     def _discard(self) -> None:
-        discard(self._bucket, self._touched, self._metadata.get(EXPORT_ID))
+        discard(self._cleaner, self._touched, self._metadata.get(EXPORT_ID))
 
     @contextmanager
     def _step(self, *states: _State) -> Generator[None]:
