@@ -13,13 +13,13 @@ from bson import ObjectId
 from tests.strategies.loading import COLLECTIONS
 from vfexport_core.catalog import find_spec
 from vfexport_core.embedded.synthetic import create_source_indexes
-from vfexport_core.pipeline import ExportHooks, run_export
+from vfexport_core.pipeline import run_export
 from vfexport_core.queue.models import Delivered, Export, ExportDates, ExportStatus
 from vfexport_core.sources.campaigns import find_campaign
 from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from pymongo.database import Database
 
@@ -60,30 +60,48 @@ def make_export(database: Database[Any], campaign_id: str, export_type: str, **f
 
 
 @dataclass
+class Unclaimed:
+    """An attempt without a queue: it keeps what it is told; `fence` is what is called to check it."""
+
+    export: Export
+    fence: Callable[[], object] = lambda: None
+    progress: list[tuple[int, int, int]] = field(default_factory=list)
+    noted: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
+    is_drained: bool = True
+    expected: int | None = None
+
+    def report_progress(self, read: int, rows: int, size: int) -> None:
+        self.progress.append((read, rows, size))
+
+    def is_taken(self, keys: Collection[str]) -> bool:
+        return not self.taken.isdisjoint(keys)
+
+    def note_keys(self, bucket: str, keys: tuple[str, ...]) -> None:
+        self.noted.append((bucket, keys))
+
+    def check_fence(self) -> None:
+        self.fence()
+
+    def note_undrained(self) -> None:
+        self.is_drained = False
+
+
+@dataclass
 class Run:
-    """Runs exports; `confirm` is the fence. What hooks are told is kept."""
+    """Runs exports; `check_fence` is the fence. What the attempts are told is kept."""
 
     database: Database[Any]
     settings: Settings
-    confirm: Callable[[], None] = lambda: None
+    check_fence: Callable[[], None] = lambda: None
     progress: list[tuple[int, int, int]] = field(default_factory=list)
     noted: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
     def __call__(self, export: Export) -> Delivered:
-        hooks = ExportHooks(
-            on_progress=lambda *figures: self.progress.append(figures),
-            note_keys=lambda bucket, keys: self.noted.append((bucket, keys)),
-            confirm=self.confirm,
-            is_taken=lambda _: False,
-        )
+        attempt = Unclaimed(export, self.check_fence, self.progress, self.noted)
         with BucketClients(self.settings) as buckets:
-            return run_export(
-                export,
-                settings=self.settings,
-                database=self.database,
-                store=buckets.store(find_spec(export.export_type).bucket),
-                hooks=hooks,
-            )
+            store = buckets.store(find_spec(export.export_type).bucket)
+            return run_export(attempt, settings=self.settings, database=self.database, store=store)
 
 
 @dataclass

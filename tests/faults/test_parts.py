@@ -173,13 +173,13 @@ def test_a_fence_that_is_lost_at_any_publication_leaves_nothing(scene: Scene, ex
     for allowed in range(publications):
         asked = 0
 
-        def confirm(limit: int = allowed) -> None:
+        def check_fence(limit: int = allowed) -> None:
             nonlocal asked
             asked += 1
             if asked > limit:
                 raise LeaseLost("taken by another run")
 
-        scene.run.confirm = confirm
+        scene.run.check_fence = check_fence
         with pytest.raises(LeaseLost):
             scene.export(export_type)
         assert asked == allowed + 1
@@ -189,11 +189,11 @@ def test_a_fence_that_is_lost_at_any_publication_leaves_nothing(scene: Scene, ex
 @pytest.mark.parametrize("export_type", TYPES)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_at_a_publication_leaves_nothing(scene: Scene, export_type: str, error: type[BaseException]):
-    def confirm() -> None:
+    def check_fence() -> None:
         if scene.buckets.objects() and len(scene.proxy.seen("CopyObject")) == CHANGES[export_type]["CopyObject"] - 1:
             raise error
 
-    scene.run.confirm = confirm
+    scene.run.check_fence = check_fence
     with pytest.raises(error):
         scene.export(export_type)
     scene.assert_nothing_is_left(error)

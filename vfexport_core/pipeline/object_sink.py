@@ -7,19 +7,18 @@ visible are deleted again. A single one needs no such step in between.
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
 from vfexport_core.errors import VfexportError
-from vfexport_core.pipeline.hooks import watched
 from vfexport_core.storage.keys import CONTENT_TYPES, EXPORT_ID, staging_key
 from vfexport_core.storage.object_store import NewObject
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from vfexport_core.files.containers import FileName
-    from vfexport_core.pipeline.hooks import ExportHooks
+    from vfexport_core.pipeline.attempt import Attempt
     from vfexport_core.pipeline.naming import FileNaming
     from vfexport_core.storage.object_store import ObjectStore, ObjectWriter
 
@@ -27,15 +26,18 @@ _log = logging.getLogger(__name__)
 
 
 class ObjectSink:
-    """The files of one attempt, in one bucket. Raises DeliveryFailed, DeliveryRefused and what a hook raises."""
+    """The files of one attempt, in one bucket.
+
+    Raises DeliveryFailed, DeliveryRefused and what the attempt has to stop for.
+    """
 
     takes_several = True
 
-    def __init__(self, store: ObjectStore, naming: FileNaming, hooks: ExportHooks) -> None:
+    def __init__(self, store: ObjectStore, naming: FileNaming, attempt: Attempt) -> None:
         self.keys: dict[FileName, str] = {}
         self._store = store
         self._naming = naming
-        self._hooks = hooks
+        self._attempt = attempt
         self._writers: dict[FileName, ObjectWriter] = {}
         self._opened = ExitStack()
 
@@ -51,9 +53,9 @@ class ObjectSink:
     def begin(self, files: Sequence[FileName]) -> None:
         """Note the keys before there is anything under them; raises ConfigurationError when two are the same."""
         keys = self._naming.keys(files)
-        if None not in keys and self._hooks.is_taken(keys.values()):
+        if None not in keys and self._attempt.is_taken(keys.values()):
             keys = self._naming.keys(files, shared_minute=True)
-        self._hooks.note_keys(self._store.name, tuple(keys.values()))
+        self._attempt.note_keys(self._store.name, tuple(keys.values()))
         self.keys = keys
 
     def open(self, file: FileName) -> None:
@@ -67,7 +69,7 @@ class ObjectSink:
             content_disposition=naming.disposition(file, key),
             metadata={EXPORT_ID: export.id, "export-type": spec.type},
         )
-        self._writers[file] = self._opened.enter_context(watched(self._store.begin(new), self._hooks))
+        self._writers[file] = self._opened.enter_context(self._watched(self._store.begin(new)))
 
     def write(self, data: bytes) -> None:
         self._current.write(data)
@@ -83,7 +85,7 @@ class ObjectSink:
         try:
             for file, writer in self._writers.items():
                 reached.append(writer.key)  # before, so that an interrupt cannot fall in between
-                writer.publish({"row-count": str(rows[file])}, self._hooks.confirm)
+                writer.publish({"row-count": str(rows[file])}, self._attempt.check_fence)
         except BaseException:
             if len(self._writers) > 1:  # a single one is discarded by its writer
                 self._take_back(reached)
@@ -92,6 +94,16 @@ class ObjectSink:
     @property
     def _current(self) -> ObjectWriter:
         return next(reversed(self._writers.values()))
+
+    @contextmanager
+    def _watched(self, writer: ObjectWriter) -> Generator[ObjectWriter]:
+        """Use `writer` in the block, discard it behind it unless it has published, and tell if that left something."""
+        try:
+            with writer:
+                yield writer
+        finally:
+            if not writer.is_drained:
+                self._attempt.note_undrained()
 
     def _take_back(self, keys: list[str]) -> None:
         try:

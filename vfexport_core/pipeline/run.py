@@ -21,29 +21,22 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.pipeline.hooks import ExportHooks
-    from vfexport_core.queue.models import Document, Export
+    from vfexport_core.pipeline.attempt import Attempt
+    from vfexport_core.queue.models import Document
     from vfexport_core.settings import Settings
     from vfexport_core.storage.object_store import ObjectStore
 
 
-def run_export(
-    export: Export,
-    *,
-    settings: Settings,
-    database: Database[Document],
-    store: ObjectStore,
-    hooks: ExportHooks,
-    expected: int | None = None,
-) -> Delivered:
-    """Write the export's files and publish them, all or nothing (L10). `expected` is how many documents it has.
+def run_export(attempt: Attempt, *, settings: Settings, database: Database[Document], store: ObjectStore) -> Delivered:
+    """Write the export's files and publish them, all or nothing (L10).
 
     Raises CampaignNotFound, NoMarketsFound, PromotersNotFound, SourceUnavailable, DeliveryFailed, SpoolFull,
-    ConfigurationError or what a hook raises; then nothing is left in the store.
+    ConfigurationError or what the attempt has to stop for; then nothing is left in the store.
     """
+    export = attempt.export
     spec = find_spec(export.export_type)
     # After the claim, or the two would miss each other.
-    suppression = SuppressionList.load(export, spec, settings, database, lambda: hooks.on_progress(0, 0, 0))
+    suppression = SuppressionList.load(export, spec, settings, database, lambda: attempt.report_progress(0, 0, 0))
     plan = ExportPlan.load(
         spec,
         find_campaign(database, export.campaign_id, limits=WORKER_LIMITS),
@@ -55,10 +48,10 @@ def run_export(
     )
     naming = FileNaming(spec=spec, export=export, artist=plan.artist, prefixes=settings.sfmc_prefixes)
     pipeline = ExportPipeline(plan, database)
-    pipeline.expected = expected
-    with ObjectSink(store, naming, hooks) as sink:
+    pipeline.expected = attempt.expected
+    with ObjectSink(store, naming, attempt) as sink:
         with tracing.span("scan"):
-            rows = pipeline.write(sink, hooks.on_progress)
+            rows = pipeline.write(sink, attempt.report_progress)
         with tracing.span("publish"):
             sink.publish(rows)
     return Delivered(

@@ -17,7 +17,6 @@ import logging
 import os
 import threading
 from contextlib import nullcontext, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from vfexport_core.catalog import find_spec
@@ -30,12 +29,14 @@ from vfexport_core.queue.statistics.counters import ExportCounters
 from vfexport_core.telemetry import context, tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from contextlib import AbstractContextManager
 
     from vfexport_core.queue.claimed import ClaimedExport
     from vfexport_core.queue.models import Claim, Delivered, Export
+    from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.services.bootstrap import Backend
+    from vfexport_core.storage.object_store import ObjectStore
 
 STUCK = 70
 """Exit status of a process that had to be ended because its worker did not end by itself."""
@@ -45,6 +46,43 @@ _CLOSING_SECONDS = 5.0
 _COUNTING_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
+
+
+class ClaimedAttempt:
+    """The `Attempt` of a run that holds its claim, for as long as the `heartbeat` does not say that it must stop.
+
+    `keys` are those that may have been published; `on_progress` is told of progress.
+    """
+
+    def __init__(self, claim: Claim, export: Export, queue: ExportRepository, heartbeat: Heartbeat) -> None:
+        self.export = export
+        self.claimed = queue.claimed(claim)
+        self.keys: tuple[str, ...] = ()
+        self.is_drained = True
+        self.expected: int | None = None
+        self.on_progress: Callable[[int, int, int], object] | None = None
+        self._queue = queue
+        self._heartbeat = heartbeat
+
+    def report_progress(self, read: int, rows: int, size: int) -> None:
+        self._heartbeat.check()
+        self._heartbeat.note_progress(read, rows, size)
+        if self.on_progress is not None:
+            self.on_progress(read, rows, size)
+
+    def is_taken(self, keys: Collection[str]) -> bool:
+        return self._queue.is_taken(self.export, keys)
+
+    def note_keys(self, bucket: str, keys: tuple[str, ...]) -> None:
+        self._heartbeat.check()
+        self.keys += keys
+        self.claimed.note_keys(bucket, keys)
+
+    def check_fence(self) -> None:
+        self._heartbeat.check_fence()
+
+    def note_undrained(self) -> None:
+        self.is_drained = False
 
 
 class Worker:
@@ -61,16 +99,14 @@ class Worker:
         self.claim = claim
         self.export = export
         self._backend = backend
-        self._claimed = backend.queue.claimed(claim)
-        self._is_taken = partial(backend.queue.is_taken, export)
         self._exit_process = exit_process
-        self._keys: tuple[str, ...] = ()
-        self._expected: int | None = None
-        self._is_drained = True
+        self._spec = find_spec(export.export_type)
         lease_seconds = backend.settings.lease_seconds
         timings = HeartbeatTimings.of(lease_seconds, backend.settings.timeout_millis)
         beating = backend.queue_within(RetryLimits(max(timings.interval, lease_seconds / 4)))
         self._heartbeat = Heartbeat(beating.claimed(claim), timings, self._give_up)
+        self._attempt = ClaimedAttempt(claim, export, backend.queue, self._heartbeat)
+        self._store: ObjectStore | None = None
 
     def start(self) -> Self:
         export = self.export
@@ -95,11 +131,11 @@ class Worker:
 
         self._heartbeat.check()
         with self._span("count"):
-            spec, backend = find_spec(self.export.export_type), self._backend
-            found = count_rows(spec, self.export.campaign_id, backend.database, backend.settings)
+            backend = self._backend
+            found = count_rows(self._spec, self.export.campaign_id, backend.database, backend.settings)
             if found is not None:
-                self._claimed.set_count(found)
-        self._expected = found
+                self._attempt.claimed.set_count(found)
+        self._attempt.expected = found
         return found
 
     def deliver(self, on_progress: Callable[[int, int, int], object]) -> Delivered:
@@ -107,32 +143,21 @@ class Worker:
 
         `on_progress` is told documents read, rows and bytes written, after every batch.
         """
-        from vfexport_core.pipeline import ExportHooks, run_export  # noqa: PLC0415 see `count`
+        from vfexport_core.pipeline import run_export  # noqa: PLC0415 see `count`
 
-        def tell(read: int, rows: int, size: int) -> None:
-            self._heartbeat.check()
-            self._heartbeat.note_progress(read, rows, size)
-            on_progress(read, rows, size)
-
-        fence = self._heartbeat.check_fence
-        hooks = ExportHooks(tell, self._note_keys, fence, self._is_taken, on_unsettled=self._note_undrained)
+        backend = self._backend
+        self._store = store = backend.buckets.store(self._spec.bucket)
+        self._attempt.on_progress = on_progress
         self._heartbeat.check()
         with self._span("deliver") as span:
-            delivered = run_export(
-                self.export,
-                settings=self._backend.settings,
-                database=self._backend.database,
-                store=self._backend.buckets.store(find_spec(self.export.export_type).bucket),
-                hooks=hooks,
-                expected=self._expected,
-            )
+            delivered = run_export(self._attempt, settings=backend.settings, database=backend.database, store=store)
             span.set(vfexport__rows=delivered.rows, vfexport__bytes=delivered.bytes)
         return delivered
 
     def finish(self, delivered: Delivered) -> Export:
         """Record what was delivered: TRIGGERED -> FINISHED; raises LeaseLost, SourceUnavailable."""
         with self._span("finish"):
-            export = self._claimed.finish(delivered)
+            export = self._attempt.claimed.finish(delivered)
         self.stop()
         return export
 
@@ -143,7 +168,7 @@ class Worker:
         recorded: then the reaper does.
         """
         try:
-            return self._end(error, self._claimed, drained=self._is_drained)
+            return self._end(error, self._attempt.claimed, drained=self._attempt.is_drained)
         finally:
             self.stop()
 
@@ -176,20 +201,12 @@ class Worker:
         about = {"vfexport__export_id": export.id, "vfexport__export_type": export.export_type}
         return tracing.span(step, **about, vfexport__attempt=self.claim.attempt)
 
-    def _note_undrained(self) -> None:
-        self._is_drained = False
-
-    def _note_keys(self, bucket: str, keys: tuple[str, ...]) -> None:
-        self._heartbeat.check()
-        self._keys += keys
-        self._claimed.note_keys(bucket, keys)
-
     def _discard(self) -> None:
-        if not self._keys:
+        """Take away what may have been published, by the same store: one that hangs is not asked once more."""
+        if self._store is None or not self._attempt.keys:
             return
         try:
-            store = self._backend.buckets.store(find_spec(self.export.export_type).bucket)
-            store.discard_attempt(self.export.id, self.claim.attempt, self._keys)
+            self._store.discard_attempt(self.export.id, self.claim.attempt, self._attempt.keys)
         except VfexportError as failure:
             # The reaper looks after what lost attempts leave.
             _log.warning("something of export %s may be left in its bucket: %s", self.export.id, failure.message)
