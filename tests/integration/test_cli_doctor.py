@@ -148,11 +148,11 @@ def test_a_server_that_made_something_else_of_an_index_is_refused(
 def test_what_the_record_of_deletions_lacks_is_named_and_init_helps(doctor: Doctor, database: Documents) -> None:
     records = database["ccpaDeletions"]
     records.drop_index("open_order")
-    records.drop_index("user_order")
+    records.drop_index("one_open_per_user")
     database.command("collMod", records.name, validator={})
     (finding,) = doctor.look()["ccpa ledger"]
     assert finding["outcome"] == "failed"
-    for text in ("collection ccpaDeletions", "open_order is missing", "user_order is missing", "validator"):
+    for text in ("collection ccpaDeletions", "open_order is missing", "one_open_per_user is missing", "validator"):
         assert text in finding["detail"]
     assert doctor.outcomes()["queue"] == "ok"
     assert doctor.cli.run("init").exit_code == 0
