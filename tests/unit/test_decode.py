@@ -5,17 +5,18 @@ import struct
 import bson
 import pytest
 from bson import DatetimeMS, Decimal128, Int64, ObjectId
-from hypothesis import assume, example, given
+from bson.errors import InvalidBSON
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.expressions import Field, FieldType
 from vfexport_core.mongo.client import SOUND_CODEC
-from vfexport_core.rows.cells import cells_of_chunks
+from vfexport_core.rows.cells import cells_of_columns
 from vfexport_core.rows.expand import elements, flat_keys
 from vfexport_core.rows.values import id_key, render
 from vfexport_core.sources.decode import Decoder
-from vfexport_core.sources.strict import StrictSchema
+from vfexport_core.sources.projection import RESUME_NAME
 
 SCALAR_KINDS = [kind for kind in FieldType if kind is not FieldType.TEXT_LIST]
 FIELDS = tuple(Field(Collection.ENTRIES, (kind.value,), kind) for kind in FieldType)
@@ -73,7 +74,7 @@ def agree(decoder: Decoder, documents: list[dict]) -> None:
                 (row, text) for row, text in zip(parents.tolist(), texts.to_pylist(), strict=True) if text
             ] == wanted
         else:
-            assert cells_of_chunks(batch.columns[field]).text.to_pylist() == expected(raw, name)
+            assert cells_of_columns(batch.columns[field]).text.to_pylist() == expected(raw, name)
 
 
 @given(st.lists(clean | dirty, min_size=1, max_size=12))
@@ -112,76 +113,59 @@ def test_only_the_odd_documents_are_slow(value):
     batch = Decoder(FIELDS).decode((good * 1000 + bad) * 3 + good * 1000)
     assert batch.size == 4003
     assert 0 < batch.slow_documents <= 3
-    assert cells_of_chunks(batch.columns[FIELDS[0]]).text.to_pylist() == (["x"] * 1000 + [render(value)[0]]) * 3 + (
+    assert cells_of_columns(batch.columns[FIELDS[0]]).text.to_pylist() == (["x"] * 1000 + [render(value)[0]]) * 3 + (
         ["x"] * 1000
     )
 
 
-def test_only_the_columns_with_an_odd_value_are_cut():
+def test_only_the_columns_with_an_odd_value_have_parts():
     document = {names[field]: "x" for field in FIELDS if field.type is FieldType.TEXT}
     document |= {names[field]: DatetimeMS(5) for field in FIELDS if field.type is FieldType.DATE}
     odd = {**document, names[FIELDS[0]]: 7}
     batch = Decoder(FIELDS).decode(bson.encode(document) * 50 + bson.encode(odd) + bson.encode(document) * 50)
-    chunks = {field.type: len(batch.columns[field]) for field in FIELDS}
-    assert chunks == {kind: 3 if kind is FieldType.TEXT else 1 for kind in FieldType}
-
-
-LEARNING = 128  # documents, at most, until a type is learned
+    columns = {field.type: column for field in FIELDS for column in batch.columns[field]}
+    assert columns[FieldType.DATE].places is None
+    assert [len(part) for part in columns[FieldType.TEXT].parts] == [100, 1]
+    assert columns[FieldType.TEXT].places.tolist() == [*range(50), 100, *range(50, 100)]
+    assert all(len(column) == 101 for column in columns.values())
 
 
 @pytest.mark.parametrize(
     "value",
-    [7, Int64(2**60), DatetimeMS(1), True, ObjectId("65a1b2c3d4e5f60718293a4b"), 1.5],
+    [7, Int64(2**60), DatetimeMS(1), True, ObjectId("65a1b2c3d4e5f60718293a4b"), 1.5, float("nan"), ["a", "b"]],
     ids=lambda v: type(v).__name__,
 )
-def test_a_field_of_another_type_all_the_time_is_learned(value):
+@pytest.mark.parametrize("share", [1, 2, 5])
+def test_many_values_of_one_other_type_are_read_together(value, share):
+    """From the first batch on, whatever share of the values they are, and whatever batches came before."""
     field = Field(Collection.ENTRIES, ("phone",))
     decoder = Decoder([field])
-    raw = bson.encode({decoder.names[field]: value}) * 1000
-    first, second = decoder.decode(raw), decoder.decode(raw)
-    assert first.slow_documents > 0
-    if value == Int64(2**60):
-        assert second.slow_documents == 1000, "an int64 beyond 53 bits is never guessed"
-    else:
-        assert first.slow_documents <= LEARNING
-        assert second.slow_documents == 0
-    for batch in (first, second):
-        assert batch.size == 1000
-        assert cells_of_chunks(batch.columns[field]).text.to_pylist() == [render(value)[0]] * 1000
+    values = [value, *["x"] * (share - 1)] * 600
+    batch = decoder.decode(b"".join(bson.encode({decoder.names[field]: value}) for value in values))
+    assert batch.slow_documents == 0
+    assert cells_of_columns(batch.columns[field]).text.to_pylist() == [render(value)[0] for value in values]
 
 
-def test_what_is_odd_now_and_then_is_not_learned():
+def test_what_a_batch_becomes_does_not_depend_on_those_before_it():
     field = Field(Collection.ENTRIES, ("phone",))
-    decoder = Decoder([field])
-    raw = (bson.encode({decoder.names[field]: "x"}) * 2 + bson.encode({decoder.names[field]: 7})) * 300
-    assert [decoder.decode(raw).slow_documents for _ in range(3)] == [300, 300, 300]
+    numbers, texts = Decoder([field]), Decoder([field])
+    name = numbers.names[field]
+    numbers.decode(bson.encode({name: 7}) * 1000)
+    raw = b"".join(map(bson.encode, [{name: "x"}, {name: 7}, {name: None}, {}, {name: True}, {name: float("nan")}]))
+    found, other = numbers.decode(raw), texts.decode(raw)
+    assert found.slow_documents == other.slow_documents == 3
+    (column,), (other_column,) = found.columns[field], other.columns[field]
+    assert [list(map(str, part)) for part in column.parts] == [list(map(str, part)) for part in other_column.parts]
+    assert column.places.tolist() == other_column.places.tolist() == [0, 1, -1, -1, 2, 3]
 
 
 @given(st.lists(st.tuples(clean | dirty, st.integers(1, 40)), min_size=1, max_size=8))
-def test_runs_of_documents_change_what_is_expected_and_no_cell(runs):
-    """Long enough for the decoder to learn, and to learn otherwise."""
+def test_runs_of_documents_change_how_they_are_read_and_no_cell(runs):
+    """Long enough for values of other types to be read together, and to be read one by one."""
     decoder = Decoder(FIELDS)
     documents = [document for document, count in runs for _ in range(count)]
     agree(decoder, documents)
     agree(decoder, documents[::-1])
-
-
-def test_after_learning_the_usual_type_is_still_exact():
-    field = Field(Collection.ENTRIES, ("phone",))
-    decoder = Decoder([field])
-    name = decoder.names[field]
-    decoder.decode(bson.encode({name: 7}) * 1000)
-    agree(decoder, [{name: "x"}, {name: 7}, {name: None}, {}, {name: True}, {name: float("nan")}])
-
-
-@given(st.binary(min_size=1, max_size=4), st.integers(0, 11))
-def test_bytes_that_are_not_utf8_in_a_list_make_one_document_odd(junk, place):
-    assume(junk.decode("utf-8", "replace") != junk.decode("utf-8", "ignore"))
-    name, filler = "c0", b"\x01" * len(junk)
-    raw = [bson.encode({name: ["a", f"{number}"]}) for number in range(12)]
-    raw[place] = bson.encode({name: ["b", filler.decode()]}).replace(filler, junk)
-    strict = StrictSchema({name: FieldType.TEXT_LIST})
-    assert strict.wrong_rows(strict.read(b"".join(raw)).arrays) == {place}
 
 
 @given(st.binary(min_size=1, max_size=4))
@@ -190,6 +174,57 @@ def test_bytes_that_are_not_utf8_survive_as_replacement_characters(junk):
     field = Field(Collection.ENTRIES, ("name",))
     decoder = Decoder([field])
     document = bson.encode({decoder.names[field]: "<" + filler.decode() + ">"}).replace(filler, junk)
-    cells = cells_of_chunks(decoder.decode(document).columns[field])
+    cells = cells_of_columns(decoder.decode(document).columns[field])
     assert cells.text.to_pylist() == ["<" + junk.decode("utf-8", "replace").replace("\0", "") + ">"]
     assert bool(cells.repaired()) == (junk.decode("utf-8", "replace") != junk.decode("utf-8", "surrogateescape"))
+
+
+@given(st.binary(min_size=1, max_size=4), st.integers(0, 11))
+def test_bytes_that_are_not_utf8_in_a_list_make_one_document_slow(junk, place):
+    field = Field(Collection.ENTRIES, ("markets",), FieldType.TEXT_LIST)
+    decoder = Decoder([field])
+    name, filler = decoder.names[field], b"\x01" * len(junk)
+    raw = [bson.encode({name: ["a", f"{number}"]}) for number in range(12)]
+    raw[place] = bson.encode({name: ["b", filler.decode()]}).replace(filler, junk)
+    batch = decoder.decode(b"".join(raw))
+    assert batch.slow_documents == (junk.decode("utf-8", "replace") != junk.decode("utf-8", "ignore"))
+    texts, parents = flat_keys(batch.columns[field])
+    wanted = [part for number in range(12) for part in ("a", f"{number}")]
+    wanted[2 * place : 2 * place + 2] = ["b", junk.decode("utf-8", "replace").replace("\0", "") or None]
+    assert texts.to_pylist() == wanted
+    assert parents.tolist() == [number for number in range(12) for _ in range(2)]
+
+
+@pytest.mark.parametrize("elements", [0, 1, 9, 10, 11, 63, 64, 65, 130])
+def test_lists_of_any_length_are_read_whole(elements):
+    field = Field(Collection.ENTRIES, ("markets",), FieldType.TEXT_LIST)
+    decoder = Decoder([field])
+    agree(decoder, [{decoder.names[field]: ["x" * (number % 4) for number in range(elements)]}, {}] * 3)
+
+
+@pytest.mark.parametrize("missing", [0, 1, 700, 999])
+def test_a_batch_in_any_order_of_fields_is_read(missing):
+    """A server that wrote fields in another order than the projection's costs time, never a value."""
+    decoder = Decoder(FIELDS)
+    plain = {decoder.names[field]: f"{field.type}" for field in FIELDS}
+    turned = dict(reversed(plain.items()))
+    agree(decoder, [plain if number < missing else turned for number in range(1_000)])
+
+
+def test_more_fields_than_names_of_two_letters():
+    fields = [Field(Collection.ENTRIES, (f"f{number}",)) for number in range(3_300)]
+    decoder = Decoder(fields)
+    names = list(decoder.names.values())
+    assert len(set(names)) == len(names)
+    assert names[:3_223] == sorted(names[:3_223])
+    assert RESUME_NAME not in names
+    agree(decoder, [{names[0]: "a", names[3_222]: "b", names[3_223]: "c", names[-1]: "d"}, {names[1]: "e"}])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"\0\0\0\0\0", b"\x04\0\0\0", b"\x06\0\0\0\0", b"\xff\xff\xff\xff\0", b"\x05", b"\x05\0\0\0\x01"],
+)
+def test_documents_that_cannot_be_are_refused(raw):
+    with pytest.raises(InvalidBSON):
+        Decoder(FIELDS).decode(bson.encode({names[FIELDS[0]]: "x"}) + raw)

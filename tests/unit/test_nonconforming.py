@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from tests.unit.test_decode import clean, dirty, usual, values
 from vfexport_core.catalog.expressions import FieldType
 from vfexport_core.mongo.client import SOUND_CODEC
-from vfexport_core.sources.fallback import FallbackDecoder, SchemaViolation
-from vfexport_core.sources.nonconforming import conforms, document_bounds, restore, separate
-from vfexport_core.sources.strict import Decoded, StrictSchema
+from tests.arrow_decoder.fallback import FallbackDecoder, SchemaViolation
+from tests.arrow_decoder.nonconforming import conforms, document_bounds, restore, separate
+from tests.arrow_decoder.strict import Decoded, StrictSchema
 
 TYPES = {f"c{number}": kind for number, kind in enumerate(FieldType) if kind is not FieldType.ANY}
 LIST = next(name for name, kind in TYPES.items() if kind is FieldType.TEXT_LIST)
@@ -167,3 +167,13 @@ def test_every_kind_but_any_has_a_rule():
     assert set(good) == set(TYPES.values())
     for kind in good:
         assert [other for other, value in good.items() if conforms(value, kind)] == [kind]
+
+
+@given(st.binary(min_size=1, max_size=4), st.integers(0, 11))
+def test_bytes_that_are_not_utf8_in_a_list_make_one_document_odd(junk, place):
+    assume(junk.decode("utf-8", "replace") != junk.decode("utf-8", "ignore"))
+    name, filler = "A0", b"\x01" * len(junk)
+    raw = [bson.encode({name: ["a", f"{number}"]}) for number in range(12)]
+    raw[place] = bson.encode({name: ["b", filler.decode()]}).replace(filler, junk)
+    strict = StrictSchema({name: FieldType.TEXT_LIST})
+    assert strict.wrong_rows(strict.read(b"".join(raw)).arrays) == {place}

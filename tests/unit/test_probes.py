@@ -12,7 +12,7 @@ from bson import Int64
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vfexport_core.sources.probes import booleans, nans, non_lists
+from tests.arrow_decoder.probes import booleans, nans, non_lists
 
 NAMES = ["c0", "c1", "c10", "c11"]
 MASKS = (0x7FF0000000000000, 0xFFF0000000000000)

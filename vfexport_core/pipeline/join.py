@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vfexport_core.rows.cells import cells_of_chunks
+from vfexport_core.rows.cells import cells_of_columns
 from vfexport_core.rows.frame import Frame, Related
 from vfexport_core.rows.keys import index_by_key, key_texts
 from vfexport_core.sources.lookup import BatchedLookup, LookupTarget
@@ -90,7 +90,7 @@ def _open(plan: ExportPlan, lookup: Lookup, database: Database[Document], stop: 
 def _begin(plan: ExportPlan, batch: Batch, lookups: list[BatchedLookup]) -> list[_Pending]:
     pending: list[_Pending] = []
     for declared, lookup in zip(plan.spec.lookups, lookups, strict=True):
-        cells = cells_of_chunks(batch.columns[declared.key])
+        cells = cells_of_columns(batch.columns[declared.key])
         keys = key_texts(cells)
         # As the id is written, too: hex in upper case is the same id, and likely written so on both sides.
         forms = (keys,) if keys.equals(cells.text) else (keys, cells.text)
@@ -102,6 +102,6 @@ def _frame(plan: ExportPlan, batch: Batch, pending: list[_Pending], lookups: lis
     related: dict[Collection, Related] = {}
     for declared, lookup, begun in zip(plan.spec.lookups, lookups, pending, strict=True):
         found = lookup.gather(begun.futures)
-        index = index_by_key(begun.keys, key_texts(cells_of_chunks(found.columns[lookup.key])))
+        index = index_by_key(begun.keys, key_texts(cells_of_columns(found.columns[lookup.key])))
         related[declared.collection] = Related(found, index)
     return Frame(plan.spec.scan.collection, batch, related, plan.reference.markets)

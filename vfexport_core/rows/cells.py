@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -11,14 +10,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vfexport_core.rows.texts import contains_byte
+from vfexport_core.catalog.expressions import ARRAY_SEPARATOR
+from vfexport_core.rows.texts import contains_byte, without_nul
 from vfexport_core.rows.typed import render_array
 from vfexport_core.rows.values import GUARDED, PRESENT, REPAIRED, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from vfexport_core.sources.batch import Chunk
+    from vfexport_core.sources.batch import Column
 
 # The flags of a whole column: one for all, or one per cell (see rows.values).
 Flags: TypeAlias = "int | npt.NDArray[np.uint8]"
@@ -97,24 +97,25 @@ def cells_of_rendered(rendered: Sequence[tuple[str | None, int]]) -> Cells:
     return Cells(text, np.fromiter((flags for _, flags in rendered), dtype=np.uint8, count=len(rendered)))
 
 
-def cells_of_chunks(chunks: Iterable[Chunk]) -> Cells:
-    """Render the chunks of one column, whatever their form."""
-    parts: list[Cells] = []
-    for _, run in groupby(chunks, key=lambda chunk: chunk.type if isinstance(chunk, pa.Array) else None):
-        same = list(run)
-        if isinstance(same[0], list):
-            parts.append(cells_of_values([value for values in same for value in values]))
-        else:
-            parts.append(cells_of_array(same[0] if len(same) == 1 else pa.concat_arrays(same)))
-    return concat(parts)
+def cells_of_columns(columns: Iterable[Column]) -> Cells:
+    """Render the values of one field, one cell per document, whatever their types."""
+    return concat([_cells_of_column(column) for column in columns])
+
+
+def _cells_of_column(column: Column) -> Cells:
+    parts = [cells_of_values(part) if isinstance(part, list) else cells_of_array(part) for part in column.parts]
+    if column.places is None:
+        return parts[0]
+    return concat(parts).take(pa.array(column.places, mask=column.places < 0))
 
 
 def cells_of_array(array: pa.Array) -> Cells:
     """Render a decoded Arrow array: all its values have the one type."""
-    text, is_string = render_array(array)
-    if not is_string:
-        return Cells(text, PRESENT)
-    return _without_nul(text)
+    if pa.types.is_string(array.type):
+        return _without_nul(array)
+    if pa.types.is_list(array.type):
+        return Cells(without_nul(pc.binary_join(array, ARRAY_SEPARATOR)), GUARDED | PRESENT)
+    return Cells(render_array(array), PRESENT)
 
 
 def _without_nul(text: pa.Array) -> Cells:

@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vfexport_core.rows.keys import id_keys, index_by_key, unmatched
-from vfexport_core.rows.texts import contains_byte
+from vfexport_core.rows.texts import without_nul
 from vfexport_core.rows.values import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vfexport_core.rows.markets import Markets
-    from vfexport_core.sources.batch import Chunk
+    from vfexport_core.sources.batch import Column
 
 
 def fan_markets(
-    own: pa.Array, additional: Sequence[Chunk], markets: Markets
+    own: pa.Array, additional: Sequence[Column], markets: Markets
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
     """Give, per row, the document it belongs to and its market (-1: none), and how many ids were of no market.
 
@@ -39,7 +38,9 @@ def fan_markets(
     return documents[rows], np.concatenate([own_market, market])[rows], unknown
 
 
-def promoter_rows(opt_ins: Sequence[Chunk], promoters: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def promoter_rows(
+    opt_ins: Sequence[Column], promoters: pa.Array
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Give, per row, the document and the promoter (by its place in `promoters`, keys) that the fan opted in to."""
     keys, parents = flat_keys(opt_ins)
     promoter = _plain(index_by_key(keys, promoters))
@@ -61,20 +62,34 @@ def _each_once(
     return parents[first], values[first]
 
 
-def flat_keys(chunks: Sequence[Chunk]) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    """Return all elements of the lists as keys (null: no id), and for each the document that it came from."""
+def flat_keys(columns: Sequence[Column]) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """Return all elements of the lists as keys (null: no id), and for each the document that it came from, in order."""
     texts: list[pa.Array] = [pa.array([], pa.string())]
     parents: list[npt.NDArray[np.int64]] = [np.array([], dtype=np.int64)]
     start = 0
-    for chunk in chunks:
-        if isinstance(chunk, list):
-            lists = pa.array([[text_of(item) for item in elements(value)] for value in chunk], pa.list_(pa.string()))
-        else:
-            lists = chunk
-        texts.append(lists.flatten())
-        parents.append(np.asarray(lists.value_parent_indices(), dtype=np.int64) + start)
-        start += len(lists)
-    return id_keys(_clean(pa.concat_arrays(texts))), np.concatenate(parents)
+    for column in columns:
+        flat, owners = _flat(column)
+        texts.append(flat)
+        parents.append(owners + start)
+        start += len(column)
+    return id_keys(without_nul(pa.concat_arrays(texts))), np.concatenate(parents)
+
+
+def _flat(column: Column) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """Return all elements of a column's lists as text, and for each the document that it came from, in order."""
+    parts = [_lists_of_texts(part) if isinstance(part, list) else part for part in column.parts]
+    lists = parts[0] if len(parts) == 1 else pa.concat_arrays([_lists_of_texts([]), *parts])
+    texts, values = lists.flatten(), np.asarray(lists.value_parent_indices(), dtype=np.int64)
+    if column.places is None:
+        return texts, values
+    parents = column.documents()[values]
+    order = np.argsort(parents, kind="stable")
+    order = order[parents[order] >= 0]
+    return texts.take(pa.array(order)), parents[order]
+
+
+def _lists_of_texts(values: list[Any]) -> pa.ListArray:
+    return pa.array([[text_of(item) for item in elements(value)] for value in values], pa.list_(pa.string()))
 
 
 def elements(value: Any) -> list[Any]:
@@ -82,7 +97,3 @@ def elements(value: Any) -> list[Any]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
-
-
-def _clean(text: pa.Array) -> pa.Array:
-    return pc.replace_substring(text, "\0", "") if contains_byte(text, b"\0") else text

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vfexport_core.catalog.collections import Collection
-from vfexport_core.rows.cells import Cells, cells_of_chunks, missing
+from vfexport_core.rows.cells import Cells, cells_of_columns, missing
 from vfexport_core.rows.counters import Counters
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ class Frame:
     def document_cells(self, field: Field) -> Cells:
         """Return a field's cells, one per scanned document."""
         if field.collection is self.collection:
-            return cells_of_chunks(self.documents.columns[field])
+            return cells_of_columns(self.documents.columns[field])
         related = self.related.get(field.collection)
         if related is None or not related.batch.size:
             return missing(self.documents.size)
-        return cells_of_chunks(related.batch.columns[field]).take(related.index)
+        return cells_of_columns(related.batch.columns[field]).take(related.index)

@@ -86,7 +86,7 @@ class RowSelection:
         emails = evaluate(EMAIL, frame, self.rules).text.to_pylist()
         rows: list[int] = []
         held: list[tuple[object, object]] = []
-        values = [value for chunk in frame.documents.columns[CODES_HELD] for value in chunk]
+        values = [value for column in frame.documents.columns[CODES_HELD] for value in column.parts[0]]
         for row, (email, value) in enumerate(zip(emails, values, strict=True)):
             codes = held_codes(value)
             reachable = bool(normal_email(email or ""))

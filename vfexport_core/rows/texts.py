@@ -28,6 +28,11 @@ def contains_byte(text: pa.Array, byte: bytes) -> bool:
     return byte in text_bytes(text)
 
 
+def without_nul(text: pa.Array) -> pa.Array:
+    """Return the strings without U+0000."""
+    return pc.replace_substring(text, "\0", "") if contains_byte(text, b"\0") else text
+
+
 def rows_beginning_with(text: pa.Array, characters: bytes) -> npt.NDArray[np.int64]:
     """Return the rows of the strings that begin with one of these ASCII characters, in their order."""
     bounds, data = _bounds_and_data(text)

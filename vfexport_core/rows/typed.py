@@ -17,18 +17,16 @@ _SAME_AS_REPR_TO = 1e9
 _INT64_LIMIT = 2.0**63
 
 
-def render_array(array: pa.Array) -> tuple[pa.Array, bool]:
-    """Return an array's values as strings (null: missing or null), and whether they were strings before."""
+def render_array(array: pa.Array) -> pa.StringArray:
+    """Return an array's values, which are no strings and no lists, as strings; null where the value is."""
     arrow_type = array.type
-    if pa.types.is_string(arrow_type):
-        return array, True
     if pa.types.is_timestamp(arrow_type):
-        return _dates(array), False
+        return _dates(array)
     if pa.types.is_float64(arrow_type):
-        return _doubles(array), False
-    if pa.types.is_boolean(arrow_type):
-        return array.cast(pa.string()), False
-    return object_id_hex(array), False
+        return _doubles(array)
+    if pa.types.is_fixed_size_binary(arrow_type):
+        return object_id_hex(array)
+    return array.cast(pa.string())  # booleans and integers
 
 
 def _dates(array: pa.Array) -> pa.Array:
@@ -47,7 +45,8 @@ def _doubles(array: pa.Array) -> pa.Array:
     valid = np.asarray(array.is_valid())
     values = np.asarray(array.fill_null(0.0))
     size = np.abs(values)
-    integral = (values == np.floor(values)) & (size < _INT64_LIMIT)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like others
+        integral = (values == np.floor(values)) & (size < _INT64_LIMIT)
     text = array.cast(pa.string())
     if integral.any():
         whole = pa.array(np.where(integral, values, 0).astype(np.int64), mask=~valid).cast(pa.string())
@@ -62,17 +61,16 @@ def _rewrite(text: pa.Array, values: npt.NDArray[np.float64], odd: npt.NDArray[n
     return pc.replace_with_mask(text, pa.array(odd), pa.array(exact, pa.string()))
 
 
-def object_id_hex(array: pa.Array) -> pa.Array:
-    """Write ObjectIds (an extension array over 12 bytes each) as 24 hex digits."""
-    storage = array.storage if isinstance(array, pa.ExtensionArray) else array
-    count = len(storage)
+def object_id_hex(array: pa.FixedSizeBinaryArray) -> pa.StringArray:
+    """Write ObjectIds (12 bytes each) as 24 hex digits."""
+    count = len(array)
     data = np.frombuffer(
-        storage.buffers()[1] or b"",
+        array.buffers()[1] or b"",
         dtype=np.uint8,
         count=count * _OBJECT_ID_BYTES,
-        offset=storage.offset * _OBJECT_ID_BYTES,
+        offset=array.offset * _OBJECT_ID_BYTES,
     )
     digits = _HEX_PAIRS[data].tobytes()
     offsets = np.arange(count + 1, dtype=np.int32) * (2 * _OBJECT_ID_BYTES)
     text = pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(digits))
-    return pc.if_else(storage.is_valid(), text, None) if storage.null_count else text
+    return pc.if_else(array.is_valid(), text, None) if array.null_count else text

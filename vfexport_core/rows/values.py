@@ -51,7 +51,9 @@ def render(value: Any) -> tuple[str | None, int]:
         value = value.as_doc()
     if isinstance(value, dict):
         return _document(value)
-    return _scalar(value), PRESENT
+    text = _scalar(value)
+    repaired = text if text.isascii() else _repaired(text)  # a regular expression may hold bytes that are not UTF-8
+    return repaired, PRESENT | (REPAIRED if repaired != text else 0)
 
 
 def text_of(value: Any) -> str:

@@ -5,28 +5,54 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pyarrow as pa
 
     from vfexport_core.catalog.expressions import Field
 
-Chunk: TypeAlias = "pa.Array | list[Any]"
-"""A run of values of one field, one per document.
+Part: TypeAlias = "pa.Array | list[Any]"
+"""Values of one type, or of any: an Arrow array, or a list of values as bson decodes them with SOUND_CODEC.
 
-An array of the Arrow type of the field's `FieldType` (sources.strict), or of the one that was learned; null for a value
-that is missing or null. Where values did not conform, a list of these as bson decodes them, to be rendered one by
-one.
+The arrays are of strings, timestamps in milliseconds, doubles, int64, booleans, 12-byte binaries (ObjectIds) or lists of
+strings. Null, or None, is a value that is missing or null.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The values of one field in a run of documents, like a dense union: each type's values stand together in a part.
+
+    `places` (int64) has one place per document among the values of all parts laid end to end, -1 for a document whose
+    value is missing or null. Where all values are of one type it is None: the one part has one value per document.
+    """
+
+    parts: tuple[Part, ...]
+    places: npt.NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.parts[0]) if self.places is None else len(self.places)
+
+    def documents(self) -> npt.NDArray[np.int64]:
+        """Return, per value of all parts laid end to end, the document whose value it is; -1 for nobody's."""
+        if self.places is None:
+            return np.arange(len(self), dtype=np.int64)
+        owners = np.full(sum(map(len, self.parts)), -1, dtype=np.int64)
+        used = np.flatnonzero(self.places >= 0)
+        owners[self.places[used]] = used
+        return owners
 
 
 @dataclass(slots=True)
 class Batch:
-    """`size` documents; each column's chunks, in order, hold one value per document (null or None: missing or null)."""
+    """`size` documents; the columns of a field, in order, hold one value per document."""
 
     size: int
-    columns: dict[Field, list[Chunk]]
+    columns: dict[Field, list[Column]]
     slow_documents: int = 0
-    """Documents that took the sound slow path; for measuring only."""
+    """Documents with a value that was decoded by itself; for measuring only."""
     source_bytes: int = 0
 
     @classmethod
@@ -36,8 +62,8 @@ class Batch:
 
     def extend(self, other: Batch) -> None:
         """Add the documents of `other`, which has the same columns, behind this batch's own."""
-        for key, chunks in other.columns.items():
-            self.columns[key].extend(chunks)
+        for key, columns in other.columns.items():
+            self.columns[key].extend(columns)
         self.size += other.size
         self.slow_documents += other.slow_documents
         self.source_bytes += other.source_bytes

@@ -1,92 +1,179 @@
-"""BSON batches to Arrow columns: fast where the data is as expected, sound where it is not.
+"""BSON batches to Arrow columns: whole columns at once, and the values that are odd one by one.
 
-The documents are flat: the server renames each needed path to a short top-level name, because decoding nested documents
-costs ten times as much. A batch is decoded strictly against a schema; a document with a value of another BSON type is
-taken apart, and only its nonconforming values are kept as they are. A field that is of another type all the time
-teaches the decoder, which then expects that type.
+The documents are flat: the server renames each needed path to a name of two letters, so that nothing is nested that need
+not be. The elements of a field are found in all documents of a batch (bson_walk), those of one BSON type become one
+array (columns), whatever type the field usually has, and what has no array is decoded by bson (singles).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, assert_never
 
-import bson
-from bson.raw_bson import RawBSONDocument
+import numpy as np
+import pyarrow as pa
 
 from vfexport_core.catalog.expressions import Field, FieldType
-from vfexport_core.mongo.client import SOUND_CODEC
-from vfexport_core.sources.batch import Batch, Chunk
-from vfexport_core.sources.fallback import FallbackDecoder, SchemaViolation
-from vfexport_core.sources.nonconforming import document_bounds, restore
-from vfexport_core.sources.projection import short_names
-from vfexport_core.sources.strict import StrictSchema
+from vfexport_core.sources import bson_walk as bson_types
+from vfexport_core.sources.batch import Batch, Column
+from vfexport_core.sources.bson_walk import ABSENT, PADDING, Elements, walk
+from vfexport_core.sources.columns import ARRAY_TYPES, ArrayBuilder, Rows, no_rows
+from vfexport_core.sources.documents import document_bounds
+from vfexport_core.sources.projection import RESUME_NAME, short_names
+from vfexport_core.sources.singles import decode_documents, decode_elements
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-_RAW_CODEC = SOUND_CODEC.with_options(document_class=RawBSONDocument)
+# An array for fewer values than these costs more than to decode them one by one.
+_FEWEST_TOGETHER = 32
+
+
+def usual_type(type_: FieldType) -> int:
+    """Return the BSON type that the values of such a field mostly have."""
+    match type_:
+        case FieldType.TEXT:
+            return bson_types.STRING
+        case FieldType.DATE:
+            return bson_types.DATE
+        case FieldType.NUMBER:
+            return bson_types.DOUBLE
+        case FieldType.BOOLEAN:
+            return bson_types.BOOLEAN
+        case FieldType.OBJECT_ID:
+            return bson_types.OBJECT_ID
+        case FieldType.TEXT_LIST | FieldType.ANY:
+            return bson_types.ARRAY
+        case _:
+            assert_never(type_)
 
 
 class Decoder:
     """Decodes batches of flat documents with one short name per field.
 
-    One decoder serves one stream of batches; it is not shared between threads.
+    What a batch becomes depends on that batch alone.
     """
 
     def __init__(self, fields: Sequence[Field]) -> None:
         self.fields = tuple(fields)
         self.names = short_names(self.fields)
-        self._any = {field: name for field, name in self.names.items() if field.type is FieldType.ANY}
-        self._strict = StrictSchema({name: field.type for field, name in self.names.items() if field not in self._any})
+        self._usual = [usual_type(item.type) for item in self.fields]
 
     def decode(self, raw: bytes) -> Batch:
-        """Decode the concatenated documents of `raw`. No value is lost, whatever its type."""
-        batch = Batch.empty(self.fields)
-        rest = raw
-        while rest:
-            part = self._decode_some(rest)
-            rest = rest[part.source_bytes :]
-            batch.extend(part)
-        return batch
-
-    def _decode_some(self, raw: bytes) -> Batch:
-        """Decode all of `raw`, or a beginning that taught to expect other types."""
-        strict = self._strict
-        decoded = None
-        suspects = strict.suspects(raw)
-        if not suspects:
-            decoded = strict.read(raw)
-            if not (decoded.stopped or strict.wrong_rows(decoded.arrays)):
-                return self._batch(raw, {name: [array] for name, array in decoded.arrays.items()})
-        fallback = FallbackDecoder(raw, strict)
-        try:
-            fallback.run(suspects, decoded)
-        except SchemaViolation:
-            return self._value_by_value(raw)
-        if fallback.learned:
-            self._strict = StrictSchema({**strict.types, **fallback.learned})
-        columns = {name: restore(array, fallback.nonconforming[name]) for name, array in fallback.arrays().items()}
-        batch = self._batch(raw[: fallback.decoded_bytes], columns)
-        batch.slow_documents = len(fallback.slow_documents)
-        return batch
-
-    def _batch(self, raw: bytes, strict_columns: Mapping[str, list[Chunk]]) -> Batch:
-        """Put the columns together; fields of type ANY are decoded value by value, and no other field pays for them."""
-        columns = {field: strict_columns[name] for field, name in self.names.items() if field not in self._any}
-        if self._any:
-            documents = bson.decode_all(raw, SOUND_CODEC)
-            columns |= {field: [[document.get(name) for document in documents]] for field, name in self._any.items()}
-        size = sum(map(len, next(iter(columns.values())))) if columns else len(document_bounds(raw)) - 1
-        return Batch(size, columns, source_bytes=len(raw))
-
-    def _value_by_value(self, raw: bytes) -> Batch:
-        documents = bson.decode_all(raw, SOUND_CODEC)
-        columns: dict[Field, list[Chunk]] = {
-            field: [[document.get(name) for document in documents]] for field, name in self.names.items()
+        """Decode the concatenated documents of `raw`: no value is lost, whatever its type. Raises InvalidBSON."""
+        if not raw:
+            return Batch.empty(self.fields)
+        padded = b"".join((raw, PADDING))
+        bounds = document_bounds(raw)
+        elements = walk(padded, bounds, tuple(self.names.values()), self._usual, RESUME_NAME)
+        reader = _ColumnReader(padded, elements)
+        drafts = [reader.draft(index, item.type) for index, item in enumerate(self.fields)]
+        values = reader.odd_values(drafts)
+        strays = decode_documents(padded, bounds, elements.strays)
+        columns = {
+            item: [draft.column(own, elements.strays, [document.get(name) for document in strays])]
+            for (item, name), draft, own in zip(self.names.items(), drafts, values, strict=True)
         }
-        return Batch(len(documents), columns, slow_documents=len(documents), source_bytes=len(raw))
+        return Batch(len(bounds) - 1, columns, _slow_documents(drafts, elements.strays), len(raw))
 
 
-def last_document(raw: bytes) -> RawBSONDocument:
-    """Return the last of the concatenated documents of `raw` (at least one), its values byte for byte as they came."""
-    return RawBSONDocument(raw[document_bounds(raw)[-2] :], _RAW_CODEC)
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A column without its odd values: those that are in no array.
+
+    `arrays` and `places` are those of a Column; `odd` are the documents with an odd value, in their order.
+    """
+
+    type: FieldType
+    size: int
+    arrays: tuple[pa.Array, ...]
+    places: Rows | None
+    odd: Rows
+
+    def column(self, values: list[Any], strays: Rows, stray_values: list[Any]) -> Column:
+        """Add the odd values, and those of the documents that were decoded whole."""
+        values, rows = values + stray_values, np.concatenate([self.odd, strays])
+        if self.type is FieldType.ANY:
+            by_document = dict(zip(rows.tolist(), values, strict=True))
+            return Column(([by_document.get(row) for row in range(self.size)],))
+        if not len(rows):
+            return Column(self.arrays, self.places)
+        places = np.arange(self.size) if self.places is None else self.places.copy()
+        places[rows] = sum(map(len, self.arrays)) + np.arange(len(rows))
+        return Column((*self.arrays, values), places)
+
+
+class _ColumnReader:
+    """Reads the columns of one batch."""
+
+    def __init__(self, padded: bytes, elements: Elements) -> None:
+        self._padded = padded
+        self._elements = elements
+        self._builder = ArrayBuilder(padded)
+
+    def draft(self, index: int, type_: FieldType) -> _Draft:
+        """Read what of the index-th field's values can be read together."""
+        only = int(self._elements.only[index])
+        if only != ABSENT and _has_array(type_, only):
+            return self._of_one_type(index, type_, only)
+        return self._of_several_types(index, type_)
+
+    def _of_one_type(self, index: int, type_: FieldType, kind: int) -> _Draft:
+        elements = self._elements
+        present = None if elements.complete[index] else elements.types[index] == kind
+        typed = self._builder.build(kind, elements.places[index], elements.places[index + 1], present)
+        return _Draft(type_, len(elements.types[index]), (typed.array,), None, typed.odd)
+
+    def _of_several_types(self, index: int, type_: FieldType) -> _Draft:
+        types, starts, ends = (
+            self._elements.types[index],
+            self._elements.places[index],
+            self._elements.places[index + 1],
+        )
+        places = np.full(len(types), -1, dtype=np.int64)
+        arrays: list[pa.Array] = []
+        odd = [no_rows()]
+        size = 0
+        for kind in (np.flatnonzero(np.bincount(types)[1:]) + 1).tolist():
+            rows = np.flatnonzero(types == kind)
+            if not _read_together(type_, kind, len(rows)):
+                odd.append(rows)
+                continue
+            typed = self._builder.build(kind, starts[rows], ends[rows], None)
+            arrays.append(typed.array)
+            places[rows] = size + np.arange(len(rows))
+            size += len(rows)
+            odd.append(rows[typed.odd])
+        return _Draft(type_, len(types), tuple(arrays), places, np.sort(np.concatenate(odd)))
+
+    def odd_values(self, drafts: list[_Draft]) -> list[list[Any]]:
+        """Return the odd values of each draft; raises InvalidBSON."""
+        if not any(len(draft.odd) for draft in drafts):
+            return [[] for _ in drafts]
+        places = self._elements.places
+        starts = np.concatenate([places[index][draft.odd] for index, draft in enumerate(drafts)])
+        ends = np.concatenate([places[index + 1][draft.odd] for index, draft in enumerate(drafts)])
+        values = iter(decode_elements(self._padded, starts, ends))
+        return [list(islice(values, len(draft.odd))) for draft in drafts]
+
+
+def _has_array(type_: FieldType, kind: int) -> bool:
+    """Return whether values of this BSON type, in a field of that type, become an array."""
+    match type_:
+        case FieldType.ANY:
+            return False
+        case FieldType.TEXT_LIST:
+            return kind == bson_types.ARRAY
+        case _:
+            return kind in ARRAY_TYPES
+
+
+def _read_together(type_: FieldType, kind: int, count: int) -> bool:
+    """Return whether so many values of one BSON type among others become an array."""
+    return _has_array(type_, kind) and (count >= _FEWEST_TOGETHER or kind == usual_type(type_))
+
+
+def _slow_documents(drafts: list[_Draft], strays: Rows) -> int:
+    """Count the documents with an odd value; a field of type ANY has no other."""
+    return len(np.unique(np.concatenate([strays, *(draft.odd for draft in drafts if draft.type is not FieldType.ANY)])))

@@ -7,6 +7,7 @@ string: it is handed to the server as a literal.
 from __future__ import annotations
 
 import re
+from string import ascii_lowercase, ascii_uppercase, digits
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,12 +15,27 @@ if TYPE_CHECKING:
 
     from vfexport_core.catalog.expressions import Field
 
+RESUME_NAME = "zz"
+"""The name under which every flat document of a scan carries its place in the order of the scan; the last one."""
+
+_LETTERS = ascii_uppercase + ascii_lowercase
+_LETTERS_AND_DIGITS = digits + _LETTERS
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 def short_names(fields: Iterable[Field]) -> dict[Field, str]:
-    """Return the name of each field in flat documents: the same for the same fields in the same order."""
-    return {field: f"c{index}" for index, field in enumerate(fields)}
+    """Return the name of each field in flat documents: the same for the same fields in the same order.
+
+    The names are of two letters and ascend, so that a server that sorted them would not change their order. Those behind
+    the first 3,223 are longer: their documents are decoded one by one.
+    """
+    return {field: _short_name(index) for index, field in enumerate(fields)}
+
+
+def _short_name(index: int) -> str:
+    first, second = divmod(index, len(_LETTERS_AND_DIGITS))
+    name = _LETTERS[first] + _LETTERS_AND_DIGITS[second] if first < len(_LETTERS) else RESUME_NAME
+    return name if name < RESUME_NAME else f"{RESUME_NAME}{index}"
 
 
 def flat_projection(names: Mapping[Field, str], **extra: Any) -> dict[str, Any]:

@@ -6,15 +6,14 @@ A connection that drops, a cursor that the server forgot or a primary that steps
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Any
 
-from bson.errors import InvalidBSON
+import numpy as np
 from pymongo.errors import PyMongoError
 
 from vfexport_core.mongo.retry import ReadRetries
-from vfexport_core.sources.decode import last_document
-from vfexport_core.sources.projection import flat_projection
+from vfexport_core.sources.documents import document_bounds, last_document
+from vfexport_core.sources.projection import RESUME_NAME, flat_projection
 from vfexport_core.sources.raw_batches import raw_batches
 
 if TYPE_CHECKING:
@@ -32,10 +31,6 @@ REPLY_BATCHES = 4
 """So many batches are asked for at once: the next reply cannot be asked for before this one is there, and what a round
 trip costs is shared by all of them."""
 _BATCH_BYTES = 4 * 2**20
-_LENGTH = struct.Struct("<i")
-_SHORTEST_DOCUMENT = 5
-# The name under which every flat document carries its place in the order of the scan.
-_RESUME_NAME = "r"
 
 
 def scan(
@@ -54,7 +49,7 @@ def scan(
     ends the waiting for retries.
     """
     retries = ReadRetries(collection.name, stop)
-    project = flat_projection(names, **{_RESUME_NAME: "$_id"})
+    project = flat_projection(names, **{RESUME_NAME: "$_id"})
     last: Any = None
     while True:
         pipeline = [
@@ -72,7 +67,7 @@ def scan(
                 return
         except PyMongoError as error:
             if raw:
-                last = last_document(raw)[_RESUME_NAME]
+                last = last_document(raw)[RESUME_NAME]
             retries.failed(error)
 
 
@@ -81,17 +76,13 @@ def cut(raw: bytes, most_documents: int, most_bytes: int = _BATCH_BYTES) -> Iter
 
     A piece ends with the document that brings it to `most_bytes`. Raises InvalidBSON.
     """
-    start = position = count = 0
-    length, end = _LENGTH.unpack_from, len(raw)
-    while position < end:
-        size: int = length(raw, position)[0]
-        if size < _SHORTEST_DOCUMENT:
-            raise InvalidBSON(f"a document of a batch has {size} bytes")
-        position += size
-        count += 1
-        if count == most_documents or position - start >= most_bytes or position >= end:
-            yield raw[start:position]
-            start, count = position, 0
+    bounds = document_bounds(raw)
+    first, end = 0, len(bounds) - 1
+    while first < end:
+        enough = int(np.searchsorted(bounds, bounds[first] + most_bytes))
+        last = min(first + most_documents, enough, end)
+        yield raw[bounds[first] : bounds[last]]
+        first = last
 
 
 def and_where(match: Document, where: Any) -> Document:

@@ -7,25 +7,25 @@ together with the others. The values that were set aside are restored to their p
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, assert_never
 
 import bson
 from bson.errors import InvalidBSON
 
 from vfexport_core.catalog.expressions import FieldType
 from vfexport_core.mongo.client import SOUND_CODEC
-from vfexport_core.sources.strict import EXACT_DOUBLE
+from tests.arrow_decoder.strict import EXACT_DOUBLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
 
-    from vfexport_core.sources.batch import Chunk
 
 _LENGTH_BYTES = 4
 _SMALLEST_DOCUMENT = 5
 _Value = TypeVar("_Value")
+Chunk: TypeAlias = "pa.Array | list[Any]"
 
 
 def document_bounds(raw: bytes) -> list[int]:

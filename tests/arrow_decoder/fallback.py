@@ -10,12 +10,12 @@ import bson
 import pyarrow as pa
 
 from vfexport_core.catalog.expressions import FieldType
-from vfexport_core.sources.nonconforming import document_bounds, separate
+from tests.arrow_decoder.nonconforming import document_bounds, separate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vfexport_core.sources.strict import Decoded, StrictSchema
+    from tests.arrow_decoder.strict import Decoded, StrictSchema
 
 # Where nonconforming documents are this near to each other, several are taken apart before decoding goes on: to begin
 # anew costs as much as to take a few dozen documents apart.

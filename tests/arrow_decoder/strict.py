@@ -14,7 +14,7 @@ from pymongoarrow.schema import Schema
 from pymongoarrow.types import ObjectIdType
 
 from vfexport_core.catalog.expressions import FieldType
-from vfexport_core.sources.probes import booleans, nans, non_lists
+from tests.arrow_decoder.probes import booleans, nans, non_lists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

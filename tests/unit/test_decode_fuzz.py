@@ -1,0 +1,135 @@
+"""A thousand batches of arbitrary BSON, decoded by three ways that share no code: the cells must be the same.
+
+The own decoder is compared with the one by pymongoarrow that it replaced, and with values that bson decodes and the rules
+for one value write. A failure names the round; `batch_of(round)` makes its batch again.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+
+import bson
+import numpy as np
+import pytest
+from bson.errors import InvalidBSON
+
+from tests.arrow_decoder.decode import ArrowDecoder
+from tests.bson_bytes import TYPES, USUAL, Values, document
+from vfexport_core.catalog.collections import Collection
+from vfexport_core.catalog.expressions import Field, FieldType
+from vfexport_core.mongo.client import SOUND_CODEC
+from vfexport_core.rows.cells import Cells, cells_of_columns
+from vfexport_core.rows.expand import flat_keys
+from vfexport_core.rows.values import PRESENT, REPAIRED, render
+from vfexport_core.sources.batch import Batch
+from vfexport_core.sources.decode import Decoder
+from vfexport_core.sources.projection import RESUME_NAME
+
+ROUNDS = 1_000
+ROUNDS_AT_ONCE = 100
+CORRUPTIONS = 3
+
+
+def batch_of(number: int) -> tuple[Decoder, list[bytes]]:
+    """Make the batch of a round: a decoder for some fields, and documents as the server might send them for it."""
+    chance = random.Random(number)
+    values = Values(chance)
+    types = chance.choices(list(FieldType), k=chance.randrange(1, 8))
+    decoder = Decoder([Field(Collection.ENTRIES, (f"f{index}",), type_) for index, type_ in enumerate(types)])
+    # Per field: how many values are missing, how many are of any type, and the type of the others.
+    plans = [
+        (
+            chance.choice([0, 0, 0.1, 0.6, 1]),
+            chance.choice([0, 0, 0.02, 0.3, 1]),
+            USUAL[type_] if chance.random() < 0.7 else chance.choice(TYPES),
+        )
+        for type_ in types
+    ]
+    names = [name.encode() for name in decoder.names.values()]
+    odd_order = chance.random() < 0.1
+
+    def one() -> bytes:
+        elements: list[tuple[int, bytes, bytes]] = []
+        for name, (missing, dirty, usual) in zip(names, plans, strict=True):
+            if chance.random() >= missing:
+                type_ = chance.choice(TYPES) if chance.random() < dirty else usual
+                elements.append((type_, name, values.value(type_)))
+        elements.append((0x07, RESUME_NAME.encode(), chance.randbytes(12)))
+        if odd_order and chance.random() < 0.3:
+            chance.shuffle(elements)
+            elements.append((0x02, b"unknown", b"\x02\0\0\0x\0"))
+        return document(elements)
+
+    return decoder, [one() for _ in range(chance.choice([1, 2, 7, 40, 150]))]
+
+
+def flags_of(cells: Cells) -> tuple[list[bool], list[bool]]:
+    """Return per cell whether it was repaired, and whether `a | b` passes over it."""
+    repaired = np.broadcast_to(np.asarray(cells.flags) & REPAIRED != 0, len(cells)).tolist()
+    return repaired, cells.blank().to_pylist()
+
+
+def lists_of(batch: Batch, field: Field) -> tuple[list[str | None], list[int]]:
+    texts, parents = flat_keys(batch.columns[field])
+    return texts.to_pylist(), parents.tolist()
+
+
+def compare(number: int, decoder: Decoder, raw: bytes) -> None:
+    """Compare the cells of two ways to decode a batch, and those that the rules for one value write."""
+    ours, theirs = decoder.decode(raw), ArrowDecoder(decoder.fields).decode(raw)
+    documents = bson.decode_all(raw, SOUND_CODEC)
+    assert ours.size == theirs.size == len(documents)
+    assert ours.source_bytes == len(raw)
+    for field, name in decoder.names.items():
+        where = f"round {number}, field {name} ({field.type})"
+        if field.type is FieldType.TEXT_LIST:
+            assert lists_of(ours, field) == lists_of(theirs, field), where
+            continue
+        found, wanted = cells_of_columns(ours.columns[field]), cells_of_columns(theirs.columns[field])
+        rendered = [render(document.get(name)) for document in documents]
+        assert found.text.to_pylist() == wanted.text.to_pylist() == [text for text, _ in rendered], where
+        assert flags_of(found) == flags_of(wanted), where
+        assert flags_of(found)[0] == [flags & REPAIRED != 0 for _, flags in rendered], where
+        assert flags_of(found)[1] == [not text and not flags & PRESENT for text, flags in rendered], where
+        assert found.repaired() == wanted.repaired(), where
+
+
+@pytest.mark.parametrize("first", range(0, ROUNDS, ROUNDS_AT_ONCE))
+def test_three_ways_to_decode_give_the_same_cells(first):
+    for number in range(first, first + ROUNDS_AT_ONCE):
+        decoder, documents = batch_of(number)
+        compare(number, decoder, b"".join(documents))
+
+
+def corrupt(chance: random.Random, documents: list[bytes]) -> bytes:
+    """Damage a batch in one place: cut it, overwrite bytes, or write an impossible length where one may stand."""
+    raw = bytearray(b"".join(documents))
+    place = chance.randrange(len(raw))
+    match chance.randrange(4):
+        case 0:
+            return bytes(raw[:place])
+        case 1:
+            raw[place] = chance.randrange(256)
+        case 2:
+            raw[place : place + 4] = struct.pack("<i", chance.choice([0, -1, 1, 4, 2**31 - 1, -(2**31), len(raw)]))
+        case _:
+            raw[place : place + chance.randrange(1, 9)] = chance.randbytes(chance.randrange(9))
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("first", range(0, ROUNDS, ROUNDS_AT_ONCE))
+def test_damaged_batches_are_refused_or_read_as_bson_reads_them(first):
+    """Whatever a batch holds, nothing is read that is not of it, and what bson refuses is refused."""
+    for number in range(first, first + ROUNDS_AT_ONCE):
+        decoder, documents = batch_of(number)
+        chance = random.Random(number)
+        for _ in range(CORRUPTIONS):
+            raw = corrupt(chance, documents)
+            try:
+                bson.decode_all(raw, SOUND_CODEC)
+            except InvalidBSON:
+                with pytest.raises(InvalidBSON):
+                    decoder.decode(raw)
+            else:
+                compare(number, decoder, raw)

@@ -1,0 +1,236 @@
+"""Elements of one BSON type to an Arrow array: no value passes that is not of this type, and none is changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vfexport_core.sources import bson_walk as bson_types
+from vfexport_core.sources.bson_walk import HEADER_BYTES, Flags, at_any_place
+from vfexport_core.sources.documents import LENGTH_BYTES, Positions
+
+_OBJECT_ID_BYTES = 12
+_WORD_BYTES = 8
+_CHARACTERS_AT = HEADER_BYTES + LENGTH_BYTES
+_BYTE = 0xFF
+_NOT_ASCII = 0x80
+# Lists of more elements are rare, and each element is a step for all lists of a batch.
+_MOST_ELEMENTS = 64
+
+Rows = npt.NDArray[np.int64]
+
+
+ARRAY_TYPES = frozenset(
+    {
+        bson_types.DOUBLE,
+        bson_types.STRING,
+        bson_types.ARRAY,
+        bson_types.OBJECT_ID,
+        bson_types.BOOLEAN,
+        bson_types.DATE,
+        bson_types.INT32,
+        bson_types.INT64,
+    }
+)
+
+
+def no_rows() -> Rows:
+    """Return no rows at all."""
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class TypedArray:
+    """An Arrow array with one value per element, and the rows (ascending) whose value it cannot hold.
+
+    What stands in those rows means nothing.
+    """
+
+    array: pa.Array
+    odd: Rows = field(default_factory=no_rows)
+
+
+class ArrayBuilder:
+    """Makes arrays of the elements of one batch: `padded` are its documents with PADDING behind them."""
+
+    def __init__(self, padded: bytes) -> None:
+        self._buffer = pa.py_buffer(padded)
+        self._bytes = np.frombuffer(padded, dtype=np.uint8)
+        self._words = at_any_place(padded, "<i8")
+        self._object_ids = at_any_place(padded, f"V{_OBJECT_ID_BYTES}")
+
+    def build(self, type_: int, starts: Positions, ends: Positions, present: Flags | None) -> TypedArray:
+        """Return the values of the elements from `starts` to `ends` where `present` (None: everywhere), null elsewhere.
+
+        All elements that are present are of this BSON type, one of ARRAY_TYPES.
+        """
+        values = starts + HEADER_BYTES
+        match type_:
+            case bson_types.STRING:
+                return self._strings(starts, ends, present)
+            case bson_types.ARRAY:
+                return self._string_lists(starts, ends, present)
+            case bson_types.BOOLEAN:
+                return self._booleans(values, present)
+            case bson_types.OBJECT_ID:
+                return TypedArray(_fixed(pa.binary(_OBJECT_ID_BYTES), self._object_ids[values], present))
+            case bson_types.DOUBLE:
+                return TypedArray(_fixed(pa.float64(), self._words[values], present))
+            case bson_types.DATE:
+                return TypedArray(_fixed(pa.timestamp("ms"), self._words[values], present))
+            case bson_types.INT64:
+                return TypedArray(_fixed(pa.int64(), self._words[values], present))
+            case bson_types.INT32:
+                whole = self._words[values].astype(np.int32).astype(np.int64)
+                return TypedArray(_fixed(pa.int64(), whole, present))
+            case _:
+                raise ValueError(f"values of BSON type {type_:#04x} have no array")
+
+    def _booleans(self, values: Positions, present: Flags | None) -> TypedArray:
+        octets = self._bytes[values]
+        odd = octets > 1
+        if present is not None:
+            odd &= present
+        data = pa.py_buffer(np.packbits(octets != 0, bitorder="little"))
+        return TypedArray(
+            pa.Array.from_buffers(pa.bool_(), len(values), [_validity(present), data]), np.flatnonzero(odd)
+        )
+
+    def _strings(self, starts: Positions, ends: Positions, present: Flags | None) -> TypedArray:
+        first, behind = starts + _CHARACTERS_AT, ends - 1
+        unended = self._bytes[behind] != 0
+        if present is not None:
+            first, behind = np.where(present, first, starts), np.where(present, behind, starts)
+            unended &= present
+        array = self._text(first, behind)
+        odd = _not_utf8(array)
+        if unended.any():
+            odd = np.union1d(odd, np.flatnonzero(unended))
+        if present is not None:
+            array = pa.Array.from_buffers(pa.string(), len(array), [_validity(present), *array.buffers()[1:]])
+        return TypedArray(array, odd)
+
+    def _text(self, first: Positions, behind: Positions) -> pa.StringArray:
+        """Return the texts from `first` to before `behind` (ascending, one behind the other), whatever their bytes are."""
+        count = len(first)
+        if not count:
+            return pa.array([], pa.string())
+        bounds = np.empty(2 * count, dtype=np.int32)
+        bounds[0::2], bounds[1::2] = first, behind
+        # To Arrow the batch is a column of strings already: texts, and by turns with them what stands between two.
+        alternating = pa.Array.from_buffers(pa.string(), 2 * count - 1, [None, pa.py_buffer(bounds), self._buffer])
+        return alternating.take(_every_other(count))
+
+    def _string_lists(self, starts: Positions, ends: Positions, present: Flags | None) -> TypedArray:
+        rows = np.arange(len(starts)) if present is None else np.flatnonzero(present)
+        found = _ListWalk(self._words, self._bytes, rows, starts[rows] + _CHARACTERS_AT, ends[rows] - 1)
+        first, behind, owners = found.texts()
+        texts = self._text(first, behind)
+        odd = np.union1d(found.odd, owners[_not_utf8(texts)])
+        kept = ~np.isin(owners, odd)
+        if len(odd):
+            texts, owners = texts.filter(pa.array(kept)), owners[kept]
+        offsets = np.zeros(len(starts) + 1, dtype=np.int32)
+        np.cumsum(np.bincount(owners, minlength=len(starts)), out=offsets[1:])
+        type_ = pa.list_(pa.string())
+        buffers = [_validity(present), pa.py_buffer(offsets)]
+        return TypedArray(pa.Array.from_buffers(type_, len(starts), buffers, children=[texts]), odd)
+
+
+class _ListWalk:
+    """Walks lists of strings side by side, one step for all first elements, one for all second ones and so on.
+
+    `rows` says whose lists they are, `position` where their first elements begin and `last` where their last bytes are.
+    Lists of anything else, or of more than `_MOST_ELEMENTS`, are `odd` (rows).
+    """
+
+    def __init__(
+        self,
+        words: npt.NDArray[np.int64],
+        octets: npt.NDArray[np.uint8],
+        rows: Rows,
+        position: Positions,
+        last: Positions,
+    ) -> None:
+        self._words, self._bytes = words, octets
+        self._found: list[tuple[Positions, Positions, Rows]] = []
+        odd: list[Rows] = [rows[octets[last] != 0]]
+        for index in range(_MOST_ELEMENTS):
+            going_on = position < last
+            odd.append(rows[position > last])
+            rows, position, last = rows[going_on], position[going_on], last[going_on]
+            if not len(rows):
+                break
+            is_text, first, behind = self._step(index, position, last)
+            odd.append(rows[~is_text])
+            rows, position, last = rows[is_text], behind[is_text] + 1, last[is_text]
+            self._found.append((first[is_text], behind[is_text], rows))
+        odd.append(rows[position < last])
+        self.odd = np.unique(np.concatenate(odd))
+
+    def _step(self, index: int, position: Positions, last: Positions) -> tuple[Flags, Positions, Positions]:
+        """Return which of the elements are strings, and from where to where their characters stand."""
+        header = bytes([bson_types.STRING]) + str(index).encode() + b"\0"
+        behind_header = position + len(header)
+        matches = self._words[position] & ((1 << 8 * len(header)) - 1) == int.from_bytes(header, "little")
+        length = self._words[behind_header].astype(np.int32).astype(np.int64)
+        first = behind_header + LENGTH_BYTES
+        behind = first + length - 1
+        is_text = matches & (length > 0) & (behind < last)
+        is_text &= self._bytes[np.where(is_text, behind, position)] == np.where(is_text, 0, bson_types.STRING)
+        return is_text, first, behind
+
+    def texts(self) -> tuple[Positions, Positions, Rows]:
+        """Return from where to where the characters of all elements stand, list by list, and the rows of the lists."""
+        if not self._found:
+            return no_rows(), no_rows(), no_rows()
+        first, behind, rows = (np.concatenate(parts) for parts in zip(*self._found, strict=True))
+        order = np.argsort(first)
+        return first[order], behind[order], rows[order]
+
+
+def _fixed(type_: pa.DataType, data: npt.NDArray[np.int64], present: Flags | None) -> pa.Array:
+    return pa.Array.from_buffers(type_, len(data), [_validity(present), pa.py_buffer(data)])
+
+
+def _validity(present: Flags | None) -> pa.Buffer | None:
+    return None if present is None else pa.py_buffer(np.packbits(present, bitorder="little"))
+
+
+@lru_cache(maxsize=16)
+def _every_other(count: int) -> pa.Int64Array:
+    return pa.array(np.arange(0, 2 * count, 2, dtype=np.int64))
+
+
+def _not_utf8(texts: pa.StringArray) -> Rows:
+    """Return the rows of the texts (without nulls) whose bytes are not UTF-8, in their order."""
+    _, offsets, data = texts.buffers()
+    octets = np.frombuffer(data or b"", dtype=np.uint8)
+    if not len(octets) or octets.max() < _NOT_ASCII or _is_valid(texts):
+        return no_rows()
+    bounds = np.frombuffer(offsets, dtype=np.int32, count=len(texts) + 1)
+    suspects = np.unique(np.searchsorted(bounds, np.flatnonzero(octets >= _NOT_ASCII), side="right") - 1)
+    raw = octets.tobytes()
+    return np.array(
+        [row for row in suspects.tolist() if not _is_utf8(raw[bounds[row] : bounds[row + 1]])], dtype=np.int64
+    )
+
+
+def _is_valid(texts: pa.StringArray) -> bool:
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
