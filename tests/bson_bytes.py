@@ -41,9 +41,9 @@ DATES = [
     -(2**63),
 ]
 TEXTS = [
-    b"", b"a", b"\0", b"a\0b", "Zoë 🎸".encode(), b"\xff", b"ab\xed\xa0\x80", b"\xc0\x80\xe2\x82", b"=1+1", b"+1 (555) 010",
-    b"65A1b2c3d4e5f60718293a4b", b"a;b", b"\n,\"", b"x" * 3_000, b"\x02A0\0\x05\0\0\0",
-]  # fmt: skip
+    *(b"", b"a", b"\0", b"a\0b", "Zoë 🎸".encode(), b"\xff", b"ab\xed\xa0\x80", b"\xc0\x80\xe2\x82", b"=1+1"),
+    *(b"+1 (555) 010", b"65A1b2c3d4e5f60718293a4b", b"a;b", b'\n,"', b"x" * 3_000, b"\x02A0\0\x05\0\0\0"),
+]
 USUAL = {
     FieldType.TEXT: 0x02,
     FieldType.DATE: 0x09,
@@ -70,6 +70,11 @@ def string(text: bytes) -> bytes:
     return struct.pack("<i", len(text) + 1) + text + b"\0"
 
 
+def _code_with_scope() -> bytes:
+    body = string(b"f()") + document([(0x10, b"x", struct.pack("<i", 5))])
+    return struct.pack("<i", len(body) + 4) + body
+
+
 class Values:
     """Random values, encoded."""
 
@@ -79,47 +84,25 @@ class Values:
     def value(self, type_: int, depth: int = 0) -> bytes:
         """Encode a random value of this type."""
         chance = self.chance
-        match type_:
-            case 0x01:
-                return self._double()
-            case 0x02 | 0x0D | 0x0E:
-                return string(self.text())
-            case 0x03:
-                return self._document(depth)
-            case 0x04:
-                return self._array(depth)
-            case 0x05:
-                return self._binary()
-            case 0x06 | 0x0A | 0x7F | 0xFF:
-                return b""
-            case 0x07:
-                return chance.randbytes(12)
-            case 0x08:
-                return bytes([chance.randrange(2)])
-            case 0x09:
-                return struct.pack("<q", chance.choice([*DATES, chance.randrange(-(10**13), 10**13)]))
-            case 0x0B:
-                return (
-                    self.text().replace(b"\0", b"").decode("utf-8", "ignore").encode()
-                    + b"\0"
-                    + chance.choice([b"", b"im", b"x"])
-                    + b"\0"
-                )
-            case 0x0C:
-                return string(b"collection") + chance.randbytes(12)
-            case 0x0F:
-                body = string(b"f()") + document([(0x10, b"x", struct.pack("<i", 5))])
-                return struct.pack("<i", len(body) + 4) + body
-            case 0x10:
-                return struct.pack("<i", chance.choice([0, 1, -1, 2**31 - 1, -(2**31), chance.randrange(100_000)]))
-            case 0x11:
-                return struct.pack("<II", chance.randrange(5), chance.choice([0, 1, 2**31, 2**32 - 1]))
-            case 0x12:
-                return struct.pack("<q", chance.choice([*INTEGERS, chance.randrange(-(10**15), 10**15)]))
-            case 0x13:
-                return self._decimal()
-            case _:
-                raise AssertionError(type_)
+        return {
+            0x01: self._double,
+            0x02: lambda: string(self.text()),
+            0x03: lambda: self._document(depth),
+            0x04: lambda: self._array(depth),
+            0x05: self._binary,
+            0x07: lambda: chance.randbytes(12),
+            0x08: lambda: bytes([chance.randrange(2)]),
+            0x09: lambda: struct.pack("<q", chance.choice([*DATES, chance.randrange(-(10**13), 10**13)])),
+            0x0B: lambda: self.text().replace(b"\0", b"") + b"\0" + chance.choice([b"", b"im", b"x"]) + b"\0",
+            0x0C: lambda: string(b"collection") + chance.randbytes(12),
+            0x0D: lambda: string(self.text()),
+            0x0E: lambda: string(self.text()),
+            0x0F: _code_with_scope,
+            0x10: lambda: struct.pack("<i", chance.choice([0, -1, 2**31 - 1, -(2**31), chance.randrange(100_000)])),
+            0x11: lambda: struct.pack("<II", chance.randrange(5), chance.choice([0, 1, 2**31, 2**32 - 1])),
+            0x12: lambda: struct.pack("<q", chance.choice([*INTEGERS, chance.randrange(-(10**15), 10**15)])),
+            0x13: self._decimal,
+        }.get(type_, bytes)()
 
     def text(self) -> bytes:
         if self.chance.random() < 0.3:

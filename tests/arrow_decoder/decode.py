@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import bson
 import pyarrow as pa
 
+from tests.arrow_decoder.fallback import FallbackDecoder, SchemaViolation
+from tests.arrow_decoder.nonconforming import Chunk, document_bounds, restore
+from tests.arrow_decoder.strict import StrictSchema
 from vfexport_core.catalog.expressions import Field, FieldType
 from vfexport_core.mongo.client import SOUND_CODEC
 from vfexport_core.sources.batch import Batch, Column
-from tests.arrow_decoder.fallback import FallbackDecoder, SchemaViolation
-from tests.arrow_decoder.nonconforming import Chunk, document_bounds, restore
 from vfexport_core.sources.projection import short_names
-from tests.arrow_decoder.strict import StrictSchema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import bson
 import pyarrow as pa
 
-from vfexport_core.catalog.expressions import FieldType
 from tests.arrow_decoder.nonconforming import document_bounds, separate
+from vfexport_core.catalog.expressions import FieldType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

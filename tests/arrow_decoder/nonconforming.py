@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, assert_never
 import bson
 from bson.errors import InvalidBSON
 
+from tests.arrow_decoder.strict import EXACT_DOUBLE
 from vfexport_core.catalog.expressions import FieldType
 from vfexport_core.mongo.client import SOUND_CODEC
-from tests.arrow_decoder.strict import EXACT_DOUBLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

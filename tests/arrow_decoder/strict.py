@@ -13,8 +13,8 @@ from pymongoarrow.errors import InvalidBSON
 from pymongoarrow.schema import Schema
 from pymongoarrow.types import ObjectIdType
 
-from vfexport_core.catalog.expressions import FieldType
 from tests.arrow_decoder.probes import booleans, nans, non_lists
+from vfexport_core.catalog.expressions import FieldType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

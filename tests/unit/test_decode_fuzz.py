@@ -1,13 +1,14 @@
 """A thousand batches of arbitrary BSON, decoded by three ways that share no code: the cells must be the same.
 
-The own decoder is compared with the one by pymongoarrow that it replaced, and with values that bson decodes and the rules
-for one value write. A failure names the round; `batch_of(round)` makes its batch again.
+The own decoder is compared with the one by pymongoarrow that it replaced, and with values that bson decodes and the
+rules for one value write. A failure names the round; `batch_of(round)` makes its batch again.
 """
 
 from __future__ import annotations
 
 import random
 import struct
+from typing import TYPE_CHECKING
 
 import bson
 import numpy as np
@@ -22,9 +23,11 @@ from vfexport_core.mongo.client import SOUND_CODEC
 from vfexport_core.rows.cells import Cells, cells_of_columns
 from vfexport_core.rows.expand import flat_keys
 from vfexport_core.rows.values import PRESENT, REPAIRED, render
-from vfexport_core.sources.batch import Batch
 from vfexport_core.sources.decode import Decoder
 from vfexport_core.sources.projection import RESUME_NAME
+
+if TYPE_CHECKING:
+    from vfexport_core.sources.batch import Batch
 
 ROUNDS = 1_000
 ROUNDS_AT_ONCE = 100

@@ -12,12 +12,12 @@ from bson.errors import InvalidBSON
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.unit.test_decode import clean, dirty, usual, values
-from vfexport_core.catalog.expressions import FieldType
-from vfexport_core.mongo.client import SOUND_CODEC
 from tests.arrow_decoder.fallback import FallbackDecoder, SchemaViolation
 from tests.arrow_decoder.nonconforming import conforms, document_bounds, restore, separate
 from tests.arrow_decoder.strict import Decoded, StrictSchema
+from tests.unit.test_decode import clean, dirty, usual, values
+from vfexport_core.catalog.expressions import FieldType
+from vfexport_core.mongo.client import SOUND_CODEC
 
 TYPES = {f"c{number}": kind for number, kind in enumerate(FieldType) if kind is not FieldType.ANY}
 LIST = next(name for name, kind in TYPES.items() if kind is FieldType.TEXT_LIST)

@@ -1,1 +1,1 @@
-"""MongoDB to Arrow: resumable scans, strict decoding with a sound fallback, look-ups by the batch."""
+"""MongoDB to Arrow: resumable scans, decoding that is exact for whatever BSON there is, look-ups by the batch."""

@@ -1,12 +1,12 @@
 """Where the elements of flat documents stand: all documents of a batch are walked side by side.
 
-This is the one place that knows how BSON is laid out, and the seam for a compiled kernel: `walk` takes bytes and names and
-gives tables of numbers, whose rows a loop over one document after the other could fill as well.
+This is the one place that knows how BSON is laid out, and the seam for a compiled kernel: `walk` takes bytes and names
+and gives tables of numbers, which a loop over one document after the other could fill as well.
 
 The names are of two letters, and the server writes a document's elements in the order of the ``$project``. So the eight
 bytes from the place that a document was walked to are the element's type and name and the length of its value, and one
-step for each field passes over all documents. Nothing is believed that was not checked: a document that the walk does not
-understand to its end is a stray, and is left to be decoded by itself.
+step for each field passes over all documents. Nothing is believed that was not checked: a document that the walk does
+not understand to its end is a stray, and is left to be decoded by itself.
 """
 
 from __future__ import annotations
@@ -70,11 +70,12 @@ _STEP, _HAS_LENGTH, _LEAST = _tables()
 class Elements:
     """Where the values of n documents stand, in tables of one row per field and one column per document.
 
-    `types` (uint8) are BSON types, ABSENT for a value that is missing or null. The element of the f-th field stands from
-    `places[f]` to before `places[f + 1]` (int64), which are the same where there is none. Places never descend along a row.
+    `types` (uint8) are BSON types, ABSENT for a value that is missing or null. The element of the f-th field stands
+    from `places[f]` to before `places[f + 1]` (int64); of one that is missing both are the same place. Along a row,
+    places ascend.
 
-    `only` (uint8, one per field) is the type of all values of a field that are there, ABSENT if they are of several types;
-    `complete` (bool, one per field) says that none is ABSENT.
+    `only` (uint8, one per field) is the type of all values of a field that are there, ABSENT where they may be of
+    several types; `complete` (bool, one per field) says that none is ABSENT.
 
     `strays` (int64) are the documents that were not understood, in their order; all their types are ABSENT.
     """
@@ -89,8 +90,8 @@ class Elements:
 def walk(padded: bytes, bounds: Positions, names: Sequence[str], usual: Sequence[int], last_name: str) -> Elements:
     """Find the elements of these `names` (of NAME_LETTERS each; others are not found) in the order of the names.
 
-    `padded` are concatenated documents and PADDING, `bounds` where they begin and the last one ends. `usual` is the type
-    that a field mostly has, which is found a little sooner. An element of the `last_name` may follow them all.
+    `padded` are concatenated documents and PADDING, `bounds` where they begin and the last one ends. `usual` are the
+    types that the fields mostly have, which are found sooner. An element of the `last_name` may follow them all.
     """
     walker = _Walker(padded, bounds)
     types = np.empty((len(names), len(bounds) - 1), dtype=np.uint8)

@@ -8,34 +8,30 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from bson.errors import InvalidBSON
 
 from vfexport_core.sources import bson_walk as bson_types
 from vfexport_core.sources.bson_walk import HEADER_BYTES, Flags, at_any_place
 from vfexport_core.sources.documents import LENGTH_BYTES, Positions
 
 _OBJECT_ID_BYTES = 12
-_WORD_BYTES = 8
 _CHARACTERS_AT = HEADER_BYTES + LENGTH_BYTES
-_BYTE = 0xFF
 _NOT_ASCII = 0x80
+_LARGEST_BATCH = 2**31 - 1
 # Lists of more elements are rare, and each element is a step for all lists of a batch.
 _MOST_ELEMENTS = 64
 
 Rows = npt.NDArray[np.int64]
 
-
-ARRAY_TYPES = frozenset(
-    {
-        bson_types.DOUBLE,
-        bson_types.STRING,
-        bson_types.ARRAY,
-        bson_types.OBJECT_ID,
-        bson_types.BOOLEAN,
-        bson_types.DATE,
-        bson_types.INT32,
-        bson_types.INT64,
-    }
-)
+_FIXED_WIDTH = {
+    bson_types.DOUBLE: pa.float64(),
+    bson_types.OBJECT_ID: pa.binary(_OBJECT_ID_BYTES),
+    bson_types.DATE: pa.timestamp("ms"),
+    bson_types.INT32: pa.int64(),
+    bson_types.INT64: pa.int64(),
+}
+ARRAY_TYPES = frozenset({bson_types.STRING, bson_types.ARRAY, bson_types.BOOLEAN, *_FIXED_WIDTH})
+"""The BSON types whose values become an array; of arrays those of strings."""
 
 
 def no_rows() -> Rows:
@@ -58,6 +54,9 @@ class ArrayBuilder:
     """Makes arrays of the elements of one batch: `padded` are its documents with PADDING behind them."""
 
     def __init__(self, padded: bytes) -> None:
+        """Raise InvalidBSON when a batch is larger than any message of a server, which offsets of strings rely on."""
+        if len(padded) > _LARGEST_BATCH:
+            raise InvalidBSON(f"a batch of {len(padded)} bytes is larger than a server's message can be")
         self._buffer = pa.py_buffer(padded)
         self._bytes = np.frombuffer(padded, dtype=np.uint8)
         self._words = at_any_place(padded, "<i8")
@@ -76,29 +75,22 @@ class ArrayBuilder:
                 return self._string_lists(starts, ends, present)
             case bson_types.BOOLEAN:
                 return self._booleans(values, present)
-            case bson_types.OBJECT_ID:
-                return TypedArray(_fixed(pa.binary(_OBJECT_ID_BYTES), self._object_ids[values], present))
-            case bson_types.DOUBLE:
-                return TypedArray(_fixed(pa.float64(), self._words[values], present))
-            case bson_types.DATE:
-                return TypedArray(_fixed(pa.timestamp("ms"), self._words[values], present))
-            case bson_types.INT64:
-                return TypedArray(_fixed(pa.int64(), self._words[values], present))
             case bson_types.INT32:
-                whole = self._words[values].astype(np.int32).astype(np.int64)
-                return TypedArray(_fixed(pa.int64(), whole, present))
+                data = self._words[values].astype(np.int32).astype(np.int64)
+            case bson_types.OBJECT_ID:
+                data = self._object_ids[values]
             case _:
-                raise ValueError(f"values of BSON type {type_:#04x} have no array")
+                data = self._words[values]
+        buffers = [_validity(present), pa.py_buffer(data)]
+        return TypedArray(pa.Array.from_buffers(_FIXED_WIDTH[type_], len(data), buffers))
 
     def _booleans(self, values: Positions, present: Flags | None) -> TypedArray:
         octets = self._bytes[values]
         odd = octets > 1
         if present is not None:
             odd &= present
-        data = pa.py_buffer(np.packbits(octets != 0, bitorder="little"))
-        return TypedArray(
-            pa.Array.from_buffers(pa.bool_(), len(values), [_validity(present), data]), np.flatnonzero(odd)
-        )
+        buffers = [_validity(present), pa.py_buffer(np.packbits(octets != 0, bitorder="little"))]
+        return TypedArray(pa.Array.from_buffers(pa.bool_(), len(values), buffers), np.flatnonzero(odd))
 
     def _strings(self, starts: Positions, ends: Positions, present: Flags | None) -> TypedArray:
         first, behind = starts + _CHARACTERS_AT, ends - 1
@@ -115,7 +107,7 @@ class ArrayBuilder:
         return TypedArray(array, odd)
 
     def _text(self, first: Positions, behind: Positions) -> pa.StringArray:
-        """Return the texts from `first` to before `behind` (ascending, one behind the other), whatever their bytes are."""
+        """Return the texts from `first` to before `behind` (ascending, apart from each other), UTF-8 or not."""
         count = len(first)
         if not count:
             return pa.array([], pa.string())
@@ -191,10 +183,6 @@ class _ListWalk:
         first, behind, rows = (np.concatenate(parts) for parts in zip(*self._found, strict=True))
         order = np.argsort(first)
         return first[order], behind[order], rows[order]
-
-
-def _fixed(type_: pa.DataType, data: npt.NDArray[np.int64], present: Flags | None) -> pa.Array:
-    return pa.Array.from_buffers(type_, len(data), [_validity(present), pa.py_buffer(data)])
 
 
 def _validity(present: Flags | None) -> pa.Buffer | None:

@@ -1,8 +1,8 @@
 """BSON batches to Arrow columns: whole columns at once, and the values that are odd one by one.
 
-The documents are flat: the server renames each needed path to a name of two letters, so that nothing is nested that need
-not be. The elements of a field are found in all documents of a batch (bson_walk), those of one BSON type become one
-array (columns), whatever type the field usually has, and what has no array is decoded by bson (singles).
+The documents are flat: the server renames each needed path to a top-level name of two letters. The elements of a field
+are found in all documents of a batch (bson_walk), those of one BSON type become one array (columns), whatever type the
+field usually has, and the values that no array can hold are decoded by bson (singles).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
-import pyarrow as pa
 
 from vfexport_core.catalog.expressions import Field, FieldType
 from vfexport_core.sources import bson_walk as bson_types
@@ -25,6 +24,8 @@ from vfexport_core.sources.singles import decode_documents, decode_elements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pyarrow as pa
 
 # An array for fewer values than these costs more than to decode them one by one.
 _FEWEST_TOGETHER = 32

@@ -26,8 +26,8 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 def short_names(fields: Iterable[Field]) -> dict[Field, str]:
     """Return the name of each field in flat documents: the same for the same fields in the same order.
 
-    The names are of two letters and ascend, so that a server that sorted them would not change their order. Those behind
-    the first 3,223 are longer: their documents are decoded one by one.
+    The names are of two letters and ascend, so that a server which sorts them keeps their order. Those behind the first
+    3,223 are longer, and documents that have them are decoded one by one.
     """
     return {field: _short_name(index) for index, field in enumerate(fields)}
 
