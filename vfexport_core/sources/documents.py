@@ -13,10 +13,10 @@ from vfexport_core.mongo.client import SOUND_CODEC
 
 LENGTH_BYTES = 4
 _SMALLEST_DOCUMENT = 5
-# How many chains of documents are followed side by side, and from how many bytes on that is worth its while.
-_CHAINS = 256
-_FEWEST_CHAINS = 128
-_SMALLEST_STRIDE = 1_024
+# How many bytes a chain of documents has that is followed beside others, and from how many chains on that is worth its
+# while.
+_CHAIN_BYTES = 4_096
+_FEWEST_CHAINS = 64
 _RAW_CODEC = SOUND_CODEC.with_options(document_class=RawBSONDocument)
 
 Positions = npt.NDArray[np.int64]
@@ -75,12 +75,15 @@ def _side_by_side(raw: bytes) -> Positions | None:
 
 
 def _guess(raw: bytes) -> Positions | None:
-    """Return some places where documents probably begin: the first (0), about `_CHAINS` others, and the end."""
+    """Return places where documents probably begin: the first (0) and one every `_CHAIN_BYTES`; and the end.
+
+    Returns None when they are few.
+    """
     end = len(raw)
-    stride = end // _CHAINS
-    if stride < _SMALLEST_STRIDE:
+    if end < _FEWEST_CHAINS * _CHAIN_BYTES:
         return None
     beginning = raw[LENGTH_BYTES : raw.find(0, LENGTH_BYTES + 1) + 1]
-    found = (raw.find(beginning, place, place + stride) for place in range(stride, end - stride, stride))
+    windows = range(_CHAIN_BYTES, end - _CHAIN_BYTES, _CHAIN_BYTES)
+    found = [raw.find(beginning, place, place + _CHAIN_BYTES) for place in windows]
     guesses = [place - LENGTH_BYTES for place in found if place > 0]
-    return np.array([0, *guesses, end], dtype=np.int64) if len(guesses) >= _FEWEST_CHAINS else None
+    return np.array([0, *guesses, end], dtype=np.int64) if 2 * len(guesses) > len(found) else None
