@@ -34,6 +34,13 @@ def test_only_24_digits_in_lower_case_are_an_id(column, cut, shorten):
     assert found(object_ids(array.slice(cut, end - cut))) == expected(column[cut:end]), "a slice has an offset"
 
 
+@given(st.lists(hexes | st.text("0123456789abcdefABCDEFg", min_size=24, max_size=24), min_size=1), st.integers(0, 3))
+def test_strings_that_are_all_as_long_as_an_id_are_read_alike(column, cut):
+    array = pa.array(column, pa.string())
+    assert found(object_ids(array)) == expected(column)
+    assert found(object_ids(array.slice(cut))) == expected(column[cut:])
+
+
 def test_the_bytes_below_a_null_are_not_read():
     text = "65a1b2c3d4e5f60718293a4b"
     whole = pa.array([text, text], pa.string())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vfexport_core.files.csv import encode_header, encode_rows, quoted
 from vfexport_core.rows.cells import Cells
 from vfexport_core.rows.guard import guarded
-from vfexport_core.rows.texts import contains_byte, rows_beginning_with, rows_holding, text_bytes
+from vfexport_core.rows.texts import are_phone_numbers, contains_byte, rows_beginning_with, rows_holding, text_bytes
 from vfexport_core.rows.values import GUARDED, PRESENT
 
 SPECIAL = '=+-@\t\r\n",;\0 0123456789().é🎸ab'
@@ -51,6 +51,26 @@ def test_rows_are_found_as_a_loop_finds_them(column, chosen, data):
     assert rows_holding(array, chosen.encode()).tolist() == holding
     assert text_bytes(array) == "".join(text or "" for text in column).encode()
     assert contains_byte(array, chosen[0].encode()) == any(chosen[0] in (text or "") for text in column)
+
+
+phones = st.text(st.sampled_from("+0123456789 ().-"), max_size=5) | st.from_regex(r"\A\+[0-9 ().-]{1,4}\Z")
+
+
+@given(
+    st.lists(phones | st.sampled_from(["+1", "+x", "++1", "+1+", "+", "", "1", "+1\n", "+1٣"]), max_size=6), st.data()
+)
+@example(["+1 (555) 010-2030", "+49 30 123"], None)
+def test_phone_numbers_are_known_as_a_pattern_knows_them(column, data):
+    array = pa.array(column, pa.string())
+    if data is not None:
+        array, column = sliced(column, data)
+    wanted = bool(column) and all(re.fullmatch(r"\+[0-9][0-9 ().-]*", text) for text in column)
+    assert are_phone_numbers(array) == wanted
+
+
+def test_a_column_of_phone_numbers_is_guarded_without_being_written_again():
+    array = pa.array(["+1 (555) 010-2030", None, "Anna", "+49 30 123"], pa.string())
+    assert guarded(Cells(array, GUARDED)).text is array
 
 
 def test_the_bytes_below_a_null_mean_nothing():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from vfexport_core.rows.cells import Cells
-from vfexport_core.rows.texts import rewrite, rows_beginning_with
+from vfexport_core.rows.texts import are_phone_numbers, rewrite, rows_beginning_with
 from vfexport_core.rows.values import GUARDED
 
 if TYPE_CHECKING:
@@ -34,5 +34,7 @@ def guarded(cells: Cells) -> Cells:
 
 
 def _prefixed(suspects: pa.Array) -> pa.Array:
+    if are_phone_numbers(suspects):
+        return suspects
     plain = pc.match_substring_regex(suspects, _PLAIN_NUMBER)
     return pc.if_else(plain, suspects, pc.binary_join_element_wise(_PREFIX, suspects, ""))

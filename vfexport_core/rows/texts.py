@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _BYTES = 256
+_PLUS = ord("+")
+_DIGITS = b"0123456789"
+_IN_NUMBERS = _DIGITS + b" ().-"
+_SHORTEST_NUMBER = 2
 # So that a column of nothing but such characters takes little more memory than its text.
 _AT_ONCE = 2**20
 
@@ -38,9 +42,12 @@ def rows_beginning_with(text: pa.Array, characters: bytes) -> npt.NDArray[np.int
     bounds, data = _bounds_and_data(text)
     if data is None:
         return np.empty(0, dtype=np.int64)
-    rows = np.flatnonzero(np.diff(bounds))
-    first = np.frombuffer(data, dtype=np.uint8)[bounds[:-1][rows]]
-    return _valid(text, rows[_table(characters)[first]])
+    octets = np.frombuffer(data, dtype=np.uint8)
+    if not len(octets):
+        return np.empty(0, dtype=np.int64)
+    # An empty string seems to begin as the next one does, and the last one, behind which nothing stands, as its end.
+    rows = np.flatnonzero(_table(characters)[octets[np.minimum(bounds[:-1], len(octets) - 1)]])
+    return _valid(text, rows[bounds[1:][rows] > bounds[:-1][rows]])
 
 
 def rows_holding(text: pa.Array, characters: bytes) -> npt.NDArray[np.int64]:
@@ -58,13 +65,37 @@ def rows_holding(text: pa.Array, characters: bytes) -> npt.NDArray[np.int64]:
     return _valid(text, np.flatnonzero(found))
 
 
+def are_phone_numbers(text: pa.Array) -> bool:
+    """Return whether all strings (none null) are a plus, a digit, then nothing but digits, blanks and ``().-``.
+
+    This is how most numbers are stored, and one pass over the bytes of all is enough to see it.
+    """
+    bounds, data = _bounds_and_data(text)
+    if data is None or np.diff(bounds).min() < _SHORTEST_NUMBER:
+        return False
+    octets = np.frombuffer(data, dtype=np.uint8)
+    starts = bounds[:-1]
+    if not ((octets[starts] == _PLUS) & _table(_DIGITS)[octets[starts + 1]]).all():
+        return False
+    # There is no plus among these characters, so that the first ones are all that is left.
+    others = np.count_nonzero(_table(_IN_NUMBERS)[octets[bounds[0] : bounds[-1]]])
+    return int(bounds[-1] - bounds[0]) - others == len(text)
+
+
 def rewrite(text: pa.Array, rows: npt.NDArray[np.int64], change: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    """Write the strings of these rows (ascending) as `change` gives them, and leave all others as they are."""
+    """Write the strings of these rows (ascending) as `change` gives them, and leave all others as they are.
+
+    `change` gives back what it was given, the same array, where nothing is to be changed.
+    """
     if not len(rows):
+        return text
+    before = text.take(pa.array(rows))
+    changed = change(before)
+    if changed is before:
         return text
     mask = np.zeros(len(text), dtype=np.bool_)
     mask[rows] = True
-    return pc.replace_with_mask(text, pa.array(mask), change(text.take(pa.array(rows))))
+    return pc.replace_with_mask(text, pa.array(mask), changed)
 
 
 def _bounds_and_data(text: pa.Array) -> tuple[npt.NDArray[np.int32], pa.Buffer | None]:

@@ -15,6 +15,7 @@ _OBJECT_ID_BYTES = 12
 _SAME_AS_REPR_FROM = 1e-3
 _SAME_AS_REPR_TO = 1e9
 _INT64_LIMIT = 2.0**63
+_NEITHER_ROUND_NOR_ODD = 0.5
 
 
 def render_array(array: pa.Array) -> pa.StringArray:
@@ -42,16 +43,15 @@ def _dates(array: pa.Array) -> pa.Array:
 
 
 def _doubles(array: pa.Array) -> pa.Array:
-    valid = np.asarray(array.is_valid())
-    values = np.asarray(array.fill_null(0.0))
+    values = np.asarray(array.fill_null(_NEITHER_ROUND_NOR_ODD))
     size = np.abs(values)
     with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like others
         integral = (values == np.floor(values)) & (size < _INT64_LIMIT)
     text = array.cast(pa.string())
     if integral.any():
-        whole = pa.array(np.where(integral, values, 0).astype(np.int64), mask=~valid).cast(pa.string())
+        whole = pa.array(np.where(integral, values, 0).astype(np.int64)).cast(pa.string())
         text = pc.if_else(pa.array(integral), whole, text)
-    odd = valid & ~integral & ~((size >= _SAME_AS_REPR_FROM) & (size < _SAME_AS_REPR_TO))
+    odd = ~(integral | ((size >= _SAME_AS_REPR_FROM) & (size < _SAME_AS_REPR_TO)))
     return _rewrite(text, values, odd) if odd.any() else text
 
 
