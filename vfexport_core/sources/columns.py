@@ -107,7 +107,10 @@ class ArrayBuilder:
         return TypedArray(array, odd)
 
     def _text(self, first: Positions, behind: Positions) -> pa.StringArray:
-        """Return the texts from `first` to before `behind` (ascending, apart from each other), UTF-8 or not."""
+        """Return the texts from `first` to before `behind`, UTF-8 or not.
+
+        The places have to be checked before: they ascend, no text reaches into the next, and all are in the batch.
+        """
         count = len(first)
         if not count:
             return pa.array([], pa.string())
@@ -123,8 +126,8 @@ class ArrayBuilder:
         first, behind, owners = found.texts()
         texts = self._text(first, behind)
         odd = np.union1d(found.odd, owners[_not_utf8(texts)])
-        kept = ~np.isin(owners, odd)
         if len(odd):
+            kept = ~np.isin(owners, odd)
             texts, owners = texts.filter(pa.array(kept)), owners[kept]
         offsets = np.zeros(len(starts) + 1, dtype=np.int32)
         np.cumsum(np.bincount(owners, minlength=len(starts)), out=offsets[1:])
@@ -153,7 +156,6 @@ class _ListWalk:
         odd: list[Rows] = [rows[octets[last] != 0]]
         for index in range(_MOST_ELEMENTS):
             going_on = position < last
-            odd.append(rows[position > last])
             rows, position, last = rows[going_on], position[going_on], last[going_on]
             if not len(rows):
                 break
@@ -173,7 +175,7 @@ class _ListWalk:
         first = behind_header + LENGTH_BYTES
         behind = first + length - 1
         is_text = matches & (length > 0) & (behind < last)
-        is_text &= self._bytes[np.where(is_text, behind, position)] == np.where(is_text, 0, bson_types.STRING)
+        is_text &= self._bytes[np.where(is_text, behind, last)] == 0
         return is_text, first, behind
 
     def texts(self) -> tuple[Positions, Positions, Rows]:

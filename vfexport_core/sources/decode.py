@@ -127,11 +127,8 @@ class _ColumnReader:
         return _Draft(type_, len(elements.types[index]), (typed.array,), None, typed.odd)
 
     def _of_several_types(self, index: int, type_: FieldType) -> _Draft:
-        types, starts, ends = (
-            self._elements.types[index],
-            self._elements.places[index],
-            self._elements.places[index + 1],
-        )
+        elements = self._elements
+        types, starts, ends = elements.types[index], elements.places[index], elements.places[index + 1]
         places = np.full(len(types), -1, dtype=np.int64)
         arrays: list[pa.Array] = []
         odd = [no_rows()]
