@@ -24,8 +24,9 @@ ENTRIES = 20000
 ONCE =
 ARGS =
 UPGRADE =
-# Two processes: each has embedded servers of its own, and more than two would need more than two cores.
-WORKERS = 2
+# Processes, each with embedded servers of its own. Most tests wait more than they compute: two of them fill a core.
+WORKERS = 4
+PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup
 
 .PHONY: help venv demo test test-faults test-conformance test-deploy check format-check lint types layers lock sbom hooks clean
 
@@ -48,16 +49,10 @@ demo: $(READY)
 	@$(BIN)/vfexport demo --entries $(ENTRIES) $(if $(filter-out 0,$(ONCE)),--once)
 
 test: $(READY)
-ifeq ($(ARGS),)
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --ignore=tests/faults --ignore=tests/deploy
-	@$(MAKE) --no-print-directory test-faults
-else
-	@$(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
-endif
+	@$(PYTEST) $(ARGS)
 
-# By files: those of Dagster share one running service.
 test-faults: $(READY)
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests/faults $(ARGS)
+	@$(PYTEST) tests/faults $(ARGS)
 
 # What leans on the servers themselves; tests that need a server's test commands say so and are skipped.
 CONFORMANCE = tests/integration/storage $(addprefix tests/integration/, \
@@ -65,7 +60,7 @@ CONFORMANCE = tests/integration/storage $(addprefix tests/integration/, \
 	source_indexes.py split_files.py worker.py documented_calls.py))
 
 test-conformance: $(READY)
-	@$(BIN)/python -m pytest -q -n $(WORKERS) $(CONFORMANCE) $(ARGS)
+	@$(PYTEST) $(CONFORMANCE) $(ARGS)
 
 # One process: an image is built once, and the service is brought up twice.
 test-deploy: $(READY)

@@ -5,7 +5,6 @@ Under pytest-xdist each worker is a process and so has its own servers; nothing 
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -57,12 +56,6 @@ hypothesis_settings.load_profile("vfexport")
 
 # A shell without job control has what it starts in the background ignore Ctrl-C, and all that this starts in turn.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_collection_finish() -> None:
-    """Have the garbage collector pass over what was imported, which stays: it is most of what there is to look at."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

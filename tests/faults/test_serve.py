@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.embedded import MongoServer, S3Server
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("served")]
 SECONDS = 120
 VFEXPORT = Path(sysconfig.get_path("scripts")) / "vfexport"
 # The script of each process.

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.api_server import Server
     from vfexport_core.embedded import MongoServer, S3Server
 
+pytestmark = pytest.mark.xdist_group("api server")
+
 
 @pytest.fixture(scope="module")
 def stored(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:

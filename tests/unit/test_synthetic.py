@@ -20,6 +20,8 @@ COLLECTIONS = ("users", "entries", "scoring", "codes", "sms_waves")
 # Changes of the generator change this; a change of Python, of the machine or of the hash seed must not.
 FIRST_BATCH_SHA256 = "91ea2fbb87139abdec6432d450fe7ae6199551c97e51dc98acd41e41fb946850"
 
+pytestmark = pytest.mark.xdist_group("synthetic campaign")
+
 
 def documents_of(campaign):
     """Return all documents by collection."""

@@ -34,6 +34,8 @@ sys.meta_path.insert(0, Absent())
 sys.argv[1:] = rest
 """
 
+pytestmark = pytest.mark.xdist_group("wheel")
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:

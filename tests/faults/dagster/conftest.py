@@ -37,7 +37,7 @@ ENTRIES = 300
 LEASE_SECONDS = 4
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_scene(
     mongo_server: MongoServer, s3_server: S3Server, mongo_client: MongoClient[dict[str, Any]]
 ) -> Iterator[Scene]:

@@ -12,7 +12,7 @@ from tests.s3_faults import ACCESS_DENIED
 from vfexport_core.errors import ExportNotCancelable
 from vfexport_core.queue.models import ExportStatus
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("running service")]
 FINISHED, FAILED, CANCELED = ExportStatus.FINISHED, ExportStatus.FAILED, ExportStatus.CANCELED
 STARTED_BY_NOW = ("SUCCESS", "FAILURE", "CANCELED")
 
