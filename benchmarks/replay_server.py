@@ -100,7 +100,7 @@ class Replay:
             chosen = [each for each in self._small[collection] if _matches(each, wanted)]
             return _small_reply(chosen, namespace)
         if name == "find":
-            match, shape, cut = command["filter"], command.get("projection") or {}, nested
+            match, shape, cut = command.get("filter") or {}, command.get("projection") or {}, nested
             batch = command.get("batchSize")
         else:
             if (count := self._count(command["pipeline"])) is not None:
@@ -108,7 +108,7 @@ class Replay:
             stages = dict(itertools.chain.from_iterable(stage.items() for stage in command["pipeline"]))
             match, shape, cut = stages["$match"], stages["$project"], flat
             batch = command["cursor"].get("batchSize")
-        cursor = self._open(collection, match["_id"], dict(shape), cut)
+        cursor = self._open(collection, match.get("_id"), dict(shape), cut)
         return self._reply(cursor, namespace, _FIRST_BATCH if batch is None else int(batch), "firstBatch", None)
 
     def _count(self, stages: list[RawBSONDocument]) -> int | None:
@@ -117,10 +117,12 @@ class Replay:
             return None
         return self._entries[bson.ObjectId(stages[0]["$match"]["_id"]["$gte"]["campaign_id"])]
 
-    def _open(self, collection: str, selection: RawBSONDocument, shape: dict[str, Any], cut: Any) -> Cursor:
+    def _open(self, collection: str, selection: RawBSONDocument | None, shape: dict[str, Any], cut: Any) -> Cursor:
         pool = self._pool(collection, shape, cut)
         if collection == "entries":
-            return ScanCursor(pool, self._entries[bson.ObjectId(selection["$gte"]["campaign_id"])])
+            campaign_id = CAMPAIGN_ID if selection is None else bson.ObjectId(selection["$gte"]["campaign_id"])
+            return ScanCursor(pool, self._entries[campaign_id])
+        assert selection is not None, "users are looked up by their ids"
         return LookupCursor(pool, *places_of(object_ids(selection.raw[_ARRAY_OF_IN:-1])))
 
     def _pool(self, collection: str, shape: dict[str, Any], cut: Any) -> Pool:
