@@ -42,7 +42,8 @@ REGEX_FLAGS = {
     "u": re.UNICODE,
     "x": re.VERBOSE,
 }
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+SEPARATORS = ";\t\r\n"
 PHONE_OR_NUMBER = re.compile(r"[+-]?[0-9][0-9 ().-]*")
 
 
@@ -155,12 +156,21 @@ def date_text(milliseconds: int) -> str:
 
 
 def guarded(value: object, cell: str) -> str:
-    """Put ``'`` before what a spreadsheet takes for a formula (strings, arrays, documents only)."""
+    """Put ``'`` before what a spreadsheet takes for a formula (strings, arrays, documents only).
+
+    That is a cell that begins like one (or with a tab or a line end), and in any cell each piece behind a character
+    that other readers of CSV may take for a separator.
+    """
     if not isinstance(value, str | list) and document(value) is None:
         return cell
-    if cell.startswith(FORMULA_STARTS) and not PHONE_OR_NUMBER.fullmatch(cell):
-        return "'" + cell
-    return cell
+    first, *others = re.split(f"([{SEPARATORS}])", cell)
+    written = first + "".join("'" + piece if like_a_formula(piece) else piece for piece in others)
+    starts_oddly = cell[:1] in {"\t", "\r", "\n"}
+    return "'" + written if starts_oddly or like_a_formula(cell) else written
+
+
+def like_a_formula(text: str) -> bool:
+    return text.startswith(FORMULA_STARTS) and not PHONE_OR_NUMBER.fullmatch(text)
 
 
 def quoted(cell: str) -> str:

@@ -16,7 +16,7 @@ from vfexport_core.rows.guard import guarded
 from vfexport_core.rows.texts import are_phone_numbers, contains_byte, rows_beginning_with, rows_holding, text_bytes
 from vfexport_core.rows.values import GUARDED, PRESENT
 
-SPECIAL = '=+-@\t\r\n",;\0 0123456789().é🎸ab'
+SPECIAL = '=+-@\t\r\n",;\0 0123456789().é🎸ab\uff1d\uff0b\uff0d\uff20\ufeff'
 texts = st.none() | st.text(st.sampled_from(SPECIAL), max_size=6) | st.text(max_size=4)
 columns = st.lists(texts, max_size=12)
 characters = st.sets(st.sampled_from('=+-@\t\r\n",\0 a'), min_size=1).map(lambda chosen: "".join(sorted(chosen)))
@@ -32,9 +32,15 @@ def sliced(column: list[str | None], data: st.DataObject) -> tuple[pa.Array, lis
 
 def safe(text: str) -> str:
     """Guard one string, by the words of the rule."""
-    if text[:1] not in tuple("=+-@\t\r") or re.fullmatch(r"[+-]?[0-9][0-9 ().-]*", text):
-        return text
-    return "'" + text
+    guarded_text = text[:1]
+    for before, letter, rest in ((text[at - 1], text[at], text[at:]) for at in range(1, len(text))):
+        piece = re.split("[;\t\r\n]", rest, maxsplit=1)[0]
+        guarded_text += "'" * (before in ";\t\r\n" and begins_like_a_formula(piece)) + letter
+    return "'" * (text[:1] in tuple("\t\r\n") or begins_like_a_formula(text)) + guarded_text
+
+
+def begins_like_a_formula(text: str) -> bool:
+    return text[:1] in tuple("=+-@\uff1d\uff0b\uff0d\uff20") and not re.fullmatch(r"[+-]?[0-9][0-9 ().-]*", text)
 
 
 def in_csv(text: str | None) -> str:
@@ -84,7 +90,30 @@ def test_the_bytes_below_a_null_mean_nothing():
 
 
 @given(columns, st.data())
-@example(["+1 (555) 010-2030", "-5", "+", "=1", "--1", "1+1", "+1\n", "-1,5", "\t", "@a", "", None], st.data())
+@example(
+    [
+        "+1 (555) 010-2030",
+        "-5",
+        "+",
+        "=1",
+        "--1",
+        "1+1",
+        "+1\n",
+        "-1,5",
+        "\t",
+        "@a",
+        "",
+        None,
+        "\n=1",
+        "x;=1",
+        "x;-5;=1",
+        "-1;2",
+        "x;+1 (5)",
+        "\uff1d1",
+        "\ufeff=1",
+    ],
+    st.data(),
+)
 def test_formulas_are_guarded_by_the_words_of_the_rule(column, data):
     if not isinstance(data, st.DataObject):
         array = pa.array(column, pa.string())

@@ -41,8 +41,10 @@ rules: dates as `YYYY-MM-DD HH:MM:SS` in UTC, booleans as `true` and `false`, nu
 Missing and null are empty. Files are UTF-8 without a BOM, lines end in LF, the header row is always there, and quoting
 is that of RFC 4180.
 
-Where the formula guard applies, a text cell that a spreadsheet would take for a formula begins with an apostrophe
-(setting `VFEXPORT_FORMULA_GUARD`).
+Where the formula guard applies, an apostrophe stands before what a spreadsheet would take for a formula: a text cell
+that begins with `=`, `+`, `-`, `@` (also full-width), a tab or a line end, and what begins with one of the four signs
+behind `;`, a tab or a line end inside a text cell. Phone numbers and plain numbers stay as they are (setting
+`VFEXPORT_FORMULA_GUARD`).
 
 Names before brackets:
 
