@@ -231,7 +231,7 @@ def test_without_mongodb_a_tick_says_so_and_the_next_one_works(
     monkeypatch.setenv("VFEXPORT_MONGO_URI", "mongodb://127.0.0.1:1/?directConnection=true&serverSelectionTimeoutMS=50")
     requests, reason = tick()
     assert requests == []
-    assert str(reason).startswith("SourceUnavailable: MongoDB failed on collection exports")
+    assert str(reason).startswith("SourceUnavailable: MongoDB failed on collection exports (")
     monkeypatch.setenv("VFEXPORT_MONGO_URI", environment["VFEXPORT_MONGO_URI"])
     assert [request.run_key for request in tick()[0]] == [f"{export.id}:1"]
 

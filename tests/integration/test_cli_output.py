@@ -133,7 +133,7 @@ def test_mongodb_that_does_not_answer_is_a_passing_fault(mongo_only: Cli) -> Non
     uri = f"mongodb://127.0.0.1:{free_port()}/"
     result = mongo_only.run("export", "65f000000000000000000001", "entries", "--output", "-", VFEXPORT_MONGO_URI=uri)
     assert result.exit_code == 3
-    assert result.stderr.startswith("SourceUnavailable: MongoDB failed on collection campaigns")
+    assert result.stderr.startswith("SourceUnavailable: MongoDB failed on collection campaigns (find)")
     assert result.stderr.count("\n") == 1
 
 

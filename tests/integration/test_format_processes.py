@@ -183,7 +183,9 @@ def test_an_error_of_the_service_in_another_process_is_the_same_error(
         failing_users()
         export.gate.let_go(1)
         export.gate.open()
-        with pytest.raises(SourceUnavailable, match=r"MongoDB failed on collection users: .*code 13") as caught:
+        with pytest.raises(
+            SourceUnavailable, match=r"MongoDB failed on collection users \(look-up\): .*code 13"
+        ) as caught:
             list(export.batches)
         assert caught.value.payload == "users"
 

@@ -35,15 +35,17 @@ TOLD = [
 
 @pytest.mark.parametrize(("error", "cause"), TOLD, ids=[type(error).__name__ for error, _ in TOLD])
 def test_the_servers_words_about_a_command_are_told_by_their_code(error: PyMongoError, cause: str) -> None:
-    with pytest.raises(SourceUnavailable) as failure, reading("entries"):
+    with pytest.raises(SourceUnavailable) as failure, reading("entries", "scan"):
         raise error
-    assert failure.value.message == f"MongoDB failed on collection entries: {cause}"
+    assert failure.value.message == f"MongoDB failed on collection entries (scan): {cause}"
     assert FAN not in str(failure.value.as_dict())
 
 
 def test_where_mongodb_is_is_told_to_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(SourceUnavailable) as failure, reading("entries"):
+    with pytest.raises(SourceUnavailable) as failure, reading("entries", "scan"):
         raise AutoReconnect(f"{HOST}: connection closed")
     assert HOST not in str(failure.value.as_dict())
     (record,) = caplog.records
-    assert record.getMessage() == f"MongoDB failed on collection entries: AutoReconnect: {HOST}: connection closed"
+    assert (
+        record.getMessage() == f"MongoDB failed on collection entries (scan): AutoReconnect: {HOST}: connection closed"
+    )

@@ -66,7 +66,9 @@ class Sources:
             return retry_read(operation, ReadRetries(collection, attempts=_ATTEMPTS))
         except SourceUnavailable as error:
             cause = type(error.__cause__).__name__
-            raise SourceUnavailable(f"MongoDB failed on collection {collection}: {cause}", payload=collection) from None
+            raise SourceUnavailable(
+                f"MongoDB failed on collection {collection} (find): {cause}", payload=collection
+            ) from None
 
     def find(self, collection: str, query: Document, projection: Document) -> list[Document]:
         source = open_deciding(self.database, collection)
@@ -161,7 +163,7 @@ def _all(sources: Sources, collection: str, query: Document, projection: Documen
             except SourceUnavailable:
                 name = type(error).__name__
                 raise SourceUnavailable(
-                    f"MongoDB failed on collection {collection}: {name}", payload=collection
+                    f"MongoDB failed on collection {collection} (find): {name}", payload=collection
                 ) from None
         else:
             return

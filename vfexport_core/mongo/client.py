@@ -99,12 +99,12 @@ def open_scanned(database: Database[Document], settings: Settings) -> Database[D
 
 
 @contextmanager
-def reading(collection: str) -> Generator[None]:
-    """Turn whatever the driver raises inside the block into SourceUnavailable, naming `collection`."""
+def reading(collection: str, operation: str = "read") -> Generator[None]:
+    """Turn whatever the driver raises inside the block into SourceUnavailable, naming `operation` and `collection`."""
     try:
         yield
     except PyMongoError as error:
-        raise unavailable(collection, error) from error
+        raise unavailable(collection, error, operation) from error
 
 
 def is_dns_failure(error: Exception) -> bool:
@@ -112,9 +112,11 @@ def is_dns_failure(error: Exception) -> bool:
     return isinstance(error, MongoConfigurationError) and isinstance(error.__cause__, dns.exception.DNSException)
 
 
-def unavailable(collection: str, error: Exception) -> SourceUnavailable:
-    """Report that MongoDB failed, on which collection and why; where it is, is said to the log alone."""
-    failure = SourceUnavailable(f"MongoDB failed on collection {collection}: {cause(error)}", payload=collection)
+def unavailable(collection: str, error: Exception, operation: str) -> SourceUnavailable:
+    """Report that MongoDB failed: at which operation, on which collection and why. Its host is for the log alone."""
+    failure = SourceUnavailable(
+        f"MongoDB failed on collection {collection} ({operation}): {cause(error)}", payload=collection
+    )
     if isinstance(error, ConnectionFailure):
         _log.warning("%s: %s", failure.message, str(error)[:_SHOWN_CHARACTERS])  # driver messages can be pages long
     return failure

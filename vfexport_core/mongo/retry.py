@@ -104,16 +104,18 @@ ELECTION_SECONDS = 12.0
 """How long a replica set is without a primary after one was lost, with its default settings: the median."""
 WORKER_LIMITS = RetryLimits(40.0)
 """A worker's work is worth waiting for more than one election; its lease (`queue.lease`) is longer than this."""
-CALLER_LIMITS = RetryLimits(15.0, silent_seconds=5.0)
+CALLER_LIMITS = RetryLimits(15.0, silent_seconds=4.0)
 """Somebody waits for the answer: an election is waited out, silence is not."""
 
 
-def with_retries(collection: Collection[Any], operation: Callable[[], T], limits: RetryLimits) -> T:
+def with_retries(
+    collection: Collection[Any], operation: Callable[[], T], limits: RetryLimits, *, name: str = "read or write"
+) -> T:
     """Do `operation`, again after a passing fault, within `limits`; it must be harmless to do twice.
 
     A try that seemed to fail may have been applied: only its answer was lost. Raises SourceUnavailable naming
-    `collection`; DuplicateKeyError as it is, for that is how the unique indexes speak; VfexportError (a bug of ours)
-    when the validator refuses the document.
+    `collection` and, as `name`, the operation; DuplicateKeyError as it is, for that is how the unique indexes speak;
+    VfexportError (a bug of ours) when the validator refuses the document.
     """
     client = collection.database.client
     if limits.silent_seconds is not None and _SILENCES.spares(client, limits.silent_seconds):
@@ -143,7 +145,7 @@ def with_retries(collection: Collection[Any], operation: Callable[[], T], limits
             if not is_passing(error) or time.monotonic() + pause >= deadline:
                 if silent:
                     _SILENCES.begin(client)
-                raise unavailable(collection.name, error) from error
+                raise unavailable(collection.name, error, name) from error
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
@@ -175,11 +177,13 @@ def _code(error: PyMongoError) -> int | None:
 class ReadRetries:
     """How often in a row a read of `collection` may fail; any progress starts the count anew.
 
-    `stop` is set when nobody waits for the result any more: then no retry is made.
+    `stop` is set when nobody waits for the result any more: then no retry is made. The error names
+    the `operation`.
     """
 
     collection: str
     stop: threading.Event = field(default_factory=threading.Event)
+    operation: str = "read"
     attempts: int = ATTEMPTS
     failures: int = 0
 
@@ -190,7 +194,7 @@ class ReadRetries:
         """Wait before the next try; raises SourceUnavailable when there is none."""
         self.failures += 1
         if not is_passing(error) or self.failures >= self.attempts or self.stop.is_set():
-            raise unavailable(self.collection, error) from error
+            raise unavailable(self.collection, error, self.operation) from error
         wait = min(_FIRST_WAIT_SECONDS * 2 ** (self.failures - 1), _LONGEST_WAIT_SECONDS)
         _log.warning(
             "reading %s failed (%s), try %d of %d follows",

@@ -29,4 +29,6 @@ def count_rows(spec: ExportSpec, campaign_id: str, database: Database[Document],
     scanned = spec.scan.collection
     selection = range_of(database, scanned, campaign_id)
     collection = open_scanned(database, settings)[scanned.spec.name]
-    return retry_read(lambda: collection.count_documents(selection.match()), ReadRetries(collection.name))
+    return retry_read(
+        lambda: collection.count_documents(selection.match()), ReadRetries(collection.name, operation="count")
+    )

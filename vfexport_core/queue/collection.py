@@ -40,9 +40,9 @@ class ExportCollection:
         self.documents: Collection[dict[str, Any]] = open_owned(database, EXPORTS)
         self.limits = limits
 
-    def retried(self, operation: Callable[[], T], limits: RetryLimits | None = None) -> T:
+    def retried(self, operation: Callable[[], T], limits: RetryLimits | None = None, *, name: str = "update") -> T:
         """Return what `operation` returns, tried within `limits` or those of the collection."""
-        return with_retries(self.documents, operation, limits or self.limits)
+        return with_retries(self.documents, operation, limits or self.limits, name=name)
 
     def get(self, export_id: str, campaign_id: str | None = None) -> Export:
         """Return one export; raises ExportNotFound (also when an id is not an ObjectId, or of another campaign)."""
@@ -56,13 +56,13 @@ class ExportCollection:
 
     def find_one(self, query: Document, fields: Sequence[str] | None = None) -> Document | None:
         """Return one document that meets `query`, or those `fields` of it and its id."""
-        return self.retried(lambda: self.documents.find_one(query, fields))
+        return self.retried(lambda: self.documents.find_one(query, fields), name="find")
 
     def find(
         self, query: Document, order: Sequence[tuple[str, int]], limit: int, fields: Sequence[str] | None = None
     ) -> list[Document]:
         """Return the first `limit` documents that meet `query`, or those `fields` of them and their ids."""
-        return self.retried(lambda: [*self.documents.find(query, fields).sort(order).limit(limit)])
+        return self.retried(lambda: [*self.documents.find(query, fields).sort(order).limit(limit)], name="find")
 
     def find_with_now(
         self, query: Document, limit: int, order: Document | None = None
@@ -71,7 +71,7 @@ class ExportCollection:
         # A condition cannot name $$NOW everywhere (the embedded server takes it for a missing field); a stage can.
         in_order = [] if order is None else [{"$sort": order}]
         pipeline = [{"$match": query}, *in_order, {"$limit": limit}, {"$addFields": {"now": NOW}}]
-        documents = self.retried(lambda: [*self.documents.aggregate(pipeline)])
+        documents = self.retried(lambda: [*self.documents.aggregate(pipeline)], name="aggregate")
         return [(Export.from_document(document), document["now"], document.get("cleanupDue")) for document in documents]
 
     def apply(self, transition: Transition) -> Document | None:

@@ -28,7 +28,7 @@ class ExportRemoval:
 
     def campaign_ids(self) -> list[str]:
         """Return the campaigns that have exports, each once."""
-        return self._exports.retried(lambda: self._exports.documents.distinct("campaignId"))
+        return self._exports.retried(lambda: self._exports.documents.distinct("campaignId"), name="distinct")
 
     def of_campaigns(
         self, campaign_ids: Sequence[str], types: Sequence[str], after: tuple[datetime, str] | None, limit: int
@@ -67,4 +67,4 @@ class ExportRemoval:
             # The answer of the try before may have been lost.
             return tries > 1 and documents.find_one({"_id": unchanged["_id"]}, {"_id": 1}) is None
 
-        return self._exports.retried(delete)
+        return self._exports.retried(delete, name="delete")

@@ -29,7 +29,7 @@ def find_campaign(database: Database[Document], campaign_id: str, *, limits: Ret
     except (InvalidId, TypeError):
         raise CampaignNotFound("no such campaign: its id is not an ObjectId", payload=campaign_id[:64]) from None
     campaigns = open_deciding(database, "campaigns")
-    campaign = with_retries(campaigns, lambda: campaigns.find_one({"_id": key}), limits)
+    campaign = with_retries(campaigns, lambda: campaigns.find_one({"_id": key}), limits, name="find")
     if campaign is None:
         raise CampaignNotFound("no such campaign", payload=campaign_id)
     return campaign
@@ -38,14 +38,16 @@ def find_campaign(database: Database[Document], campaign_id: str, *, limits: Ret
 def find_markets(database: Database[Document], campaign_id: str) -> list[Document]:
     """Read the campaign's markets, by ``_id``; raises SourceUnavailable."""
     markets, match = open_deciding(database, "markets"), CampaignRange(campaign_id).match()
-    return retry_read(lambda: list(markets.find(match).sort("_id", 1)), ReadRetries("markets"))
+    return retry_read(lambda: list(markets.find(match).sort("_id", 1)), ReadRetries("markets", operation="find"))
 
 
 def find_promoters(database: Database[Document], ids: Sequence[str]) -> list[Document]:
     """Read the promoters of these ids (texts; an ObjectId counts by its hex); raises SourceUnavailable."""
     forms: list[Any] = [*ids, *(ObjectId(text) for text in ids if ObjectId.is_valid(text))]
     promoters = open_deciding(database, "promoters")
-    return retry_read(lambda: list(promoters.find({"_id": {"$in": forms}}, {"name": 1})), ReadRetries("promoters"))
+    return retry_read(
+        lambda: list(promoters.find({"_id": {"$in": forms}}, {"name": 1})), ReadRetries("promoters", operation="find")
+    )
 
 
 def scheduled_members(database: Database[Document], campaign_id: str) -> Iterator[list[Any]]:
@@ -55,7 +57,7 @@ def scheduled_members(database: Database[Document], campaign_id: str) -> Iterato
     those that came before: a member may come twice when a wave changes meanwhile, none is missed.
     """
     match = {**CampaignRange(campaign_id).match(), "status": "SCHEDULED"}
-    waves, retries = open_deciding(database, "smsWaves"), ReadRetries("smsWaves")
+    waves, retries = open_deciding(database, "smsWaves"), ReadRetries("smsWaves", operation="find")
     seen: list[Any] = []
     while True:
         try:

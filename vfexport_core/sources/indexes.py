@@ -62,7 +62,7 @@ def missing_source_indexes(database: Database[Document], specs: Iterable[ExportS
 
 
 def _missing(database: Database[Document], needed: NeededIndex) -> MissingIndex | None:
-    with reading(needed.collection):
+    with reading(needed.collection, "list indexes"):
         indexes = usable_indexes(database, needed.collection)
     if indexes is not None and index_beginning_with(needed.keys, indexes) is not None:
         return None

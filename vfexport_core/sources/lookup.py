@@ -155,4 +155,4 @@ class BatchedLookup:
             with raw_batches(self._collection, pipeline, batch_documents) as batches:
                 return list(batches)
 
-        return retry_read(read, ReadRetries(self._collection.name, self._stop))
+        return retry_read(read, ReadRetries(self._collection.name, self._stop, "look-up"))

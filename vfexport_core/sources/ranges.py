@@ -114,7 +114,7 @@ def range_of(database: Database[Document], collection: Collection, campaign_id: 
     Raises SourceMissing when the collection does not exist, SourceUnavailable when MongoDB fails.
     """
     name = collection.spec.name
-    indexes = retry_read(lambda: usable_indexes(database, name), ReadRetries(name))
+    indexes = retry_read(lambda: usable_indexes(database, name), ReadRetries(name, operation="list indexes"))
     if indexes is None:
         # That is no empty file.
         raise SourceMissing(f"collection {name} does not exist in database {database.name}", payload=name)

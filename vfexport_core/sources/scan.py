@@ -48,7 +48,7 @@ def scan(
     `where` is an aggregation expression. Raises SourceUnavailable when the collection cannot be read on. Setting `stop`
     ends the waiting for retries.
     """
-    retries = ReadRetries(collection.name, stop)
+    retries = ReadRetries(collection.name, stop, "scan")
     project = flat_projection(names, **{RESUME_NAME: "$_id"})
     last: Any = None
     while True:
