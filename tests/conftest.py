@@ -5,14 +5,15 @@ Under pytest-xdist each worker is a process and so has its own servers; nothing 
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import botocore.session
 import pytest
-from botocore.loaders import JSONFileLoader
 from hypothesis import settings as hypothesis_settings
 from pymongo import MongoClient
 
@@ -23,32 +24,19 @@ from vfexport_core.embedded.environment import s3_client
 from vfexport_core.settings import PREFIX, BucketsSettings, Settings, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from pymongo.database import Database
 
     from vfexport_core.embedded import MongoServer, S3Server
 
-
-def read_once(load: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
-    """Return a method that loads a file as `load` does, and keeps what it loaded."""
-    loaded: dict[str, Any] = {}
-
-    def load_file(loader: Any, path: str) -> Any:
-        if path not in loaded:
-            loaded[path] = load(loader, path)
-        return loaded[path]
-
-    return load_file
-
-
 # Containers often forbid it. Here hundreds of processes would each compile what they import, for seconds at a time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# The service makes one session of botocore in its life, a test one for each run, and each reads the descriptions of
-# AWS's APIs anew: most of what a short run computes. What botocore adds to them is the same in every session.
-JSONFileLoader.load_file = read_once(JSONFileLoader.load_file)
+# The service makes one session of botocore in its life, a test one for each run. Each would read the descriptions of
+# AWS's APIs anew, which is most of what a short run computes.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 # How long an example takes says more about the machine than about the code.
 hypothesis_settings.register_profile("vfexport", deadline=None)
