@@ -123,7 +123,7 @@ def test_exports_without_a_file_go_too(service: Service, end: str) -> None:
     else:
         claim, _ = service.store.claim(export.id, "run-1")
         service.store.claimed(claim).note_keys(service.buckets.bucket("exportsS3").name, ["some/key.csv"])
-        getattr(service.store, end)(claim, ERROR)
+        getattr(service.store.claimed(claim), end)(ERROR)
     record = service.delete()
     assert (record.deleted_exports, record.deleted_files) == (1, 0)
     assert service.store.list() == []
