@@ -12,7 +12,7 @@ from vfexport_core.errors import ExportNotClaimable, ExportNotFound
 from vfexport_core.services.claim import Turn, check_not_running, check_type
 from vfexport_core.telemetry import tracing
 from vfexport_dagster import tags
-from vfexport_dagster.reporting import Skipped, recorded
+from vfexport_dagster.reporting import Skipped
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -87,11 +87,8 @@ class RunClaim:
             claim, claimed = self._claim_in_turn(export)
             waited = self.policy.clock() - began
         if self.attempt is None or waited >= self.policy.interval_seconds:
-            with recorded(lambda error: self._end(claim, error), self.log):
-                # The export has its whole time from now on, whatever its run spent on waiting.
-                all_tags = tags.export_tags(claimed, tags.longest_run(waited + self.policy.timeout_millis / 1_000))
-                self.instance.add_run_tags(self.run.run_id, all_tags)
-        self.log.say(f"claimed export {claimed.id}, attempt {claim.attempt}, of campaign {claimed.campaign_id}")
+            self._tag(claimed, waited)
+        self.log.report(f"claimed export {claimed.id}, attempt {claim.attempt}, of campaign {claimed.campaign_id}")
         return claim, claimed
 
     def _find(self, export_id: str) -> Export:
@@ -116,11 +113,16 @@ class RunClaim:
         )
         export, created = exports.request(self.backend, request)
         check_not_running(export, self.run.run_id)
-        self.log.say(f"export {export.id} {'is queued' if created else 'was PENDING already and is taken'}")
+        self.log.report(f"export {export.id} {'is queued' if created else 'was PENDING already and is taken'}")
         return export
 
-    def _end(self, claim: Claim, error: Exception) -> None:
-        self.queue.claimed(claim).end_by(error)
+    def _tag(self, export: Export, waited: float) -> None:
+        """Tag the run with its claimed export, which has its whole time from now on, whatever the run waited."""
+        longest = tags.longest_run(waited + self.policy.timeout_millis / 1_000)
+        try:
+            self.instance.add_run_tags(self.run.run_id, tags.export_tags(export, longest))
+        except Exception as error:  # noqa: BLE001 Dagster's storage is away: the export is worth more than its tags
+            self.log.report_warning(f"the run could not be tagged with its export: {type(error).__name__}")
 
     def _own_export_id(self) -> str | None:
         """Return the export that another process of this run has had, should Dagster have started it twice."""
@@ -145,7 +147,7 @@ class RunClaim:
 
     def _claim_in_turn(self, export: Export) -> tuple[Claim, Export]:
         """Claim it, in Dagster's own order, by the priority of runs: an older export would wait for this run."""
-        turn = Turn(self.queue, self.run.run_id, self.policy, lambda busy: self.log.say(f"waiting: {busy}"))
+        turn = Turn(self.queue, self.run.run_id, self.policy, lambda busy: self.log.report(f"waiting: {busy}"))
         try:
             if self.is_reexecution:
                 return turn.claim_again(export, self._asked())

@@ -33,9 +33,9 @@ def take_up_deletions(context: dg.OpExecutionContext, mongo: MongoResource, buck
             ledger=Ledger(mongo.database),
         )
         resumed = resume_deletions(tools)
-    log.say(f"completed {len(resumed.completed)} deletions: {', '.join(resumed.completed) or 'none'}")
+    log.report(f"completed {len(resumed.completed)} deletions: {', '.join(resumed.completed) or 'none'}")
     if resumed.left:
-        log.alert(f"still open, and tried again later: {', '.join(resumed.left)}")
+        log.report_warning(f"still open, and tried again later: {', '.join(resumed.left)}")
 
 
 @dg.graph

@@ -9,7 +9,7 @@ import dagster as dg
 from vfexport_dagster import tags
 from vfexport_dagster.config import launch_mapping
 from vfexport_dagster.ops import claim, count, deliver, finish
-from vfexport_dagster.run_logging import LOGGER, run_lines
+from vfexport_dagster.run_logging import LOGGER, run_logger
 from vfexport_dagster.session import RESOURCES
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def build_export_job(spec: ExportSpec) -> dg.JobDefinition:
         name=spec.job_name,
         description=f"{spec.summary}\n\nLaunch it with a `campaign_id`, or with the `export_id` of a PENDING export.",
         config=launch_mapping(spec),
-        logger_defs={LOGGER: run_lines},
+        logger_defs={LOGGER: run_logger},
         executor_def=dg.in_process_executor,
         resource_defs=dict(RESOURCES),
         tags={tags.EXPORT_TYPE: str(spec.type), tags.PRIORITY: tags.LAST},

@@ -25,7 +25,7 @@ def claim(context: dg.OpExecutionContext, config: ClaimConfig, attempt: Attempt)
     try:
         attempt.claim(context, config)
     except Skipped as skipped:
-        RunLog.of_run(context).say(f"nothing to do: {skipped}")
+        RunLog.of_run(context).report(f"nothing to do: {skipped}")
         return
     yield dg.Output(None)
 

@@ -1,12 +1,10 @@
-"""What a run says in its log: every line carries the export's correlation id; no line carries a fan's data."""
+"""What a run writes into its log: every line carries the export's correlation id; no line carries a fan's data."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import time
 import traceback
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -19,11 +17,6 @@ if TYPE_CHECKING:
 
 _CORE = "vfexport_core"
 _FRAMES = 8
-_LINE_SECONDS = 1.0
-_LINE_SHARE = 0.05
-# A small export would otherwise spend its time on telling how far it is.
-_SHORTEST_SECONDS = 0.25
-_MEGABYTE = 1_000_000
 
 
 class Skipped(Exception):
@@ -42,10 +35,10 @@ class RunLog:
         """Return the log of a run that does not know its export yet; one started by hand is its own correlation id."""
         return cls(context.log, context.run.tags.get(tags.CORRELATION_ID, context.run_id))
 
-    def say(self, text: str) -> None:
+    def report(self, text: str) -> None:
         self._log.info(text + self._suffix)
 
-    def alert(self, text: str) -> None:
+    def report_warning(self, text: str) -> None:
         self._log.warning(text + self._suffix)
 
     @contextlib.contextmanager
@@ -66,43 +59,7 @@ class _Forward(logging.Handler):
         self._to = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._to.alert(record.getMessage())
-
-
-@dataclass(slots=True)
-class ProgressReport:
-    """Tells the log how far a run is, about every second or every twentieth of the way.
-
-    The queue is told by the worker's heartbeat.
-    """
-
-    log: RunLog
-    expected: int | None
-    clock: Callable[[], float] = time.monotonic
-    _start: float | None = field(default=None)
-    _told: float = field(default=0)
-    _told_read: int = field(default=0)
-
-    def __call__(self, read: int, rows: int, size: int) -> None:
-        """Take documents read, rows and bytes written so far."""
-        now = self.clock()
-        if self._start is None:
-            self._start = self._told = now
-        if self._is_due(now - self._told, read):
-            self._told, self._told_read = now, read
-            self.log.say(self._line(read, rows, size, now - self._start))
-
-    def _is_due(self, seconds: float, read: int) -> bool:
-        if seconds >= _LINE_SECONDS or self.expected is None:
-            return seconds >= _LINE_SECONDS
-        if self._told_read < self.expected <= read:
-            return True
-        return seconds >= _SHORTEST_SECONDS and read - self._told_read >= self.expected * _LINE_SHARE
-
-    def _line(self, read: int, rows: int, size: int, seconds: float) -> str:
-        share = f"{min(1.0, read / self.expected):.0%}, " if self.expected else ""
-        rate = f"{rows / seconds:,.0f} rows/s, " if seconds else ""
-        return f"{share}{rows:,} rows, {rate}{size / _MEGABYTE:,.1f} MB"
+        self._to.report_warning(record.getMessage())
 
 
 def as_failure(error: Exception) -> dg.Failure:

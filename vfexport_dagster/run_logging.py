@@ -1,6 +1,6 @@
 """Log lines on stderr of runs and of sensors: as the API's, one JSON object each, unless stderr is a terminal.
 
-What a run tells is in Dagster's own storage as well, where its UI shows it; this is what a collector of logs reads.
+What a run logs is in Dagster's own storage as well, where its UI shows it; this is what a collector of logs reads.
 """
 
 from __future__ import annotations
@@ -9,16 +9,13 @@ import functools
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
 from vfexport_core.settings import PREFIX
 from vfexport_core.telemetry.logs import FIELDS_KEY, JsonFormatter, StructuredFormatter, TextFormatter, wants_json
 from vfexport_dagster import tags
-
-if TYPE_CHECKING:
-    from vfexport_core.queue.models import Export
 
 LOGGER = "stderr"
 """The name of the runs' logger, as a job's configuration has it."""
@@ -28,7 +25,7 @@ _SENSORS = "vfexport_dagster.sensors"
 
 
 class _OfRun(StructuredFormatter):
-    """Knows a record of Dagster's: its message as it was said, the run, the job and the step."""
+    """Knows a record of Dagster's: its message as it was given, the run, the job and the step."""
 
     def message_of(self, record: logging.LogRecord) -> str:
         return str(_meta(record).get("orig_message") or super().message_of(record))
@@ -61,7 +58,7 @@ def _run_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
     return logger
 
 
-run_lines = dg.LoggerDefinition(
+run_logger = dg.LoggerDefinition(
     _run_logger, description="Lines on stderr: JSON, unless it is a terminal or VFEXPORT_LOG_FORMAT says otherwise."
 )
 """The logger of a run, in the place of Dagster's coloured one."""
@@ -69,7 +66,7 @@ run_lines = dg.LoggerDefinition(
 
 @functools.cache
 def sensor_log() -> logging.Logger:
-    """Return the logger of the sensors, made when the first of them has something to say."""
+    """Return the logger of the sensors, made when the first of them logs something."""
     logger = logging.getLogger(_SENSORS)
     logger.setLevel(logging.INFO)
     logger.propagate = False  # Dagster's server would print it once more, in its own form
@@ -77,13 +74,8 @@ def sensor_log() -> logging.Logger:
     return logger
 
 
-def tell(text: str, export: Export, **fields: str) -> None:
-    """Describe what a sensor does about an export, with the correlation id of its request."""
-    tell_of(text, export.correlation_id, export.id, **fields)
-
-
-def tell_of(text: str, correlation_id: str | None, export_id: str, **fields: str) -> None:
-    """Say the same where only the ids are known."""
+def log_export(text: str, correlation_id: str | None, export_id: str, **fields: str) -> None:
+    """Log what a sensor does about an export, with the correlation id of its request."""
     about = {"correlationId": correlation_id, "exportId": export_id, **fields}
     sensor_log().info(text, extra={FIELDS_KEY: about})
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from vfexport_core.services.claim import WaitPolicy
+from vfexport_core.telemetry.progress import ProgressLog
 from vfexport_dagster.claiming import RunClaim
 from vfexport_dagster.event_log import outlast_outages
-from vfexport_dagster.reporting import ProgressReport, RunLog, failing, recorded
+from vfexport_dagster.reporting import RunLog, failing, recorded
 from vfexport_dagster.resources import BucketsResource, MongoResource
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class AttemptSession:
             self._expected = worker.count()
         self._has_counted = True
         if self._expected is not None:
-            log.say(f"about {self._expected:,} documents to read")
+            log.report(f"about {self._expected:,} documents to read")
 
     def deliver(self, context: dg.OpExecutionContext) -> Delivered:
         """Write the file to S3 and publish it, all or nothing."""
@@ -72,9 +73,9 @@ class AttemptSession:
             self.count(context)
         worker, log = self._claimed(context)
         with recorded(worker.end, log):
-            delivered = worker.deliver(ProgressReport(log, self._expected))
+            delivered = worker.deliver(ProgressLog(log.report, self._expected))
         self._delivered = delivered
-        log.say(f"published {delivered.rows:,} rows, {delivered.bytes:,} bytes as {', '.join(delivered.keys)}")
+        log.report(f"published {delivered.rows:,} rows, {delivered.bytes:,} bytes as {', '.join(delivered.keys)}")
         return delivered
 
     def finish(self, context: dg.OpExecutionContext) -> Export:
@@ -83,7 +84,7 @@ class AttemptSession:
         worker, log = self._claimed(context)
         with recorded(worker.end, log):
             export = worker.finish(delivered)
-        log.say(f"{export.id} is FINISHED")
+        log.report(f"{export.id} is FINISHED")
         return export
 
     def _claimed(self, context: dg.OpExecutionContext) -> tuple[Worker, RunLog]:

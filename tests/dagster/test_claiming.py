@@ -19,10 +19,11 @@ from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.claim import WaitPolicy
 from vfexport_core.settings import load_settings
+from vfexport_core.telemetry.progress import ProgressLog
 from vfexport_dagster import tags
 from vfexport_dagster.claiming import RunClaim
 from vfexport_dagster.config import ClaimConfig
-from vfexport_dagster.reporting import ProgressReport, RunLog, Skipped
+from vfexport_dagster.reporting import RunLog, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,13 +221,13 @@ def test_the_run_knows_its_export_before_it_claims_it(
 class Told:
     """A progress report and what it told the log."""
 
-    progress: ProgressReport
+    progress: ProgressLog
     lines: list[str]
 
 
 def report(expected: int | None, clock: Callable[[], float]) -> Told:
     log, lines = run_log()
-    return Told(ProgressReport(log, expected, clock), lines)
+    return Told(ProgressLog(log.report, expected, clock), lines)
 
 
 def clock(step: float) -> Callable[[], float]:

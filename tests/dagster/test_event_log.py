@@ -19,8 +19,6 @@ from tests.api_client import wait_for
 from vfexport_core import pipeline
 from vfexport_core.embedded.demo.folder import find_checkout
 from vfexport_core.queue.models import ExportStatus
-from vfexport_dagster import event_log
-from vfexport_dagster.event_log import EventWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,76 +127,6 @@ def test_an_export_is_finished_while_the_storage_is_locked(
         with closing(connection):
             pass
     assert_all_is_told(runner, result)
-
-
-class Storage:
-    """Takes events as long as it is up."""
-
-    def __init__(self) -> None:
-        self.up, self.tried, self.written = threading.Event(), threading.Event(), []
-        self.up.set()
-
-    def write(self, event: dg.EventLogEntry, batch_metadata: Any) -> None:
-        del batch_metadata
-        self.tried.set()
-        if not self.up.is_set():
-            raise OSError("away")
-        self.written.append(event.user_message)
-
-
-def line(text: str, event: dg.DagsterEvent | None = None) -> dg.EventLogEntry:
-    return dg.EventLogEntry(None, 20, text, "run-1", 0.0, dagster_event=event)
-
-
-END = dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, "job")
-
-
-def test_events_keep_their_order_and_none_is_lost() -> None:
-    storage = Storage()
-    write = EventWriter(storage.write, retry_seconds=0.01)
-    write(line("1"))
-    storage.up.clear()
-    for text in "23456":
-        write(line(text))
-    assert storage.written == ["1"]
-    storage.up.set()
-    write(line("7", END))
-    assert storage.written == list("1234567")
-
-
-def test_the_end_of_a_run_is_not_waited_for_for_ever(caplog: pytest.LogCaptureFixture) -> None:
-    storage = Storage()
-    storage.up.clear()
-    EventWriter(storage.write, retry_seconds=0.01, last_seconds=0.1)(line("1", END))
-    assert "did not take the end of the run" in caplog.text
-    storage.up.set()
-
-
-def test_the_thread_that_keeps_the_lease_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_log, "PROMPT_SECONDS", SECONDS)
-    held = threading.Event()
-    write = EventWriter(lambda event, _: held.wait(SECONDS))  # noqa: ARG005
-    beating = threading.Thread(target=lambda: [write(line(text)) for text in "123"])
-    beating.start()
-    beating.join(SECONDS / 2)
-    assert not beating.is_alive()
-    held.set()
-
-
-def test_lines_are_left_out_before_memory_runs_out_but_no_event(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(event_log, "MOST_LINES", 3)
-    storage = Storage()
-    storage.up.clear()
-    write = EventWriter(storage.write, retry_seconds=0.01)
-    for number in range(10):
-        write(line(f"line {number}"))
-    write(line("an event", dg.DagsterEvent(dg.DagsterEventType.RUN_STARTING.value, "job")))
-    storage.up.set()
-    write(line("the end", END))
-    assert storage.written == ["line 0", "line 1", "line 2", "an event", "the end"]
-    assert "7 log lines were left out" in caplog.text
 
 
 def test_this_dagster_hands_every_event_of_a_run_to_its_instance() -> None:

@@ -13,7 +13,8 @@ from tests.integration.queue_helpers import new_export
 from tests.s3_faults import ACCESS_DENIED, Run
 from vfexport_core import pipeline
 from vfexport_core.queue.models import Export, ExportStatus
-from vfexport_dagster import reporting, tags
+from vfexport_core.telemetry.progress import ProgressLog
+from vfexport_dagster import tags
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -216,13 +217,13 @@ def _events(runner: Runner, result: Any) -> list[Any]:
 def test_a_run_that_lost_its_export_publishes_nothing_and_leaves_the_document_alone(
     runner: Runner, store: ExportRepository, export: Export, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tell = reporting.ProgressReport.__call__
+    tell = ProgressLog.__call__
 
-    def cancel_and_tell(report: reporting.ProgressReport, *figures: int) -> None:
+    def cancel_and_tell(report: ProgressLog, *figures: int) -> None:
         store.close_run(export.id, store.get(export.id).run_id or "", ExportStatus.CANCELED, None)
         tell(report, *figures)
 
-    monkeypatch.setattr(reporting.ProgressReport, "__call__", cancel_and_tell)
+    monkeypatch.setattr(ProgressLog, "__call__", cancel_and_tell)
     result = runner.run_requested(export)
     assert not result.success
     assert "LeaseLost" in runner.failure(result)

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 import pytest
 
 from vfexport_core.cli.edge import failure_of
-from vfexport_core.cli.meter import Meter, duration
 from vfexport_core.cli.output import opened_output
 from vfexport_core.cli.progress import Lines, shown
 from vfexport_core.cli.report import failure_of_export, summary_of
 from vfexport_core.errors import OutputFailed
 from vfexport_core.queue.models import Export, ExportDates, ExportStatus
+from vfexport_core.telemetry.progress import Meter, duration
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vfexport_core.cli.meter import MEGABYTE
+from vfexport_core.telemetry.progress import MEGABYTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence

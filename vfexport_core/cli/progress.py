@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from vfexport_core.cli.meter import Meter, duration
+from vfexport_core.telemetry.progress import Meter, duration
 
 if TYPE_CHECKING:
     from collections.abc import Generator

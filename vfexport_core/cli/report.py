@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfexport_core.cli.edge import FAILED, PASSING, CommandFailed, Failure
-from vfexport_core.cli.meter import MEGABYTE
 from vfexport_core.errors import INTERNAL_CODE, ExportCanceled, ExportExpired, TransientError, VfexportError
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.telemetry.progress import MEGABYTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

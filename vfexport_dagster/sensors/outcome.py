@@ -17,7 +17,7 @@ from vfexport_core.errors import SourceUnavailable
 from vfexport_core.services.record_run_end import Error, RunEnd, record_run_end
 from vfexport_dagster import tags
 from vfexport_dagster.resources import MongoResource
-from vfexport_dagster.run_logging import tell_of
+from vfexport_dagster.run_logging import log_export
 
 Cursor = dict[str, int]
 
@@ -71,7 +71,7 @@ def build_outcome_sensor() -> dg.SensorDefinition:
                 return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
             if end is not None and status is not None:
                 closed.append(f"{end.export_id} {status}")
-                tell_of("export closed", correlation_id, end.export_id, exportStatus=status.value, runId=end.run_id)
+                log_export("export closed", correlation_id, end.export_id, exportStatus=status.value, runId=end.run_id)
             cursor[event_type] = number
             context.update_cursor(json.dumps(cursor))
         return dg.SkipReason(", ".join(closed) or "no run ended that left its export open")

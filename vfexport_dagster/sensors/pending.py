@@ -14,7 +14,7 @@ from vfexport_core.services.reconcile import AHEAD, Orchestrator, Requests, Sigh
 from vfexport_dagster import tags
 from vfexport_dagster.config import launch_config
 from vfexport_dagster.resources import MongoResource
-from vfexport_dagster.run_logging import tell
+from vfexport_dagster.run_logging import log_export
 from vfexport_dagster.runs import DagsterRuns
 
 # The daemon looks for sensors to evaluate every 5 s, whatever they say, so a tick that lasts almost a multiple of that
@@ -87,7 +87,7 @@ def build_pending_sensor(
             if requests:
                 for export, runs in new:
                     if export.export_type in job_names:
-                        tell("run requested", export, runKey=tags.run_key(export, runs))
+                        log_export("run requested", export.correlation_id, export.id, runKey=tags.run_key(export, runs))
                 return dg.SensorResult(run_requests=requests)
             if time.monotonic() + interval >= deadline:
                 return dg.SkipReason(_nothing([export for export, _ in new]))

@@ -12,7 +12,7 @@ import dagster as dg
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.services.reconcile import Reconciler, Sightings
 from vfexport_dagster.resources import BucketsResource, MongoResource
-from vfexport_dagster.run_logging import tell
+from vfexport_dagster.run_logging import log_export
 from vfexport_dagster.runs import DagsterRuns
 
 _RETRY_SECONDS = 5.0
@@ -39,7 +39,8 @@ def build_reaper_sensor() -> dg.SensorDefinition:
         try:
             seen = reap(store, lambda: buckets.clients, mongo.settings.timeout_millis)
             if seen.ended is not None:
-                tell("export ended by the reaper", seen.ended, exportStatus=seen.ended.status.value)
+                ids = (seen.ended.correlation_id, seen.ended.id)
+                log_export("export ended by the reaper", *ids, exportStatus=seen.ended.status.value)
             ended = [f"{seen.ended.id} {seen.ended.status}"] if seen.ended is not None else []
             told = [*ended, *reconciler.look(), *(f"not cleaned up yet: {problem}" for problem in seen.problems)]
         except SourceUnavailable as error:

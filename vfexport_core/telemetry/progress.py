@@ -1,4 +1,4 @@
-"""How far an export is and how fast: the figures that every display shows."""
+"""How far an export is and how fast: the figures that every display and every log shows, and how often a log does."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MEGABYTE = 1_000_000
+_LINE_SECONDS = 1.0
+_LINE_SHARE = 0.05
+# A small export would otherwise spend its time on telling how far it is.
+_SHORTEST_SECONDS = 0.25
 _MINUTE, _HOUR = 60, 3_600
 
 
@@ -61,6 +65,39 @@ class Meter:
 
     def _elapsed(self, start: float) -> float:
         return max(self.clock() - start, 0.001)
+
+
+@dataclass(slots=True)
+class ProgressLog:
+    """Writes to a log how far an export is, about every second or every twentieth of the way.
+
+    `expected` is the preliminary number of documents to read, None when it is not known.
+    """
+
+    write: Callable[[str], object]
+    expected: int | None
+    clock: Callable[[], float] = time.monotonic
+    _now: float = field(default=0)
+    _meter: Meter | None = field(default=None)
+    _written: float = field(default=0)
+    _written_read: int = field(default=0)
+
+    def __call__(self, read: int, rows: int, size: int) -> None:
+        """Take documents read, rows and bytes written so far."""
+        self._now = self.clock()
+        if self._meter is None:
+            self._meter, self._written = Meter(self.expected, lambda: self._now), self._now
+        self._meter.update(read, rows, size)
+        if self._is_due(self._now - self._written, read):
+            self._written, self._written_read = self._now, read
+            self.write(self._meter.line())
+
+    def _is_due(self, seconds: float, read: int) -> bool:
+        if seconds >= _LINE_SECONDS or self.expected is None:
+            return seconds >= _LINE_SECONDS
+        if self._written_read < self.expected <= read:
+            return True
+        return seconds >= _SHORTEST_SECONDS and read - self._written_read >= self.expected * _LINE_SHARE
 
 
 def duration(seconds: float) -> str:
