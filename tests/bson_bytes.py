@@ -155,5 +155,9 @@ class Values:
     def _decimal(self) -> bytes:
         if self.chance.random() < 0.2:  # infinities, NaN
             return bytes(15) + self.chance.choice([b"\x78", b"\xf8", b"\x7c"])
-        exponent = 6176 + self.chance.choice([-2, 0, 3, -20, 30])
-        return struct.pack("<QQ", self.chance.randrange(10**6), exponent << 49)
+        if self.chance.random() < 0.1:
+            return self.chance.randbytes(16)
+        exponent = 6176 + self.chance.choice([-2, -1, 0, 3, -6, -7, -20, 30])
+        coefficient = self.chance.choice([0, 1, 99, 10**18, 2**63 - 1, 2**63, 2**70, self.chance.randrange(10**6)])
+        negative = self.chance.randrange(2) << 63
+        return struct.pack("<QQ", coefficient % 2**64, negative | exponent << 49 | coefficient >> 64)

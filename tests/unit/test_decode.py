@@ -132,7 +132,17 @@ def test_only_the_columns_with_an_odd_value_have_parts():
 
 @pytest.mark.parametrize(
     "value",
-    [7, Int64(2**60), DatetimeMS(1), True, ObjectId("65a1b2c3d4e5f60718293a4b"), 1.5, float("nan"), ["a", "b"]],
+    [
+        7,
+        Int64(2**60),
+        DatetimeMS(1),
+        True,
+        ObjectId("65a1b2c3d4e5f60718293a4b"),
+        1.5,
+        float("nan"),
+        ["a", "b"],
+        Decimal128("-12.50"),
+    ],
     ids=lambda v: type(v).__name__,
 )
 @pytest.mark.parametrize("share", [1, 2, 5])

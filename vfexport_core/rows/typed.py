@@ -6,11 +6,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from bson import Decimal128
 
 from vfexport_core.rows.values import MAX_DATE_MILLIS, MIN_DATE_MILLIS
 
 _HEX_PAIRS = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), dtype=np.uint16)
 _OBJECT_ID_BYTES = 12
+_DECIMAL_BYTES = 16
+_DECIMAL_DIGITS = 38
+# Where a Decimal128 has its sign and its exponent, in the upper of two words; infinities, NaNs and the largest
+# coefficients have exponents of no size by this.
+_SIGN_AT = 63
+_EXPONENT_AT = 49
+_EXPONENTS = 2**14
+_EXPONENT_BIAS = 6_176
+_LEAST_PLAIN_EXPONENT = -6  # below, bson may write an exponent
 # Between these, Arrow writes a double that is no integer as Python's repr does; beyond, with other exponents.
 _SAME_AS_REPR_FROM = 1e-3
 _SAME_AS_REPR_TO = 1e9
@@ -26,7 +36,7 @@ def render_array(array: pa.Array) -> pa.StringArray:
     if pa.types.is_float64(arrow_type):
         return _doubles(array)
     if pa.types.is_fixed_size_binary(arrow_type):
-        return object_id_hex(array)
+        return object_id_hex(array) if arrow_type.byte_width == _OBJECT_ID_BYTES else _decimals(array)
     return array.cast(pa.string())  # booleans and integers
 
 
@@ -74,3 +84,33 @@ def object_id_hex(array: pa.FixedSizeBinaryArray) -> pa.StringArray:
     offsets = np.arange(count + 1, dtype=np.int32) * (2 * _OBJECT_ID_BYTES)
     text = pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(digits))
     return pc.if_else(array.is_valid(), text, None) if array.null_count else text
+
+
+def _decimals(array: pa.FixedSizeBinaryArray) -> pa.StringArray:
+    """Write Decimal128 (16 bytes each, as BSON has them) as bson does: those of a common form by their exponents."""
+    count = len(array)
+    data = np.frombuffer(array.buffers()[1] or b"", dtype="<u8", count=2 * count, offset=array.offset * _DECIMAL_BYTES)
+    low, high = data[0::2], data[1::2]
+    exponent = (high >> np.uint64(_EXPONENT_AT)).astype(np.int64) % _EXPONENTS - _EXPONENT_BIAS
+    negative = high >> np.uint64(_SIGN_AT) != 0
+    # The coefficient is in the lower word alone and positive as an int64; a negative zero is none of those.
+    common = (high % np.uint64(2**_EXPONENT_AT) == 0) & (low < np.uint64(2**63)) & ~(negative & (low == 0))
+    common &= (exponent <= 0) & (exponent >= _LEAST_PLAIN_EXPONENT)
+    valid = np.asarray(array.is_valid())
+    rows = [np.flatnonzero(valid & ~common)]
+    texts = [pa.array([str(Decimal128.from_bid(array[row].as_py())) for row in rows[0].tolist()], pa.string())]
+    coefficients = np.where(negative, -low.astype(np.int64), low.astype(np.int64))
+    for each in np.unique(exponent[valid & common]).tolist():
+        of_this = np.flatnonzero(valid & common & (exponent == each))
+        rows.append(of_this)
+        texts.append(_scaled(coefficients[of_this], -each))
+    places = np.full(count, -1, dtype=np.int64)
+    places[np.concatenate(rows)] = np.arange(sum(map(len, rows)))
+    return pa.concat_arrays(texts).take(pa.array(places, mask=places < 0))
+
+
+def _scaled(coefficients: npt.NDArray[np.int64], scale: int) -> pa.StringArray:
+    """Write the numbers, `scale` of whose digits are behind the point."""
+    wide = np.stack([coefficients, coefficients >> 63], axis=1)
+    type_ = pa.decimal128(_DECIMAL_DIGITS, scale)
+    return pa.Array.from_buffers(type_, len(coefficients), [None, pa.py_buffer(wide)]).cast(pa.string())

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 Part: TypeAlias = "pa.Array | list[Any]"
 """Values of one type, or of any: an Arrow array, or a list of values as bson decodes them with SOUND_CODEC.
 
-The arrays are of strings, timestamps in milliseconds, doubles, int64, booleans, 12-byte binaries (ObjectIds) or lists
-of strings. Null, or None, is a value that is missing or null.
+The arrays are of strings, timestamps in milliseconds, doubles, int64, booleans, binaries of 12 bytes (ObjectIds) or 16
+(Decimal128, as BSON has it), or lists of strings. Null, or None, is a value that is missing or null.
 """
 
 

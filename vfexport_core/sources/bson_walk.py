@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Flags = npt.NDArray[np.bool_]
 
 DOUBLE, STRING, DOCUMENT, ARRAY, UNDEFINED, OBJECT_ID = 0x01, 0x02, 0x03, 0x04, 0x06, 0x07
-BOOLEAN, DATE, NULL, INT32, INT64 = 0x08, 0x09, 0x0A, 0x10, 0x12
+BOOLEAN, DATE, NULL, INT32, INT64, DECIMAL128 = 0x08, 0x09, 0x0A, 0x10, 0x12, 0x13
 ABSENT = 0x00
 """Stands for the type of a value that is missing or null."""
 
@@ -36,7 +36,7 @@ PADDING = bytes(16)
 """What has to stand behind the documents, so that a word at any place in them can be read."""
 
 _FIXED_BYTES = {
-    DOUBLE: 8, UNDEFINED: 0, OBJECT_ID: 12, BOOLEAN: 1, DATE: 8, NULL: 0, INT32: 4, 0x11: 8, INT64: 8, 0x13: 16,
+    DOUBLE: 8, UNDEFINED: 0, OBJECT_ID: 12, BOOLEAN: 1, DATE: 8, NULL: 0, INT32: 4, 0x11: 8, INT64: 8, DECIMAL128: 16,
     0xFF: 0, 0x7F: 0,
 }  # fmt: skip
 # Of other values the bytes beside those that the length at their beginning counts, and the least that it can be.

@@ -15,6 +15,7 @@ from vfexport_core.sources.bson_walk import HEADER_BYTES, Flags, at_any_place
 from vfexport_core.sources.documents import LENGTH_BYTES, Positions
 
 _OBJECT_ID_BYTES = 12
+_DECIMAL_BYTES = 16
 _CHARACTERS_AT = HEADER_BYTES + LENGTH_BYTES
 _NOT_ASCII = 0x80
 _LARGEST_BATCH = 2**31 - 1
@@ -29,6 +30,7 @@ _FIXED_WIDTH = {
     bson_types.DATE: pa.timestamp("ms"),
     bson_types.INT32: pa.int64(),
     bson_types.INT64: pa.int64(),
+    bson_types.DECIMAL128: pa.binary(_DECIMAL_BYTES),
 }
 ARRAY_TYPES = frozenset({bson_types.STRING, bson_types.ARRAY, bson_types.BOOLEAN, *_FIXED_WIDTH})
 """The BSON types whose values become an array; of arrays those of strings."""
@@ -61,6 +63,7 @@ class ArrayBuilder:
         self._bytes = np.frombuffer(padded, dtype=np.uint8)
         self._words = at_any_place(padded, "<i8")
         self._object_ids = at_any_place(padded, f"V{_OBJECT_ID_BYTES}")
+        self._decimals = at_any_place(padded, f"V{_DECIMAL_BYTES}")
 
     def build(self, type_: int, starts: Positions, ends: Positions, present: Flags | None) -> TypedArray:
         """Return the values of the elements from `starts` to `ends` where `present` (None: everywhere), null elsewhere.
@@ -79,6 +82,8 @@ class ArrayBuilder:
                 data = self._words[values].astype(np.int32).astype(np.int64)
             case bson_types.OBJECT_ID:
                 data = self._object_ids[values]
+            case bson_types.DECIMAL128:
+                data = self._decimals[values]
             case _:
                 data = self._words[values]
         buffers = [_validity(present), pa.py_buffer(data)]
