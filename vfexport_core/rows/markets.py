@@ -18,6 +18,7 @@ from vfexport_core.rows.values import (
     REPAIRED,
     date_text,
     id_key,
+    is_blank,
     render,
     text_of,
 )
@@ -77,12 +78,15 @@ def value_at(document: Any, path: Sequence[str]) -> Any:
 
 def show_label(market: Mapping[str, Any]) -> tuple[str | None, int]:
     """Write the show as fans choose it: ``7/04 - Austin, TX``, without the parts that the market lacks."""
-    parts = [render(value_at(market, path)) for path in (("event", "date"), ("city",), ("state",))]
-    date = _month_and_day(value_at(market, ("event", "date")))
-    place = ", ".join(text for text, _ in parts[1:] if text)
-    label = " - ".join(part for part in (date, place) if part)
-    repaired = REPAIRED & (parts[0][1] | parts[1][1] | parts[2][1])
-    return (label, GUARDED | PRESENT | repaired) if label else (None, 0)
+    date, *places = (value_at(market, path) for path in (("event", "date"), ("city",), ("state",)))
+    shown = [place for place in places if not is_blank(place)]
+    label = ", ".join(map(text_of, shown))
+    if not is_blank(date):
+        label = f"{_month_and_day(date)} - {label}" if shown else _month_and_day(date)
+    flags = GUARDED | PRESENT
+    for value in (date, *places):
+        flags |= render(value)[1] & REPAIRED
+    return (label, flags) if label else (None, 0)
 
 
 def _month_and_day(date: Any) -> str:
