@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import resource
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,45 @@ def prepare_pipeline(
     return run
 
 
+def prepare_indexed(
+    port: int, export_type: str, campaign_id: ObjectId, sink: Sink, processes: int | None
+) -> Callable[[], int]:
+    """Return the run that also makes the index of the people in the file, up to what MongoDB would be sent."""
+    import bson
+
+    from vfexport_core.catalog import find_spec
+    from vfexport_core.ccpa.file_index import FileIndexWriter, cut
+    from vfexport_core.ccpa.person_keys import Keys, PersonHasher
+    from vfexport_core.mongo.client import opened
+    from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
+    from vfexport_core.settings import Settings
+    from vfexport_core.sources.campaigns import find_campaign
+
+    settings = Settings(_env_file=None, mongo_uri=_uri(port), mongo_database=_DATABASE, format_processes=processes)
+    hasher = PersonHasher.of_secret("benchmark")
+
+    class Counting:
+        stored = 0
+
+        def add_segment(self, file: str, number: int, campaign_id: str, key_check: str, keys: Keys) -> None:  # noqa: ARG002
+            self.stored += sum(len(bson.encode({"slot": slot, "keys": part})) for slot, part in cut(keys))
+
+    def run() -> int:
+        index = Counting()
+        writer = FileIndexWriter(index, "benchmark:1", str(campaign_id), hasher.key_check)
+        with opened(settings) as database:
+            spec, campaign = find_spec(export_type), find_campaign(database, str(campaign_id))
+            plan = ExportPlan.load(spec, campaign, database, settings, people=hasher)
+            pipeline = ExportPipeline(plan, database, writer.add)
+            pipeline.expected = count_rows(spec, str(campaign_id), database, settings)
+            write_rows(pipeline, sink, lambda _read, _rows, _written: None)
+            writer.close()
+            print(f"index: {index.stored / max(1, pipeline.counters.rows):.2f} bytes per row", file=sys.stderr)
+            return pipeline.counters.rows
+
+    return run
+
+
 def prepare_plain(
     port: int, export_type: str, campaign_id: ObjectId, sink: Sink, processes: int | None
 ) -> Callable[[], int]:
@@ -119,7 +159,7 @@ def _uri(port: int) -> str:
     return f"mongodb://127.0.0.1:{port}/?directConnection=true"
 
 
-_WAYS = {"pipeline": prepare_pipeline, "plain": prepare_plain, "receive": prepare_receive}
+_WAYS = {"pipeline": prepare_pipeline, "indexed": prepare_indexed, "plain": prepare_plain, "receive": prepare_receive}
 
 
 def _cpu_seconds() -> float:

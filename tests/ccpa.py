@@ -17,8 +17,10 @@ from tests.delivered import InBuckets
 from tests.integration.queue_helpers import new_export
 from vfexport_core.catalog import find_spec
 from vfexport_core.ccpa.attempt import DeletionTools
+from vfexport_core.ccpa.file_index import FileIndex
 from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.ccpa.ledger import Ledger
+from vfexport_core.ccpa.person_keys import people_of
 from vfexport_core.embedded.synthetic import create_source_indexes
 from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
 from vfexport_core.mongo.retry import RetryLimits
@@ -61,10 +63,12 @@ class Service:
     def __post_init__(self) -> None:
         self.store = ExportRepository(self.database, RetryLimits(self.patience_seconds))
         self.ledger = Ledger(self.database, patience_seconds=self.patience_seconds)
+        self.file_index = FileIndex(self.database, RetryLimits(self.patience_seconds))
 
     def initialise(self) -> None:
         self.store.initialise()
         self.ledger.initialise()
+        self.file_index.initialise()
         create_source_indexes(self.database)
 
     @property
@@ -75,6 +79,7 @@ class Service:
             store=self.store,
             buckets=self.buckets,
             ledger=self.ledger,
+            file_index=self.file_index,
             settle_seconds=self.settle_seconds,
             skew_seconds=self.skew_seconds,
         )
@@ -85,7 +90,9 @@ class Service:
     def open_record(self, user_id: str = USER_ID) -> str:
         """Leave a record as a request leaves it that got no further."""
         hasher = UserHasher.from_settings(self.settings)
-        return self.ledger.request(hasher.hash(user_id), hasher.key_check, "supreme-1", "ccpa-1").record_id
+        people = people_of(self.settings, user_id)
+        joined = self.ledger.request(hasher.hash(user_id), hasher.key_check, people, "supreme-1", "ccpa-1")
+        return joined.record_id
 
     def resume(self, **options: Any) -> Resumed:
         """Take open deletions up again whose turn it is."""

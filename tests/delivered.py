@@ -83,6 +83,9 @@ class Unclaimed:
     def check_fence(self) -> None:
         self.fence()
 
+    def requeue(self) -> None:
+        raise AssertionError("no deletion was asked for")
+
     def note_undrained(self) -> None:
         self.is_drained = False
 

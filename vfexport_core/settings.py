@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     ccpa_hash_key: SecretStr | None = None
+    ccpa_previous_hash_keys: tuple[SecretStr, ...] = ()
+    """Former values of `ccpa_hash_key`: files that were delivered under them are found by deletions."""
     forked_runs: bool = True
     """Whether Dagster's code location forks runs (``vfexport_dagster.startup``), which reads it by itself."""
     prompt_dequeuing: bool = True

@@ -20,7 +20,9 @@ _MOST_SECONDS = 900
 def take_up_deletions(context: dg.OpExecutionContext, mongo: MongoResource, buckets: BucketsResource) -> None:
     """Try to complete the open deletions whose turn it is; those that fail stay open and come again."""
     from vfexport_core.ccpa.attempt import DeletionTools  # noqa: PLC0415 the definitions load without a driver
+    from vfexport_core.ccpa.file_index import FileIndex  # noqa: PLC0415 as above
     from vfexport_core.ccpa.ledger import Ledger  # noqa: PLC0415 as above
+    from vfexport_core.mongo.retry import WORKER_LIMITS  # noqa: PLC0415 as above
     from vfexport_core.services.delete_user import resume_deletions  # noqa: PLC0415 as above
 
     log = RunLog.of_run(context)
@@ -31,6 +33,7 @@ def take_up_deletions(context: dg.OpExecutionContext, mongo: MongoResource, buck
             store=mongo.backend().queue,
             buckets=buckets.clients,
             ledger=Ledger(mongo.database),
+            file_index=FileIndex(mongo.database, WORKER_LIMITS),
         )
         resumed = resume_deletions(tools)
     log.report(f"completed {len(resumed.completed)} deletions: {', '.join(resumed.completed) or 'none'}")

@@ -33,9 +33,9 @@ def service(settings: Settings, database: Database[dict[str, Any]], environment:
         yield service
 
 
-def open_record(service: Service) -> str:
+def open_record(service: Service, user_id: str = USER_ID) -> str:
     """Leave a record as a request leaves it that got no further; it is its turn."""
-    record_id = service.open_record()
+    record_id = service.open_record(user_id)
     rest(service)
     return record_id
 
@@ -100,7 +100,7 @@ def test_one_run_is_asked_for_at_a_time_and_a_dead_one_makes_room(runner: Runner
     begun = Sightings(clock=lambda: now)
     assert tick(runner.instance, begun).run_requests == [], "it has just begun"
     now = DEAD_SECONDS + 60
-    other = open_record(service)
+    other = open_record(service, "somebody else")
     assert service.ledger.begin(other) is not None
     assert tick(runner.instance, begun).run_requests == [], "somebody is at work"
     service.ledger.leave(service.ledger.get(other), [])

@@ -60,7 +60,7 @@ def test_every_version_and_delete_marker_goes_a_thousand_a_call(
             target.client.put_object(Bucket=target.name, Key=key, Body=USER_ID.encode())
             target.client.put_object(Bucket=target.name, Key=beside, Body=b"x")
     proxy.reset()
-    record = proxied.delete()
+    record = proxied.delete(seconds=240)
     assert (record.deleted_exports, record.deleted_files) == (2, 2)
     assert len(proxy.seen("DeleteObjects")) == 2
     assert len(proxy.seen("ListObjectVersions")) >= 3, "a thousand a page, of two files"

@@ -31,11 +31,12 @@ class Looks:
     def __call__(self, from_client: bool, block: bytes) -> None:
         if not from_client or b"entries" not in block or b"find" not in block:
             return
-        for campaign in self.campaigns:
-            if campaign.encode() in block:
-                self.seen.append(campaign)
-                if campaign == self.slow:
-                    threading.Event().wait(SECONDS + 0.5)
+        named = [campaign for campaign in self.campaigns if campaign.encode() in block]
+        if len(named) != 1:  # the user is known, and looked for in all of them
+            return
+        self.seen += named
+        if named == [self.slow]:
+            threading.Event().wait(SECONDS + 0.5)
 
 
 def test_a_search_that_is_cut_off_goes_on_from_where_it_was(

@@ -33,14 +33,13 @@ def test_init_says_what_it_did_and_does_it_once(cli: Cli, database: Database[dic
     assert first["indexesKept"] == []
     assert (second["indexesCreated"], second["indexesKept"]) == ([], first["indexesCreated"])
     assert set(first["indexesCreated"]) == set(database["exports"].index_information()) - {"_id_"}
-    assert set(first["ccpaDeletions"]["indexesCreated"]) == set(database["ccpaDeletions"].index_information()) - {
-        "_id_"
-    }
+    for name in ("ccpaDeletions", "ccpaFileIndex"):
+        assert set(first[name]["indexesCreated"]) == set(database[name].index_information()) - {"_id_"}
     lines = cli.run("init").stdout.splitlines()
     assert f"{database.name}.exports: index one_triggered was there" in lines
     assert f"{database.name}.ccpaDeletions: validator set" in lines
-    collections = (f"{database.name}.exports: ", f"{database.name}.ccpaDeletions: ")
-    assert all(line.startswith(collections) for line in lines)
+    collections = ("exports", "ccpaDeletions", "ccpaFileIndex")
+    assert all(line.startswith(tuple(f"{database.name}.{name}: " for name in collections)) for line in lines)
 
 
 def test_init_tells_what_is_in_its_way(cli: Cli, database: Database[dict[str, Any]]) -> None:

@@ -13,6 +13,7 @@ from vfexport_core.api.queue_metrics import QueueMetrics
 from vfexport_core.api.readiness import READY_SECONDS, Readiness, service_checks
 from vfexport_core.catalog import CATALOG, Registry
 from vfexport_core.ccpa.attempt import DeletionTools
+from vfexport_core.ccpa.file_index import FileIndex
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.mongo.retry import CALLER_LIMITS, RetryLimits
 from vfexport_core.queue.statistics.estimates import Estimator
@@ -102,7 +103,12 @@ class Container:
             metrics=Metrics(),
             queue_metrics=queue_metrics,
             deletion_tools=DeletionTools(
-                settings=settings, database=database, store=store, buckets=buckets, ledger=ledger
+                settings=settings,
+                database=database,
+                store=store,
+                buckets=buckets,
+                ledger=ledger,
+                file_index=FileIndex(database, CALLER_LIMITS),
             ),
         )
 

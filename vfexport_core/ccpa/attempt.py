@@ -11,7 +11,7 @@ from vfexport_core.ccpa.ledger import LEASE_SECONDS
 from vfexport_core.ccpa.records import Problem
 from vfexport_core.ccpa.search import Sources
 from vfexport_core.ccpa.sweep import CAMPAIGNS_AT_ONCE, Sweeper
-from vfexport_core.errors import DeleteFailed
+from vfexport_core.errors import ConfigurationError, DeleteFailed
 from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
 from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.ccpa.file_index import FileIndex
     from vfexport_core.ccpa.ledger import Ledger
+    from vfexport_core.ccpa.person_keys import People
     from vfexport_core.ccpa.records import Deletion
     from vfexport_core.ccpa.sweep import SweepResult
     from vfexport_core.mongo.client import Document
@@ -29,8 +31,17 @@ if TYPE_CHECKING:
     from vfexport_core.settings import Settings
     from vfexport_core.storage.buckets import BucketClients
 
-Find: TypeAlias = "Callable[[Deletion, Sources], list[str]]"
-"""Returns the campaigns in which a record's user is."""
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """The campaigns in which a record's user is, and the keys by which the index of the files knows the user."""
+
+    campaigns: tuple[str, ...]
+    people: People
+
+
+Find: TypeAlias = "Callable[[Deletion, Sources], Whereabouts]"
+"""Finds a record's user; raises SourceUnavailable."""
 
 _PAUSE_SECONDS = 0.2
 _SHOWN_EXPORTS = 5
@@ -49,6 +60,7 @@ class DeletionTools:
     store: ExportRepository
     buckets: BucketClients
     ledger: Ledger
+    file_index: FileIndex
     settle_seconds: float = CLEANUP_GRACE_SECONDS
     skew_seconds: float = CLOCK_SKEW_SECONDS
 
@@ -95,14 +107,16 @@ class DeletionAttempt:
         """Do it, and complete the record unless there are problems; raises what ends it early."""
         tools = self.tools
         if self.record.campaigns is None:
-            campaigns = find(self.record, Sources(tools.database, tools.settings.deletion_lookup_batch, self._alive))
-            tools.ledger.set_campaigns(self.record, campaigns)
-            self.record = replace(self.record, campaigns=tuple(campaigns))
+            found = find(self.record, Sources(tools.database, tools.settings.deletion_lookup_batch, self._alive))
+            tools.ledger.set_campaigns(self.record, found.campaigns, found.people)
+            self.record = replace(self.record, campaigns=found.campaigns, people=found.people)
+        self._check_keys()
         sweeper = Sweeper(
             self.record,
             ledger=tools.ledger,
             store=tools.store,
             buckets=tools.buckets,
+            file_index=tools.file_index,
             stop=self.clock.over,
             settle_seconds=tools.settle_seconds,
             skew_seconds=tools.skew_seconds,
@@ -115,6 +129,16 @@ class DeletionAttempt:
             self.problems.append(Problem(DeleteFailed.code, message))
         if not self.problems:
             self.record = tools.ledger.complete(self.record)
+
+    def _check_keys(self) -> None:
+        """Note a problem when the indexes of some files cannot be read with the keys that the user is known by."""
+        unknown = self.tools.file_index.key_checks() - self.record.people.keys()
+        if self.record.people and unknown:
+            message = (
+                f"files are indexed under {len(unknown)} other CCPA_HASH_KEYs: set VFEXPORT_CCPA_PREVIOUS_HASH_KEYS, "
+                "and request the deletion again"
+            )
+            self.problems.append(Problem(ConfigurationError.code, message))
 
     def _sweep(self, sweeper: Sweeper, campaigns: list[str]) -> list[str]:
         """Sweep the campaigns until nothing is left, or something failed; returns the exports not yet settled."""

@@ -18,7 +18,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from vfexport_core.ccpa import schema
-from vfexport_core.ccpa.records import Deletion, DeletionStatus
+from vfexport_core.ccpa.records import Deletion, DeletionStatus, Respected, people_document
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS, DELETIONS, open_owned
 from vfexport_core.mongo.retry import RetryLimits, with_retries
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.ccpa.person_keys import People
     from vfexport_core.ccpa.records import ObjectName, Problem, Search
     from vfexport_core.queue.models import Document
 
@@ -77,8 +78,10 @@ class Ledger:
         self._retrying(lambda: put_validator(self._records, schema.VALIDATOR))
         with_retries(self._records, lambda: put_indexes(self._records, schema.INDEXES), INDEX_BUILD_LIMITS)
 
-    def request(self, user_hash: str, key_check: str, requested_by: str, correlation_id: str) -> Joined:
+    def request(self, user_hash: str, key_check: str, people: People, requested_by: str, correlation_id: str) -> Joined:
         """Record a request: in the user's open record if there is one, else in a new one.
+
+        `people` are the keys of the user in the index of the files.
 
         From then on exports that are claimed respect it. Raises SourceUnavailable.
         """
@@ -87,6 +90,7 @@ class Ledger:
         document: Document = requester | {
             "userHash": user_hash,
             "keyCheck": key_check,
+            "people": people_document(people),
             "status": DeletionStatus.OPEN.value,
             "requests": 1,
             **schema.JOINABLE,
@@ -164,10 +168,23 @@ class Ledger:
         """Keep others from taking the record up for another while."""
         self._update({"_id": ObjectId(record.id), "status": DeletionStatus.OPEN.value}, [{"$set": _lease()}])
 
-    def set_campaigns(self, record: Deletion, campaigns: Sequence[str]) -> None:
-        """Note where the user was found, unless a later try is looking anew for what has come since."""
-        change: Document = {"$set": {"campaigns": list(campaigns)}, "$unset": {"search": ""}}
-        self._update(_searching(record), change)
+    def set_campaigns(self, record: Deletion, campaigns: Sequence[str], people: People | None = None) -> None:
+        """Note where the user was found, unless a later try is looking anew for what has come since.
+
+        `people` are the keys of the user in the index of the files, if more are known now.
+        """
+        found: Document = {"campaigns": list(campaigns)}
+        if people is not None:
+            found["people"] = people_document(people)
+        self._update(_searching(record), {"$set": found, "$unset": {"search": ""}})
+
+    def add_campaign(self, record_id: str, campaign_id: str) -> None:
+        """Note that the user was met in one more campaign; from then on its exports leave the user out.
+
+        Nothing for a record that has no campaigns yet: all exports do.
+        """
+        condition: Document = {"_id": ObjectId(record_id), "campaigns": {"$exists": True}}
+        self._update(condition, {"$addToSet": {"campaigns": campaign_id}})
 
     def note_search(self, record: Deletion, search: Search) -> None:
         """Note how far the search for the user has come, so that the next try goes on from there."""
@@ -248,8 +265,8 @@ class Ledger:
         """Return whether a worker holds one of the open records."""
         return any(is_leased(record, now) for record, now in self._open_ones(_OPEN_AT_MOST))
 
-    def respected_by(self, campaign_id: str, created: datetime) -> list[tuple[str, str]]:
-        """Return (userHash, keyCheck) of deletions that an export of the campaign, requested at `created`, respects.
+    def respected_by(self, campaign_id: str, created: datetime) -> list[Respected]:
+        """Return whom deletions forbid an export of the campaign that was requested at `created`.
 
         These are the open ones, and those that were completed since then, as far as clocks can tell. To be asked after
         the export was claimed.
@@ -258,15 +275,27 @@ class Ledger:
         # query that looks into two indexes might miss it in either.
         found = [
             record
-            for record in self._find({"status": DeletionStatus.OPEN.value}, campaigns=1)
+            for record in self._find({"status": DeletionStatus.OPEN.value})
             if campaign_id in record.get("campaigns", (campaign_id,))
         ]
         since = created - timedelta(seconds=CLOCK_SKEW_SECONDS)
         found += self._find({"campaigns": campaign_id, "date.completed": {"$gte": since}})
-        return list({(record["userHash"], record["keyCheck"]) for record in found})
+        return list({str(record["_id"]): Respected.from_document(record) for record in found}.values())
 
-    def _find(self, query: Document, **more: int) -> list[Document]:
-        return self._retrying(lambda: list(self._records.find(query, {"userHash": 1, "keyCheck": 1, **more})))
+    def respected_since(self, moment: datetime) -> list[Respected]:
+        """Return the deletions that are open, or were completed since `moment`, as far as clocks can tell.
+
+        For an export that was claimed at `moment`, to look for these people in its file before it publishes.
+        """
+        since = moment - timedelta(seconds=CLOCK_SKEW_SECONDS)
+        # The open ones first, as above.
+        found = self._find({"status": DeletionStatus.OPEN.value})
+        found += self._find({"date.completed": {"$gte": since}})
+        return list({str(record["_id"]): Respected.from_document(record) for record in found}.values())
+
+    def _find(self, query: Document) -> list[Document]:
+        wanted = dict.fromkeys(("userHash", "keyCheck", "people", "covers", "campaigns"), 1)
+        return self._retrying(lambda: list(self._records.find(query, wanted)))
 
     def _open_ones(self, limit: int) -> list[tuple[Deletion, datetime]]:
         return self._with_now({"status": DeletionStatus.OPEN.value}, limit)

@@ -7,10 +7,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from vfexport_core.errors import VfexportError
     from vfexport_core.queue.models import Document
+
+
+_KEY_BYTES = 8
 
 
 class DeletionStatus(StrEnum):
@@ -59,7 +63,8 @@ class Deletion:
     the user.
 
     `requests` counts those who asked for it (None: the record is older than that). The last try `covers` the first so
-    many of them, and so many are `fulfilled`: nothing that was there when they asked is left.
+    many of them, and so many are `fulfilled`: nothing that was there when they asked is left. `people` are the keys by
+    which the index of the files knows the user.
     """
 
     id: str
@@ -80,6 +85,7 @@ class Deletion:
     noted_exports: frozenset[str]
     noted_files: frozenset[ObjectName]
     notes: int | None
+    people: Mapping[str, frozenset[int]]
     lease_until: datetime | None
 
     @property
@@ -108,5 +114,45 @@ class Deletion:
             noted_exports=frozenset(map(str, document["exports"])),
             noted_files=frozenset(ObjectName(name["bucket"], name["key"]) for name in document["keys"]),
             notes=document.get("notes"),
+            people=people_from(document.get("people", ())),
             lease_until=document.get("leaseUntil"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Respected:
+    """A deletion as an export sees it: of whom it must have no row.
+
+    `search` names the search for the user that its last try was for; `is_found` says whether that has come to its end.
+    """
+
+    record_id: str
+    search: int
+    is_found: bool
+    user_hash: str
+    key_check: str
+    people: Mapping[str, frozenset[int]]
+
+    @classmethod
+    def from_document(cls, document: Document) -> Respected:
+        return cls(
+            record_id=str(document["_id"]),
+            search=document.get("covers", 0),
+            is_found="campaigns" in document,
+            user_hash=document["userHash"],
+            key_check=document["keyCheck"],
+            people=people_from(document.get("people", ())),
+        )
+
+
+def people_from(entries: Iterable[Document]) -> dict[str, frozenset[int]]:
+    """Return the keys that a record has of a user, by their key check."""
+    return {entry["keyCheck"]: frozenset(int.from_bytes(key, "big") for key in entry["keys"]) for entry in entries}
+
+
+def people_document(people: Mapping[str, frozenset[int]]) -> list[Document]:
+    """Return them as a record keeps them."""
+    return [
+        {"keyCheck": check, "keys": [key.to_bytes(_KEY_BYTES, "big") for key in sorted(keys)]}
+        for check, keys in people.items()
+    ]

@@ -26,6 +26,8 @@ INDEXES = (
     ),
     # The open ones, oldest first: few at any time.
     IndexModel([("status", ASCENDING), *ORDER], name="open_order"),
+    # What an export of any campaign has to look for in its own file.
+    IndexModel([("date.completed", ASCENDING)], name="completion"),
     # What an export of a campaign that was requested before has to respect.
     IndexModel([("campaigns", ASCENDING), ("date.completed", ASCENDING)], name="campaign_by_completion"),
 )
@@ -37,14 +39,19 @@ _ERROR = closed(
 )
 _CAMPAIGN = {"bsonType": "string", "pattern": "^[0-9a-f]{24}$"}
 _CAMPAIGNS = {"bsonType": "array", "items": _CAMPAIGN}
+_KEY_CHECK = {"bsonType": "string", "pattern": "^[0-9a-f]{16}$"}
 _CORRELATION_ID = {"bsonType": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"}
 _JOINED = closed(
     ["requestedBy", "correlationId", "at"], {"requestedBy": TEXT, "correlationId": _CORRELATION_ID, "at": DATE}
 )
+_PEOPLE = closed(
+    ["keyCheck", "keys"],
+    {"keyCheck": _KEY_CHECK, "keys": {"bsonType": "array", "items": {"bsonType": "binData"}}},
+)
 _PROPERTIES: Document = {
     "_id": {"bsonType": "objectId"},
     "userHash": {"bsonType": "string", "pattern": "^[0-9a-f]{64}$"},
-    "keyCheck": {"bsonType": "string", "pattern": "^[0-9a-f]{16}$"},
+    "keyCheck": _KEY_CHECK,
     "requestedBy": TEXT,
     "correlationId": _CORRELATION_ID,
     "requests": INT,
@@ -60,6 +67,7 @@ _PROPERTIES: Document = {
     "exports": {"bsonType": "array", "items": {"bsonType": "objectId"}},
     "keys": {"bsonType": "array", "items": _OBJECT_KEY},
     "keysOmitted": INT,
+    "people": {"bsonType": "array", "items": _PEOPLE},
     "notes": INT,
     "errors": {"bsonType": "array", "items": _ERROR},
     "tries": INT,

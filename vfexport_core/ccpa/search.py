@@ -1,7 +1,8 @@
-"""In which campaigns a user has an entry or a scoring record.
+"""In which campaigns a user has an entry, a scoring record or an assigned code, by what the sources say today.
 
-With the user's id the indexes say it (`find_campaigns`). Without it, as a service that goes on with a recorded deletion
-knows its hash only, every id has to be read and hashed (`find_campaigns_by_hash`): slow, and seldom needed.
+With the user's id the indexes say it (`find_person`). Without it, as a service that goes on with a recorded deletion
+knows its hash only, every id has to be read and hashed (`find_person_by_hash`): slow, and seldom needed. What the
+sources do not say any more, the index of the files does (ccpa.file_index).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
+from vfexport_core.catalog.collections import Collection
 from vfexport_core.ccpa.records import Search
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.mongo.client import open_deciding
@@ -75,13 +77,91 @@ class Sources:
         return self.read(collection, lambda: list(source.find(query, projection)))
 
 
-def find_campaigns(sources: Sources, user_id: str, with_exports: Iterable[str]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a user is: the campaigns, and the member ids by which scoring records and codes name the user."""
+
+    campaigns: frozenset[str]
+    members: frozenset[str]
+
+
+def find_person(sources: Sources, user_id: str, with_exports: Iterable[str]) -> Found:
     """Look for the user in every campaign, and in those that have exports but exist no more; raises SourceUnavailable.
 
-    Ids are stored as text in either case, or as ObjectIds; all these forms are looked for.
+    Ids are stored as text in either case, or as ObjectIds; all these forms are looked for. Codes, and scoring records
+    that name the member only, are looked at in the campaigns that have exports: without an index for it (see
+    docs/operations.md) that means reading them.
     """
-    candidates = sorted(sources.campaigns() | _hex(with_exports))
+    exported = sorted(_hex(with_exports))
+    candidates = sorted(sources.campaigns() | set(exported))
     users = forms_of(user_id)
+    found = _entered(sources, candidates, users)
+    account = sources.find("users", {"_id": {"$in": users}}, {"integrations.ticketmaster.member_id": 1})
+    members = {id_key(_at(user, "integrations", "ticketmaster", "member_id")) for user in account}
+    for collection, user, member, campaigns in (
+        (Collection.SCORING, "userId", "memberId", candidates),
+        (Collection.CODES, "assignment.userId", "assignment.memberId", exported),
+    ):
+        for document in _referring(sources, collection, campaigns, {user: {"$in": users}}, member):
+            found |= _hex([document["campaignId"]])
+            members.add(id_key(_at(document, *member.split("."))))
+    members.discard("")
+    if members:
+        forms = [form for member in sorted(members) for form in forms_of(member)]
+        for collection, member in ((Collection.SCORING, "memberId"), (Collection.CODES, "assignment.memberId")):
+            for document in _referring(sources, collection, exported, {member: {"$in": forms}}, member):
+                found |= _hex([document["campaignId"]])
+    return Found(frozenset(found), frozenset(members))
+
+
+def find_person_by_hash(
+    sources: Sources, with_exports: Iterable[str], is_user: Callable[[Any], bool], earlier: Search | None, note: Note
+) -> tuple[Found, str | None]:
+    """Find the same, and the user's id, by reading the ids that there are, for `is_user` to tell.
+
+    That may take longer than one try: `note` is told how far it has come, every few seconds, and `earlier` is what the
+    try before had told, from where this one goes on. Raises SourceUnavailable.
+    """
+    exported = list(with_exports)
+    found = list(earlier.found) if earlier else []
+    user_id: str | None = None
+    noted = time.monotonic()
+    for campaign in sorted(sources.campaigns() | _hex(exported)):
+        if earlier and campaign <= earlier.after:
+            continue
+        match = next((user for user in users_of(sources, campaign) if is_user(user)), None)
+        if match is not None:
+            found.append(campaign)
+            user_id = id_key(match)
+        if time.monotonic() - noted >= _NOTE_SECONDS:
+            note(Search(campaign, tuple(found)))
+            noted = time.monotonic()
+    if user_id is None and found:  # the try before had met the user, and could not say who it was
+        user_id = next((id_key(user) for user in users_of(sources, found[0]) if is_user(user)), None)
+    if user_id is None:
+        return Found(frozenset(found), frozenset()), None
+    person = find_person(sources, user_id, exported)
+    return Found(person.campaigns | frozenset(found), person.members), user_id
+
+
+def members_of(sources: Sources, campaign_id: str, users: Iterable[str]) -> set[str]:
+    """Return the member ids of these users, as their accounts and their scoring records and codes in a campaign say."""
+    forms = [form for user in users for form in forms_of(user)]
+    if not forms:
+        return set()
+    account = sources.find("users", {"_id": {"$in": forms}}, {"integrations.ticketmaster.member_id": 1})
+    members = {id_key(_at(user, "integrations", "ticketmaster", "member_id")) for user in account}
+    for collection, user, member in (
+        (Collection.SCORING, "userId", "memberId"),
+        (Collection.CODES, "assignment.userId", "assignment.memberId"),
+    ):
+        named = _referring(sources, collection, [campaign_id], {user: {"$in": forms}}, member)
+        members |= {id_key(_at(document, *member.split("."))) for document in named}
+    return members - {""}
+
+
+def _entered(sources: Sources, candidates: Sequence[str], users: Sequence[Any]) -> set[str]:
+    """Return the campaigns in which one of these users has an entry."""
     dotted = sources.entries_are_dotted()
     found: set[str] = set()
     for batch in _batches(
@@ -90,33 +170,24 @@ def find_campaigns(sources: Sources, user_id: str, with_exports: Iterable[str]) 
         campaigns = [form for campaign in batch for form in forms_of(campaign)]
         for entry in sources.find("entries", _entries_of(campaigns, users, dotted=dotted), {"_id": 1}):
             found |= _hex([entry["_id"]["campaign_id"]])
-    for batch in _batches(candidates, sources.lookup_batch // 3):
-        campaigns = [form for campaign in batch for form in forms_of(campaign)]
-        query = {"campaignId": {"$in": campaigns}, "userId": {"$in": users}}
-        for record in sources.find("scoring", query, {"_id": 0, "campaignId": 1}):
-            found |= _hex([record["campaignId"]])
-    return sorted(found)
-
-
-def find_campaigns_by_hash(
-    sources: Sources, candidates: Iterable[str], is_user: Callable[[Any], bool], earlier: Search | None, note: Note
-) -> list[str]:
-    """Find the same by reading every id there is, for `is_user` to tell; raises SourceUnavailable.
-
-    That may take longer than one try: `note` is told how far it has come, every few seconds, and `earlier` is what the
-    try before had told, from where this one goes on.
-    """
-    found = list(earlier.found) if earlier else []
-    noted = time.monotonic()
-    for campaign in sorted(sources.campaigns() | _hex(candidates)):
-        if earlier and campaign <= earlier.after:
-            continue
-        if any(is_user(user) for user in users_of(sources, campaign)):
-            found.append(campaign)
-        if time.monotonic() - noted >= _NOTE_SECONDS:
-            note(Search(campaign, tuple(found)))
-            noted = time.monotonic()
     return found
+
+
+def _referring(
+    sources: Sources, collection: Collection, campaigns: Sequence[str], condition: Document, member: str
+) -> Iterator[Document]:
+    """Yield the documents of these campaigns that meet a condition: their campaign's id, and the field `member`."""
+    for batch in _batches(campaigns, sources.lookup_batch // 3):
+        forms = [form for campaign in batch for form in forms_of(campaign)]
+        query: Document = {"campaignId": {"$in": forms}, **condition}
+        yield from sources.find(collection.spec.name, query, {"_id": 0, "campaignId": 1, member: 1})
+
+
+def _at(document: Any, *path: str) -> Any:
+    """Return what is under a path; None where it is not, or leads through something else than documents."""
+    for name in path:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
 
 
 def forms_of(key: str) -> list[Any]:
@@ -142,9 +213,11 @@ def users_of(sources: Sources, campaign: str) -> Iterator[Any]:
         entries = EntryRange(form, dotted).match()
         for entry in _all(sources, "entries", entries, {"_id": 1}):
             yield entry["_id"].get("user_id")
-    scored = {"campaignId": {"$in": forms_of(campaign)}}
+    scored: Document = {"campaignId": {"$in": forms_of(campaign)}}
     for record in _all(sources, "scoring", scored, {"_id": 0, "userId": 1}):
         yield record.get("userId")
+    for code in _all(sources, "codes", scored, {"_id": 0, "assignment.userId": 1}):
+        yield _at(code, "assignment", "userId")
 
 
 def _all(sources: Sources, collection: str, query: Document, projection: Document) -> Iterator[Document]:

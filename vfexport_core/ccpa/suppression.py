@@ -8,14 +8,15 @@ file.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.ccpa.ledger import Ledger
-from vfexport_core.ccpa.search import Sources, forms_of, users_of
+from vfexport_core.ccpa.person_keys import IdKind, PersonHasher
+from vfexport_core.ccpa.search import Sources, members_of, users_of
 from vfexport_core.rows.keys import key_texts
 from vfexport_core.rows.members import MemberSet
 from vfexport_core.rows.values import id_key
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.catalog.spec import ExportSpec
+    from vfexport_core.ccpa.person_keys import Keys
     from vfexport_core.queue.models import Document, Export
     from vfexport_core.rows.frame import Frame
     from vfexport_core.settings import Settings
@@ -33,11 +35,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SuppressionList:
-    """The users of one campaign whom an export leaves out; `members` are their member ids."""
+    """The users of one campaign whom an export leaves out.
+
+    `members` are their member ids, as far as the campaign tells them, and `people` the keys that the deletions know
+    them by (`PersonHasher`).
+    """
 
     hashes: frozenset[str]
     hasher: UserHasher
     members: MemberSet
+    person_hasher: PersonHasher
+    people: Keys
 
     @classmethod
     def load(
@@ -58,34 +66,30 @@ class SuppressionList:
         if not respected:
             return None
         hasher = UserHasher.from_settings(settings)
-        for _, key_check in respected:
-            hasher.require(key_check)
-        hashes = frozenset(user_hash for user_hash, _ in respected)
+        for one in respected:
+            hasher.require(one.key_check)
+        hashes = frozenset(one.user_hash for one in respected)
+        keys = {key for one in respected for key in one.people.get(hasher.key_check, ())}
         sources = Sources(database, settings.deletion_lookup_batch, alive)
         has_members = len(spec.scan.collection.personal_fields) > 1
         members = _members(sources, export.campaign_id, hashes, hasher) if has_members else []
-        return cls(hashes, hasher, MemberSet([members]))
+        person_hasher = PersonHasher.from_settings(settings)
+        assert person_hasher is not None, "there is a hash key"
+        return cls(hashes, hasher, MemberSet([members]), person_hasher, np.array(sorted(keys), dtype=np.uint64))
 
     def named_by(self, frame: Frame) -> npt.NDArray[np.bool_]:
         """Tell which of a frame's scanned documents are those of a user to be left out."""
-        user, *member = frame.collection.personal_fields
-        keys = key_texts(frame.document_cells(user)).to_pylist()
+        user, *member = (key_texts(frame.document_cells(field)) for field in frame.collection.personal_fields)
+        keys = user.to_pylist()
         named = np.fromiter((bool(key) and self.hasher.hash(key) in self.hashes for key in keys), np.bool_, len(keys))
-        for field in member:
-            named |= self.members.holds(key_texts(frame.document_cells(field)))
+        for texts in member:
+            named |= self.members.holds(texts)
+        for kind, texts in zip(IdKind, (user, *member), strict=False):
+            named |= self.person_hasher.among(kind, texts, self.people)
         return named
 
 
-def _members(sources: Sources, campaign_id: str, hashes: frozenset[str], hasher: UserHasher) -> list[Any]:
-    """Find the member ids of these users, as their scoring records and their accounts have them."""
+def _members(sources: Sources, campaign_id: str, hashes: frozenset[str], hasher: UserHasher) -> list[str]:
+    """Find the member ids of these users."""
     users = {id_key(user) for user in users_of(sources, campaign_id) if hasher.hash(user) in hashes}
-    forms = [form for user in users for form in forms_of(user)]
-    if not forms:
-        return []
-    scored = {"campaignId": {"$in": forms_of(campaign_id)}, "userId": {"$in": forms}}
-    found = [record.get("memberId") for record in sources.find("scoring", scored, {"_id": 0, "memberId": 1})]
-    for user in sources.find("users", {"_id": {"$in": forms}}, {"integrations.ticketmaster.member_id": 1}):
-        account = user.get("integrations")
-        ticketmaster = account.get("ticketmaster") if isinstance(account, dict) else None
-        found.append(ticketmaster.get("member_id") if isinstance(ticketmaster, dict) else None)
-    return found
+    return sorted(members_of(sources, campaign_id, users))

@@ -21,6 +21,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from vfexport_core.catalog import all_specs, find_spec
+from vfexport_core.ccpa.file_index import file_of
 from vfexport_core.ccpa.records import ObjectName, Problem
 from vfexport_core.errors import ConfigurationError, DeliveryFailed, DeliveryRefused, ExportCanceled
 from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from vfexport_core.ccpa.file_index import FileIndex
     from vfexport_core.ccpa.ledger import Ledger
     from vfexport_core.ccpa.records import Deletion
     from vfexport_core.queue.models import Export
@@ -84,6 +86,7 @@ class Sweeper:
         ledger: Ledger,
         store: ExportRepository,
         buckets: BucketClients,
+        file_index: FileIndex,
         stop: threading.Event,
         settle_seconds: float = CLEANUP_GRACE_SECONDS,
         skew_seconds: float = CLOCK_SKEW_SECONDS,
@@ -95,6 +98,7 @@ class Sweeper:
         self._ledger = ledger
         self._store = store
         self._buckets = buckets
+        self._file_index = file_index
         self._stop = stop
         self._settle = timedelta(seconds=settle_seconds)
         self._types = [spec.type for spec in all_specs() if spec.ccpa_deletes]
@@ -126,7 +130,14 @@ class Sweeper:
             work.append(item)
             if item.is_unsettled:
                 result.unsettled.append(export)
-        self._erase_files([item for item in work if item.mark not in self._done])
+        new = [item for item in work if item.mark not in self._done]
+        self._erase_files(new)
+        self._file_index.forget(
+            file_of(item.export.id, attempt.attempt)
+            for item in new
+            if not (item.failed or item.is_unsettled)
+            for attempt in item.attempts
+        )
         stayed = self._remove([item.export for item in work if self._is_over(item)])
         result.changing |= {export.campaign_id for export in stayed}
         self._done |= {item.mark for item in work if not item.failed}

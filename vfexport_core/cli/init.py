@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfexport_core.catalog import all_specs
+from vfexport_core.ccpa.file_index import FileIndex
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.mongo.client import opened, reading
-from vfexport_core.mongo.collections import DELETIONS, EXPORTS
+from vfexport_core.mongo.collections import DELETIONS, EXPORTS, FILE_INDEX
+from vfexport_core.mongo.retry import WORKER_LIMITS
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.settings import load_settings
 from vfexport_core.sources.indexes import missing_source_indexes
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from vfexport_core.mongo.client import Document
     from vfexport_core.sources.indexes import MissingIndex
 
-_COLLECTIONS = (EXPORTS, DELETIONS)
+_COLLECTIONS = (EXPORTS, DELETIONS, FILE_INDEX)
 _LISTED_TYPES = 5
 
 
@@ -41,12 +43,14 @@ def init(*, check_sources: bool, as_json: bool) -> None:
         before = _index_names(database)
         ExportRepository(database).initialise()
         Ledger(database).initialise()
+        FileIndex(database, WORKER_LIMITS).initialise()
         after = _index_names(database)
         missing = missing_source_indexes(database, all_specs()) if check_sources else None
     if as_json:
         done = {"database": database.name} | _done(before, after, EXPORTS)
         checked = {} if missing is None else {"missingIndexes": [_wire(item) for item in missing]}
-        click.echo(json.dumps(done | {DELETIONS: _done(before, after, DELETIONS)} | checked))
+        of_ccpa = {name: _done(before, after, name) for name in (DELETIONS, FILE_INDEX)}
+        click.echo(json.dumps(done | of_ccpa | checked))
         return
     for collection in _COLLECTIONS:
         click.echo(f"{database.name}.{collection}: validator set")

@@ -7,10 +7,11 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.catalog import all_specs
+from vfexport_core.ccpa import file_index as file_index_schema
 from vfexport_core.ccpa import schema as deletions
 from vfexport_core.doctor.examining import Check, Finding, clock_finding, failed, ok, warning
 from vfexport_core.mongo.client import opened, reading
-from vfexport_core.mongo.collections import DELETIONS, EXPORTS
+from vfexport_core.mongo.collections import DELETIONS, EXPORTS, FILE_INDEX
 from vfexport_core.mongo.schema import DIFFERS, differences
 from vfexport_core.queue import schema as exports
 from vfexport_core.sources.indexes import MissingIndex, missing_source_indexes
@@ -49,6 +50,12 @@ def mongodb_checks(settings: Settings) -> list[Check]:
         with opened(settings) as database:
             yield _owned("ccpa ledger", database[DELETIONS], deletions.INDEXES, deletions.VALIDATOR)
 
+    def file_index() -> Iterator[Finding]:
+        with opened(settings) as database:
+            yield _owned(
+                "ccpa file index", database[FILE_INDEX], file_index_schema.INDEXES, file_index_schema.VALIDATOR
+            )
+
     def sources() -> Iterator[Finding]:
         with opened(settings) as database:
             yield from _sources(database)
@@ -57,6 +64,7 @@ def mongodb_checks(settings: Settings) -> list[Check]:
         Check("mongodb", _SECONDS, server),
         Check("queue", _SECONDS, queue),
         Check("ccpa ledger", _SECONDS, ledger),
+        Check("ccpa file index", _SECONDS, file_index),
         Check("source indexes", _SECONDS, sources),
     ]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar, assert_never
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from vfexport_core.catalog.reminders import REGION, SFMC_LOCALE
@@ -53,10 +54,14 @@ class RowGroup:
 
 @dataclass(frozen=True, slots=True)
 class EncodedBatch:
-    """What one batch of documents became: its rows by group, and what was counted. It refers to nothing else."""
+    """What one batch of documents became: its rows by group, and what was counted. It refers to nothing else.
+
+    `people` (uint64, ascending, each once) are the keys of those whose rows these are; None when nobody keeps them.
+    """
 
     groups: tuple[RowGroup, ...]
     counters: Counters
+    people: npt.NDArray[np.uint64] | None = None
 
 
 def encoded_bytes(batch: EncodedBatch) -> int:

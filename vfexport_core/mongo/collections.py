@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 EXPORTS = "exports"
 DELETIONS = "ccpaDeletions"
 """The record of CCPA deletions; one that is not there has nothing open."""
+FILE_INDEX = "ccpaFileIndex"
+"""Who is in which file, as keyed hashes."""
 COUNTERS = "exportFigures"
 
 CLOCK_SKEW_SECONDS = 60.0

@@ -43,6 +43,13 @@ class Attempt(Protocol):
         """Prove that the attempt still owns its export (L6); called directly before a file appears."""
         ...
 
+    def requeue(self) -> None:
+        """Give the export back to the queue, for a user is in its rows whose data is being deleted.
+
+        Raises LeaseLost, for the attempt has ended, or ExportCanceled when that was asked for.
+        """
+        ...
+
     def note_undrained(self) -> None:
         """Note that a writer was given up while something of it was still under way."""
         ...

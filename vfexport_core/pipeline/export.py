@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.ccpa.person_keys import Keys
     from vfexport_core.files.containers import FileName
     from vfexport_core.files.grouping import EncodedBatch
     from vfexport_core.mongo.client import Document
@@ -30,11 +31,16 @@ class ExportPipeline:
     """One export: its rows are read, and its files written, once. `counters` are those of all batches so far.
 
     `expected` may be set before that: how many documents will be read, where they were counted.
+
+    `on_people` is told the keys of the people in each batch, before it is written, if the plan makes any.
     """
 
-    def __init__(self, plan: ExportPlan, database: Database[Document]) -> None:
+    def __init__(
+        self, plan: ExportPlan, database: Database[Document], on_people: Callable[[Keys], object] | None = None
+    ) -> None:
         self.plan = plan
         self.expected: int | None = None
+        self._on_people = on_people
         self.counters = Counters()
         self.pool: ProcessPool | None = None
         """The processes that transform the batches, while there may be others than this one."""
@@ -52,6 +58,8 @@ class ExportPipeline:
         ):
             for batch in encoded:
                 self.counters.merge(batch.counters)
+                if self._on_people is not None and batch.people is not None:
+                    self._on_people(batch.people)
                 yield batch
 
     def _transform(self, raw: Prefetch, stop: threading.Event) -> Generator[EncodedBatch]:

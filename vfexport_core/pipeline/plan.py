@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vfexport_core.catalog.collections import Collection
     from vfexport_core.catalog.expressions import Column, Expression, Field
     from vfexport_core.catalog.spec import Condition, ExportSpec
+    from vfexport_core.ccpa.person_keys import PersonHasher
     from vfexport_core.ccpa.suppression import SuppressionList
     from vfexport_core.files.formats import FileFormat
     from vfexport_core.mongo.client import Document
@@ -43,6 +44,8 @@ class ExportPlan:
     include_all_markets: bool
     date_key: str | None
     suppression: SuppressionList | None
+    people: PersonHasher | None
+    """Makes the keys of the people whose rows are written; None when nobody keeps them."""
     batch_documents: int
     reply_batches: int
 
@@ -57,6 +60,7 @@ class ExportPlan:
         include_all_markets: bool = False,
         date_key: str | None = None,
         suppression: SuppressionList | None = None,
+        people: PersonHasher | None = None,
         batch_documents: int = BATCH_DOCUMENTS,
         reply_batches: int = REPLY_BATCHES,
     ) -> ExportPlan:
@@ -70,6 +74,7 @@ class ExportPlan:
             include_all_markets=include_all_markets,
             date_key=date_key,
             suppression=suppression,
+            people=people,
             batch_documents=batch_documents,
             reply_batches=reply_batches,
         )
@@ -103,7 +108,8 @@ class ExportPlan:
     def scanned_fields(self) -> tuple[Field, ...]:
         """Return the fields that are read of a scanned document, each once and always in the same order."""
         collection = self.spec.scan.collection
-        personal = collection.personal_fields if self.suppression is not None else ()
+        asked = self.suppression is not None or self.people is not None
+        personal = collection.personal_fields if asked else ()
         return tuple(dict.fromkeys((*self.fields(collection), *self._expanded_fields(), *personal)))
 
     def fields(self, collection: Collection) -> tuple[Field, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vfexport_core.catalog import find_spec
+from vfexport_core.ccpa.indexed_file import IndexedFile
 from vfexport_core.ccpa.suppression import SuppressionList
 from vfexport_core.mongo.retry import WORKER_LIMITS
 from vfexport_core.pipeline.export import ExportPipeline
@@ -37,6 +38,7 @@ def run_export(attempt: Attempt, *, settings: Settings, database: Database[Docum
     spec = find_spec(export.export_type)
     # After the claim, or the two would miss each other.
     suppression = SuppressionList.load(export, spec, settings, database, lambda: attempt.report_progress(0, 0, 0))
+    indexed = IndexedFile.open(export, spec, settings, database)
     plan = ExportPlan.load(
         spec,
         find_campaign(database, export.campaign_id, limits=WORKER_LIMITS),
@@ -45,13 +47,16 @@ def run_export(attempt: Attempt, *, settings: Settings, database: Database[Docum
         include_all_markets=export.include_all_markets,
         date_key=export.date_key,
         suppression=suppression,
+        people=None if indexed is None else indexed.hasher,
     )
     naming = FileNaming(spec=spec, export=export, artist=plan.artist, prefixes=settings.sfmc_prefixes)
-    pipeline = ExportPipeline(plan, database)
+    pipeline = ExportPipeline(plan, database, None if indexed is None else indexed.add)
     pipeline.expected = attempt.expected
     with ObjectSink(store, naming, attempt) as sink:
         with tracing.span("scan"):
             rows = pipeline.write(sink, attempt.report_progress)
+            if indexed is not None and indexed.close():
+                attempt.requeue()
         with tracing.span("publish"):
             sink.publish(rows)
     return Delivered(

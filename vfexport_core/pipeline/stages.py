@@ -145,4 +145,5 @@ def encode(plan: ExportPlan, rendered: Iterable[RenderedRows]) -> Iterator[Encod
         frame = batch.frame
         rows = file_format.rows(batch.columns, frame.rows)
         frame.counters.rows += frame.rows
-        yield EncodedBatch(split(plan.spec.shape.group_by, rows, frame, rules), frame.counters)
+        people = None if plan.people is None else plan.people.of_frame(frame)
+        yield EncodedBatch(split(plan.spec.shape.group_by, rows, frame, rules), frame.counters, people)

@@ -75,6 +75,7 @@ class ExportRepository:
     ) -> None:
         self._exports = ExportCollection(database, limits)
         self._lease_millis = round(lease_seconds * _MILLIS)
+        self.database = database
         self.reaper = ExportReaper(self._exports)
         self.removal = ExportRemoval(self._exports)
 

@@ -15,10 +15,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vfexport_core.ccpa.attempt import Clock, DeletionAttempt
+from vfexport_core.ccpa.attempt import Clock, DeletionAttempt, Whereabouts
 from vfexport_core.ccpa.hashing import UserHasher, check_user_id
+from vfexport_core.ccpa.person_keys import people_of
 from vfexport_core.ccpa.records import Problem
-from vfexport_core.ccpa.search import find_campaigns, find_campaigns_by_hash
+from vfexport_core.ccpa.search import find_person, find_person_by_hash
 from vfexport_core.errors import DeleteFailed, VfexportError, error_document
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
     from vfexport_core.ccpa.attempt import DeletionTools, Find
     from vfexport_core.ccpa.ledger import Joined, Ledger
+    from vfexport_core.ccpa.person_keys import People
     from vfexport_core.ccpa.records import Deletion
-    from vfexport_core.ccpa.search import Sources
+    from vfexport_core.ccpa.search import Found, Sources
 
 REQUEST_SECONDS = 25.0
 """How long a caller waits at most; then the service goes on by itself."""
@@ -50,10 +52,12 @@ def delete_user(
     """
     key = check_user_id(user_id)
     hasher = UserHasher.from_settings(tools.settings)
-    joined = tools.ledger.request(hasher.hash(key), hasher.key_check, requested_by, correlation_id)
+    people = people_of(tools.settings, key)
+    joined = tools.ledger.request(hasher.hash(key), hasher.key_check, people, requested_by, correlation_id)
 
-    def find(_: Deletion, sources: Sources) -> list[str]:
-        return find_campaigns(sources, key, tools.store.removal.campaign_ids())
+    def find(_: Deletion, sources: Sources) -> Whereabouts:
+        found = find_person(sources, key, tools.store.removal.campaign_ids())
+        return _whereabouts(tools, found, people_of(tools.settings, key, found.members))
 
     deadline = time.monotonic() + seconds
     pending = PendingJoin(tools.ledger, joined)
@@ -118,7 +122,7 @@ def resume_deletions(tools: DeletionTools, *, seconds: float = _RESUMED_SECONDS)
     completed: list[str] = []
     left: list[str] = []
 
-    def find(record: Deletion, sources: Sources) -> list[str]:
+    def find(record: Deletion, sources: Sources) -> Whereabouts:
         return _find_by_hash(tools, record, sources)
 
     for record in tools.ledger.due():
@@ -135,16 +139,24 @@ def resume_deletions(tools: DeletionTools, *, seconds: float = _RESUMED_SECONDS)
     return Resumed(completed=tuple(completed), left=tuple(left))
 
 
-def _find_by_hash(tools: DeletionTools, record: Deletion, sources: Sources) -> list[str]:
+def _find_by_hash(tools: DeletionTools, record: Deletion, sources: Sources) -> Whereabouts:
     hasher = UserHasher.from_settings(tools.settings)
     hasher.require(record.key_check)
-    return find_campaigns_by_hash(
+    found, user_id = find_person_by_hash(
         sources,
         tools.store.removal.campaign_ids(),
         lambda user: hasher.hash(user) == record.user_hash,
         record.search,
         lambda search: tools.ledger.note_search(record, search),
     )
+    people = record.people if user_id is None else people_of(tools.settings, user_id, found.members)
+    return _whereabouts(tools, found, people)
+
+
+def _whereabouts(tools: DeletionTools, found: Found, people: People) -> Whereabouts:
+    """Add what the index of the files says to what the sources say: the user may be in a file and nowhere else."""
+    in_files = {hit.campaign_id for hit in tools.file_index.files_holding(people)}
+    return Whereabouts(tuple(sorted(found.campaigns | in_files)), people)
 
 
 def _try(tools: DeletionTools, record_id: str, find: Find, seconds: float, *, wait_seconds: float) -> Deletion | None:

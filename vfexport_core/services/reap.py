@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.errors import VfexportError
+from vfexport_core.mongo.retry import WORKER_LIMITS
 from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+    from pymongo.database import Database
 
     from vfexport_core.queue.models import Attempt, Export
     from vfexport_core.queue.repository import ExportRepository
@@ -45,7 +49,7 @@ def reap(
         try:
             for attempt in export.attempts:
                 if attempt.is_lost and attempt.keys and not attempt.cleaned:
-                    clean_up(export, attempt, buckets())
+                    clean_up(export, attempt, buckets(), store.database)
         except VfexportError as error:  # S3 fails, or refuses: one bucket must not keep the others back
             problems.append(f"{export.id} {error.code}: {error.message}")
             continue
@@ -54,7 +58,13 @@ def reap(
     return Reaped(ended, tuple(cleaned), tuple(problems))
 
 
-def clean_up(export: Export, attempt: Attempt, buckets: BucketClients) -> None:
-    """Leave nothing of a lost attempt on S3; raises DeliveryFailed, DeliveryRefused, ConfigurationError."""
+def clean_up(export: Export, attempt: Attempt, buckets: BucketClients, database: Database[dict[str, Any]]) -> None:
+    """Leave nothing of a lost attempt on S3, nor of the index of its file.
+
+    Raises DeliveryFailed, DeliveryRefused, ConfigurationError, SourceUnavailable.
+    """
+    from vfexport_core.ccpa.file_index import FileIndex, file_of  # noqa: PLC0415 seldom needed, slow to load
+
+    FileIndex(database, WORKER_LIMITS).forget([file_of(export.id, attempt.attempt)])
     store = buckets.store_named(attempt.bucket or "", likely=find_spec(export.export_type).bucket)
     store.discard_attempt(export.id, attempt.attempt, attempt.keys)

@@ -20,8 +20,8 @@ from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Self
 
 from vfexport_core.catalog import find_spec
-from vfexport_core.errors import ExportNotFound, LeaseLost, VfexportError
-from vfexport_core.mongo.retry import RetryLimits
+from vfexport_core.errors import ExportCanceled, ExportNotFound, LeaseLost, VfexportError
+from vfexport_core.mongo.retry import WORKER_LIMITS, RetryLimits
 from vfexport_core.queue.claimed import lease_lost
 from vfexport_core.queue.lease import Heartbeat, HeartbeatTimings
 from vfexport_core.queue.models import ExportStatus
@@ -80,6 +80,12 @@ class ClaimedAttempt:
 
     def check_fence(self) -> None:
         self._heartbeat.check_fence()
+
+    def requeue(self) -> None:
+        error = ExportCanceled("queued again, because a user's data is being deleted", payload=self.export.id)
+        self._queue.removal.requeue(self.export, error.as_dict())
+        self._heartbeat.check_fence()  # raises: the claim is gone
+        raise error
 
     def note_undrained(self) -> None:
         self.is_drained = False
@@ -205,7 +211,11 @@ class Worker:
         """Take away what may have been published, by the same store: one that hangs is not asked once more."""
         if self._store is None or not self._attempt.keys:
             return
+        from vfexport_core.ccpa.file_index import FileIndex, file_of  # noqa: PLC0415 see `count`
+
         try:
+            if self._spec.ccpa_deletes:
+                FileIndex(self._backend.database, WORKER_LIMITS).forget([file_of(self.export.id, self.claim.attempt)])
             self._store.discard_attempt(self.export.id, self.claim.attempt, self._attempt.keys)
         except VfexportError as failure:
             # The reaper looks after what lost attempts leave.

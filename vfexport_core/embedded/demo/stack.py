@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vfexport_core.catalog import Bucket
+from vfexport_core.ccpa.file_index import FileIndex
 from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.embedded.demo.children import Children, answers
 from vfexport_core.embedded.demo.client import ApiClient
@@ -21,6 +22,7 @@ from vfexport_core.embedded.process import HOST, ServerProcess, free_port
 from vfexport_core.embedded.s3 import embedded_s3
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.mongo.client import opened
+from vfexport_core.mongo.retry import WORKER_LIMITS
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.settings import load_settings
 from vfexport_core.storage.buckets import BucketClients
@@ -99,6 +101,7 @@ def running_stack(checkout: Path, folder: Path, ports: Ports, entries: int, audi
             with opened(settings) as database:
                 ExportRepository(database).initialise()
                 Ledger(database).initialise()
+                FileIndex(database, WORKER_LIMITS).initialise()
                 campaign_id = seed_campaign(database, entries=entries, on_progress=audience.loaded)
             children.wait_for(api, lambda: answers(api_port, "/ready"))
             api_url = f"http://{HOST}:{api_port}"
