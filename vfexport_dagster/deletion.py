@@ -18,7 +18,10 @@ _MOST_SECONDS = 900
 
 @dg.op
 def take_up_deletions(context: dg.OpExecutionContext, mongo: MongoResource, buckets: BucketsResource) -> None:
-    """Try to complete the open deletions whose turn it is; those that fail stay open and come again."""
+    """Try to complete the open deletions whose turn it is; those that fail stay open and come again.
+
+    The run fails when one of them could not be completed, so that operators see it, and says what is in the way.
+    """
     from vfexport_core.ccpa.attempt import DeletionTools  # noqa: PLC0415 the definitions load without a driver
     from vfexport_core.ccpa.file_index import FileIndex  # noqa: PLC0415 as above
     from vfexport_core.ccpa.ledger import Ledger  # noqa: PLC0415 as above
@@ -35,10 +38,14 @@ def take_up_deletions(context: dg.OpExecutionContext, mongo: MongoResource, buck
             ledger=Ledger(mongo.database),
             file_index=FileIndex(mongo.database, WORKER_LIMITS),
         )
-        resumed = resume_deletions(tools)
+        with log.with_core():
+            resumed = resume_deletions(tools)
     log.report(f"completed {len(resumed.completed)} deletions: {', '.join(resumed.completed) or 'none'}")
     if resumed.left:
-        log.report_warning(f"still open, and tried again later: {', '.join(resumed.left)}")
+        in_the_way = "; ".join(resumed.reasons) or "there was no time for them"
+        raise dg.Failure(
+            f"{len(resumed.left)} deletions are still open, and tried again later: {in_the_way}", allow_retries=False
+        )
 
 
 @dg.graph

@@ -77,8 +77,12 @@ def test_what_fails_stays_open_rests_and_is_asked_for_again(
     service.exported(service.add_campaign(50))
     open_record(service)
     s3_proxy.fail("ListObjectVersions")
-    assert runner.run(JOB_NAME, {}).success
+    failed = runner.run(JOB_NAME, {})
     record = service.record()
+    assert not failed.success, "operators see that something is in the way"
+    told = "\n".join(runner.log(failed))
+    assert f"deletion {record['_id']} is not complete yet (DeliveryFailed)" in told
+    assert "ListObjectVersions" in told
     assert (record["status"], record["tries"], record["errors"][0]["code"]) == ("OPEN", 1, "DeliveryFailed")
     assert tick(runner.instance).run_requests == [], "it rests"
     rest(service)

@@ -110,10 +110,14 @@ class PendingJoin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """What came of taking open deletions up again: the records that are complete now, and those that are not yet."""
+    """What came of taking open deletions up again: the records that are complete now, and those that are not yet.
+
+    `reasons` say of those that failed which ones and why.
+    """
 
     completed: tuple[str, ...]
     left: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
 
 
 def resume_deletions(tools: DeletionTools, *, seconds: float = _RESUMED_SECONDS) -> Resumed:
@@ -121,6 +125,7 @@ def resume_deletions(tools: DeletionTools, *, seconds: float = _RESUMED_SECONDS)
     deadline = time.monotonic() + seconds
     completed: list[str] = []
     left: list[str] = []
+    reasons: list[str] = []
 
     def find(record: Deletion, sources: Sources) -> Whereabouts:
         return _find_by_hash(tools, record, sources)
@@ -134,9 +139,10 @@ def resume_deletions(tools: DeletionTools, *, seconds: float = _RESUMED_SECONDS)
             done = _try(tools, record.id, find, rest, wait_seconds=_RESUMED_WAIT_SECONDS)
         except DeleteFailed as error:
             _log.warning("%s", error.message)
+            reasons.append(error.message)
             done = None
         (completed if done is not None and done.is_complete else left).append(record.id)
-    return Resumed(completed=tuple(completed), left=tuple(left))
+    return Resumed(completed=tuple(completed), left=tuple(left), reasons=tuple(reasons))
 
 
 def _find_by_hash(tools: DeletionTools, record: Deletion, sources: Sources) -> Whereabouts:
