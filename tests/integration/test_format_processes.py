@@ -182,6 +182,7 @@ def test_an_error_of_the_service_in_another_process_is_the_same_error(
     with helped(plan, raw, database) as export:
         failing_users()
         export.gate.let_go(1)
+        wait_for(lambda: not is_there(export.pid), 60)
         export.gate.open()
         with pytest.raises(
             SourceUnavailable, match=r"MongoDB failed on collection users \(look-up\): .*code 13"
