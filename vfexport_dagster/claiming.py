@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vfexport_core.catalog import find_spec
-from vfexport_core.errors import ExportNotClaimable, ExportNotFound
+from vfexport_core.errors import ExportNotClaimable, ExportNotFound, QueueBusy
 from vfexport_core.services.claim import Turn, check_not_running, check_type
+from vfexport_core.services.hanging_buckets import check_bucket
 from vfexport_core.telemetry import tracing
 from vfexport_dagster import tags
 from vfexport_dagster.reporting import Skipped
@@ -145,9 +146,20 @@ class RunClaim:
         parent = self.instance.get_run_by_id(self.run.parent_run_id or "")
         return None if parent is None else parent.tags.get(tags.EXPORT_ID)
 
+    def _step_back_from_what_hangs(self, export: Export) -> None:
+        """Let the next run begin while exports into the bucket of this one wait; the sensor asks for it again."""
+        try:
+            check_bucket(self.queue.breakers.waiting_types(), export)
+        except QueueBusy as busy:
+            if self.attempt is None:
+                raise  # a person sees why, and what to do
+            self.instance.add_run_tags(self.run.run_id, {tags.WITHDRAWN: busy.message})
+            raise Skipped(busy.message) from None
+
     def _claim_in_turn(self, export: Export) -> tuple[Claim, Export]:
         """Claim it, in Dagster's own order, by the priority of runs: an older export would wait for this run."""
         turn = Turn(self.queue, self.run.run_id, self.policy, lambda busy: self.log.report(f"waiting: {busy}"))
+        self._step_back_from_what_hangs(export)
         try:
             if self.is_reexecution:
                 return turn.claim_again(export, self._asked())

@@ -41,6 +41,7 @@ class DagsterRuns:
                 yield run
 
     def cancel_waiting(self, run: Run, why: str) -> None:
+        self.instance.add_run_tags(run.run_id, {tags.WITHDRAWN: why})
         self.instance.report_run_canceled(self._found(run), message=f"Not needed any more: {why}.")
 
     def report_lost(self, run: Run, why: str) -> None:
@@ -61,4 +62,5 @@ def _run_of(run: dg.DagsterRun) -> Run:
         export_id=run.tags.get(tags.EXPORT_ID, ""),
         requested_attempt=tags.requested_attempt(run),
         was_lost=tags.LOST in run.tags,
+        was_withdrawn=tags.WITHDRAWN in run.tags,
     )

@@ -18,6 +18,9 @@ CORRELATION_ID = "vfexport/correlation_id"
 LOST = "vfexport/lost"
 """Of a run that was reported as failed because its process is gone."""
 
+WITHDRAWN = "vfexport/withdrawn"
+"""Of a run that was not to begin, or stepped back, without fault of its own or its export's."""
+
 # Dagster's own.
 MAX_RUNTIME = "dagster/max_runtime"
 PRIORITY = "dagster/priority"

@@ -145,7 +145,7 @@ def test_a_run_that_ended_its_export_itself_has_time_to_end(
     claim, _ = store.claim(export.id, run.run_id)
     getattr(store.claimed(claim), end)(*([ERROR] if end == "fail" else []))
     reaper.look()
-    assert reaper.look(reconcile.FINISHING_SECONDS - 1) == []
+    assert reaper.look(reconcile.ENDING_SECONDS - 1) == []
     assert "reported as failed" in reaper.look(1)[0]
 
 

@@ -108,7 +108,7 @@ def test_exports_are_counted_and_no_label_names_one(api: Api, database: Database
     for name in (*ids, campaign, "user-in-no-label", "key-in-no-label"):
         assert name not in found.text
     assert {name for labels in found.labels for name in labels} <= {
-        *("method", "route", "status", "le", "type", "outcome", "reason")
+        *("method", "route", "status", "le", "type", "outcome", "reason", "bucket")
     }
 
 
@@ -142,6 +142,24 @@ def test_the_figures_come_back_with_mongodb(api: Api, database: Database[dict[st
     database.drop_collection("exportFigures")
     assert scrape(api).value("vfexport_mongodb_up") == 1
     assert database["exportFigures"].count_documents({}) == 1
+
+
+def test_a_bucket_that_hangs_is_named_by_metrics_readiness_and_exports_that_wait(
+    api: Api, database: Database[dict[str, Any]]
+) -> None:
+    export = api.post(
+        path := f"/campaigns/{insert_campaign(database)}/exports", token=api.token("*"), json={"exportType": "entries"}
+    ).json()
+    assert export["queue"] == {"position": 1, "startsInSeconds": 0}
+    assert scrape(api).value("vfexport_bucket_hangs", bucket="exportsS3") == 0
+    api.services.store.breakers.trip("exportsS3")
+    wait_for(lambda: scrape(api).value("vfexport_bucket_hangs", bucket="exportsS3") == 1)
+    assert scrape(api).value("vfexport_bucket_hangs", bucket="scoringS3") == 0
+    queue = api.get(f"{path}/{export['id']}", token=api.token("*")).json()["queue"]
+    assert queue["position"] == 1
+    assert queue["reason"].startswith("bucket exportsS3 has hung since ")
+    ready = wait_for(lambda: found if (found := api.get("/ready")).status_code != 200 else None)
+    assert ready.json()["error"]["payload"] == "exportsS3"
 
 
 @pytest.fixture

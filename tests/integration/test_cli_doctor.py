@@ -104,13 +104,23 @@ def test_a_healthy_service_needs_nothing(doctor: Doctor, buckets: Buckets) -> No
     outcomes = doctor.outcomes()
     expected = dict.fromkeys(["mongodb", "queue", "source indexes", "jwt keys", "jwt claims", "dev mode"], "ok")
     expected |= {"ccpa ledger": "ok", "ccpa hash key": "ok", "dagster": "not checked", "mongodb clock": "ok"}
-    expected["ccpa file index"] = "ok"
+    expected |= {"ccpa file index": "ok", "hanging buckets": "ok"}
     for bucket in BUCKETS:
         aspects = ("writable", "ownership", "versioning", "object lock", "region", "signed urls")
         expected |= dict.fromkeys([bucket, *(f"{bucket} {aspect}" for aspect in aspects)], "ok")
     # In the oldest mode a file from another account belongs to that account.
     assert outcomes == expected | {"scoringS3 ownership": "warning"}
     assert buckets.everything() == []
+
+
+def test_a_bucket_that_hangs_is_named(doctor: Doctor, database: Documents) -> None:
+    breakers = ExportRepository(database).breakers
+    breakers.trip("sfmcS3")
+    (finding,) = doctor.look()["hanging buckets"]
+    assert finding["outcome"] == "failed"
+    assert "bucket sfmcS3 has hung since" in finding["detail"]
+    breakers.half_open("sfmcS3")
+    assert doctor.outcomes()["hanging buckets"] == "ok"
 
 
 def test_people_get_a_table(doctor: Doctor) -> None:

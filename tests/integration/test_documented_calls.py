@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from vfexport_core.catalog import all_specs
 from vfexport_core.embedded.environment import s3_client
 from vfexport_core.mongo.client import opened
 from vfexport_core.queue.statistics.counters import ExportCounters
+from vfexport_core.services.hanging_buckets import probe_due
 from vfexport_core.services.reap import reap
 from vfexport_core.settings import load_settings
 from vfexport_core.storage.buckets import BucketClients
@@ -132,6 +134,7 @@ def do_everything(cli: Cli, settings: Settings, database: Database[dict[str, Any
         assert cli.run("exports", "show", exports[0].id).exit_code == 0
         lose_an_attempt(service, exports[1].id)
         ExportCounters(own, lag_seconds=-1).read()
+        hang_and_answer_again(service, database)
         write_in_parts(buckets)
         assert cli.run("doctor").exit_code in {0, 1}
         use_the_api(settings, campaign)
@@ -146,6 +149,14 @@ def lose_an_attempt(service: Service, export_id: str) -> None:
     service.store.claimed(claim).note_keys(target.name, ["lost.csv"])  # it names no export: so it is looked whose it is
     service.store.claimed(claim).fail(ERROR)
     assert reap(service.store, lambda: service.buckets, 60_000).cleaned == (export_id,)
+
+
+def hang_and_answer_again(service: Service, database: Database[dict[str, Any]]) -> None:
+    breakers = service.store.breakers
+    breakers.trip("sfmcS3")
+    database["bucketBreakers"].update_one({}, {"$set": {"probeDue": datetime(2020, 1, 1, tzinfo=UTC)}})
+    assert len([*probe_due(breakers, lambda: service.buckets)]) == 1
+    breakers.close("sfmcS3")
 
 
 def write_in_parts(buckets: BucketClients) -> None:

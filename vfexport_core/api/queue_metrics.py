@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
+from vfexport_core.catalog import Bucket
 from vfexport_core.errors import VfexportError
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.statistics.counters import Counters, Durations, ExportCounters
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# A scraper waits ten seconds at most; there are five questions.
+# A scraper waits ten seconds at most; there are six questions.
 _LIMITS = RetryLimits(1.5)
 _FRESH_SECONDS = 1.0
 
@@ -77,6 +78,12 @@ def _of_depth(depth: QueueDepth, now: datetime) -> Iterator[Metric]:
         "vfexport_queue_oldest_pending_seconds", "For how long the longest has been PENDING.", depth.pending, now
     )
     yield _age("vfexport_queue_running_seconds", "For how long the running export runs.", depth.triggered, now)
+    hanging = GaugeMetricFamily(
+        "vfexport_bucket_hangs", "Whether the exports into a bucket wait because it does not answer.", labels=["bucket"]
+    )
+    for bucket in Bucket:
+        hanging.add_metric([bucket.value], float(bucket in depth.hanging))
+    yield hanging
     yield GaugeMetricFamily("vfexport_ccpa_open", "CCPA deletions that are not complete.", value=depth.deletions.count)
     yield _age("vfexport_ccpa_oldest_open_seconds", "Age of the oldest of them.", depth.deletions, now)
 

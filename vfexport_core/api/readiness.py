@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pymongo
 
+from vfexport_core.errors import BucketHangs
+from vfexport_core.mongo.retry import RetryLimits
+from vfexport_core.queue.breakers import BucketBreakers
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pymongo.database import Database
 
+    from vfexport_core.queue.breakers import OpenBreaker
     from vfexport_core.storage.buckets import BucketClients
 
 _log = logging.getLogger(__name__)
@@ -76,6 +82,25 @@ class Readiness:
         return "ok"
 
 
+class _Hanging:
+    """Knows the buckets that hang, looked up once for all who ask within a moment."""
+
+    def __init__(self, breakers: BucketBreakers) -> None:
+        self._breakers = breakers
+        self._lock = threading.Lock()
+        self._found: Mapping[str, OpenBreaker] = {}
+        self._until = 0.0
+
+    def check(self, bucket: str) -> None:
+        """Raise BucketHangs when exports into the bucket wait; SourceUnavailable when that cannot be known."""
+        with self._lock:
+            if time.monotonic() >= self._until:
+                self._found = self._breakers.all_open()
+                self._until = time.monotonic() + _FRESH_SECONDS / 2
+        if bucket in self._found:
+            raise BucketHangs(str(self._found[bucket]), payload=bucket)
+
+
 def service_checks(
     database: Database[dict[str, Any]], buckets: BucketClients, seconds: float
 ) -> dict[str, Callable[[], object]]:
@@ -85,7 +110,13 @@ def service_checks(
         with pymongo.timeout(seconds):
             database.command("ping")
 
+    hanging = _Hanging(BucketBreakers(database, RetryLimits(seconds)))
+
     def bucket_check(bucket: str) -> Callable[[], object]:
-        return lambda: buckets.check(bucket)
+        def check() -> None:
+            buckets.check(bucket)
+            hanging.check(bucket)  # one that hangs for exports may answer a mere question
+
+        return check
 
     return {"mongodb": ping, **{bucket: bucket_check(bucket) for bucket in buckets.configured}}

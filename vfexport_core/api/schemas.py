@@ -189,6 +189,11 @@ class QueueOut(AnswerModel):
 
     position: int = Field(description="1: it comes next.", examples=[2])
     starts_in_seconds: int = Field(description="In how many seconds it may start: a guess.", examples=[42])
+    reason: Omitted[str] = Field(
+        default=None,
+        description="Why it waits whatever its position: its bucket hangs.",
+        examples=["bucket exportsS3 has hung since 2026-01-31 09:30:00 UTC"],
+    )
 
 
 class ExportErrorOut(AnswerModel):

@@ -66,7 +66,8 @@ def show(*, export_id: str, as_json: bool) -> None:
         place = Estimator(backend.queue).estimate(export)
     summary = _summary(export) | {"attempts": [_attempt(attempt) for attempt in export.attempts]}
     if place is not None:
-        summary["queue"] = {"position": place.position, "startsInSeconds": place.starts_in_seconds}
+        reason = {} if place.reason is None else {"reason": place.reason}
+        summary["queue"] = {"position": place.position, "startsInSeconds": place.starts_in_seconds} | reason
     _tell(summary, as_json=as_json)
 
 

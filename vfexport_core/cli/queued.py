@@ -11,6 +11,7 @@ from vfexport_core.errors import ExportNotClaimable, VfexportError
 from vfexport_core.queue.models import FINAL, ExportStatus
 from vfexport_core.services import exports
 from vfexport_core.services.claim import Turn, WaitPolicy
+from vfexport_core.services.hanging_buckets import probe_due
 from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.telemetry import context, tracing
 
@@ -105,5 +106,11 @@ class QueuedExport:
 
     @property
     def _turn(self) -> Turn:
-        policy = WaitPolicy.from_settings(self.backend.settings)
-        return Turn(self.backend.queue, self.run_id, policy, lambda busy: self.display.note(f"waiting: {busy}"))
+        backend = self.backend
+        return Turn(
+            backend.queue,
+            self.run_id,
+            WaitPolicy.from_settings(backend.settings),
+            lambda busy: self.display.note(f"waiting: {busy}"),
+            lambda: probe_due(backend.queue.breakers, lambda: backend.buckets),
+        )

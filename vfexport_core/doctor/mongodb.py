@@ -14,6 +14,7 @@ from vfexport_core.mongo.client import opened, reading
 from vfexport_core.mongo.collections import DELETIONS, EXPORTS, FILE_INDEX
 from vfexport_core.mongo.schema import DIFFERS, differences
 from vfexport_core.queue import schema as exports
+from vfexport_core.queue.breakers import BucketBreakers
 from vfexport_core.sources.indexes import MissingIndex, missing_source_indexes
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ def mongodb_checks(settings: Settings) -> list[Check]:
                 "ccpa file index", database[FILE_INDEX], file_index_schema.INDEXES, file_index_schema.VALIDATOR
             )
 
+    def hanging() -> Iterator[Finding]:
+        with opened(settings) as database:
+            yield from _hanging(BucketBreakers(database))
+
     def sources() -> Iterator[Finding]:
         with opened(settings) as database:
             yield from _sources(database)
@@ -65,6 +70,7 @@ def mongodb_checks(settings: Settings) -> list[Check]:
         Check("queue", _SECONDS, queue),
         Check("ccpa ledger", _SECONDS, ledger),
         Check("ccpa file index", _SECONDS, file_index),
+        Check("hanging buckets", _SECONDS, hanging),
         Check("source indexes", _SECONDS, sources),
     ]
 
@@ -96,6 +102,18 @@ def _owned(
         hint = _NO_RULES if any(DIFFERS in text for text in found) else _INIT
         return failed(name, f"collection {collection.name}: {'; '.join(found)}", hint)
     return ok(name, f"collection {collection.name}: all indexes and the validator are in place")
+
+
+def _hanging(breakers: BucketBreakers) -> Iterator[Finding]:
+    found = breakers.all_open().values()
+    for breaker in found:
+        yield failed(
+            "hanging buckets",
+            f"{breaker}: exports into it wait, and it is tried again at {breaker.probe_due:%H:%M:%S} UTC",
+            "Find out why it does not answer; nothing else has to be done once it does.",
+        )
+    if not found:
+        yield ok("hanging buckets", "none")
 
 
 def _sources(database: Database[dict[str, Any]]) -> Iterator[Finding]:

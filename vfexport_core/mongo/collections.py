@@ -19,6 +19,8 @@ DELETIONS = "ccpaDeletions"
 FILE_INDEX = "ccpaFileIndex"
 """Who is in which file, as keyed hashes."""
 COUNTERS = "exportFigures"
+BREAKERS = "bucketBreakers"
+"""The buckets that hang; one that is not there is well."""
 
 CLOCK_SKEW_SECONDS = 60.0
 """How far the clocks of MongoDB's members may be apart: after a failover, what comes later may have an earlier time."""

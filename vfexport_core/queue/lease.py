@@ -39,7 +39,7 @@ class HeartbeatTimings:
     interval: float
     timeout: float
     grace: float
-    drain: float = 30.0
+    drain: float = 15.0
     """How long a run that knows that it must end may need for it (requests to S3 that are under way)."""
 
     @classmethod

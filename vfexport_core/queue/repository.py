@@ -27,6 +27,7 @@ from vfexport_core.mongo.collections import EXPORTS
 from vfexport_core.mongo.retry import DEFAULT_LIMITS
 from vfexport_core.mongo.schema import INDEX_BUILD_LIMITS, put_indexes, put_validator
 from vfexport_core.queue import schema, transitions
+from vfexport_core.queue.breakers import BucketBreakers
 from vfexport_core.queue.claimed import ClaimedExport
 from vfexport_core.queue.collection import PAYLOAD_LENGTH, ExportCollection, object_id
 from vfexport_core.queue.lease import LEASE_SECONDS
@@ -59,9 +60,9 @@ _MILLIS = 1_000
 class ExportRepository:
     """The exports of one database; safe to share between threads.
 
-    `reaper` ends what is late or lost, `removal` is for the deletion of a fan's data, `claimed` for whoever has claimed
-    an export. Claims give a lease of `lease_seconds`, by MongoDB's clock: a run that has not been heard of for so long
-    may be ended by anybody.
+    `reaper` ends what is late or lost, `breakers` know the buckets that hang, `removal` is for the deletion of a fan's
+    data, `claimed` for whoever has claimed an export. Claims give a lease of `lease_seconds`, by MongoDB's clock: a run
+    that has not been heard of for so long may be ended by anybody.
 
     Any method may raise SourceUnavailable, after as long as `limits` say (some read once more to explain).
     """
@@ -77,6 +78,7 @@ class ExportRepository:
         self._lease_millis = round(lease_seconds * _MILLIS)
         self.database = database
         self.reaper = ExportReaper(self._exports)
+        self.breakers = BucketBreakers(database, limits)
         self.removal = ExportRemoval(self._exports)
 
     def claimed(self, claim: Claim) -> ClaimedExport:
@@ -112,9 +114,11 @@ class ExportRepository:
             return (now - (export.date.triggered or export.date.created)).total_seconds()
         return None
 
-    def pending(self, limit: int) -> Exports:
-        """Return the first `limit` PENDING exports in the order of the queue: oldest first."""
-        query = {"status": ExportStatus.PENDING.value}
+    def pending(self, limit: int, *, passing_over: Collection[str] = ()) -> Exports:
+        """Return the first `limit` PENDING exports in the order of the queue, oldest first, but for those types."""
+        query: Document = {"status": ExportStatus.PENDING.value}
+        if passing_over:
+            query["exportType"] = {"$nin": sorted(passing_over)}
         return self._find(query, schema.ORDER, limit)
 
     def pending_positions(self) -> Sequence[tuple[Position, str]]:

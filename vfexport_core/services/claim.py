@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.errors import ExportNotClaimable, QueueBusy
 from vfexport_core.queue.models import ACTIVE, FINAL
+from vfexport_core.services.hanging_buckets import check_bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from vfexport_core.queue.models import Claim, Export
@@ -52,6 +53,8 @@ class Turn:
     run_id: str
     policy: WaitPolicy
     on_wait: Callable[[str], object]
+    probe: Callable[[], Iterable[str]] = tuple
+    """Looks whether a bucket that hangs answers again, and says what came of it; see `probe_due`."""
 
     def claim(self, export_id: str, attempt: int | None = None) -> tuple[Claim, Export]:
         """Claim a PENDING export (with `attempt`: in that attempt), for whom somebody else sees to the order.
@@ -61,9 +64,14 @@ class Turn:
         return self._when_free(lambda: self.queue.claim(export_id, self.run_id, attempt))
 
     def claim_oldest_first(self, export_id: str) -> tuple[Claim, Export]:
-        """Claim a PENDING export when no older one is PENDING either; raises ExportNotClaimable as `claim` does."""
+        """Claim a PENDING export when no older one is PENDING either; raises ExportNotClaimable as `claim` does.
+
+        Those that wait for a bucket that hangs are passed over; so must this one then.
+        """
 
         def take() -> tuple[Claim, Export]:
+            for told in self.probe():
+                self.on_wait(told)
             self._check_is_oldest(export_id)
             return self.queue.claim(export_id, self.run_id)
 
@@ -106,9 +114,14 @@ class Turn:
 
     def _check_is_oldest(self, export_id: str) -> None:
         """Raise QueueBusy while older exports are PENDING; an export that is not PENDING itself is not held up here."""
-        pending = [export.id for export in self.queue.pending(_COUNTED)]
+        exports = self.queue.pending(_COUNTED)
+        waiting = self.queue.breakers.waiting_types() if exports else {}
+        for export in exports:
+            if export.id == export_id:
+                check_bucket(waiting, export)
+        pending = [export.id for export in exports if export.export_type not in waiting]
         ahead = pending.index(export_id) if export_id in pending else len(pending)
-        if ahead and (export_id in pending or ahead == _COUNTED):
+        if ahead and (export_id in pending or len(exports) == _COUNTED):
             raise QueueBusy(f"{ahead} exports were asked for before this one", payload=pending[0])
 
     def _check_not_restarted(self, export: Export, asked: datetime | None) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vfexport_core.catalog import find_spec
-from vfexport_core.errors import VfexportError
+from vfexport_core.errors import BucketHangs, VfexportError
 from vfexport_core.mongo.retry import WORKER_LIMITS
 from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
+from vfexport_core.services.hanging_buckets import noticing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,12 +26,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Reaped:
-    """What a look came to: the export that was ended, those that were cleaned up, what could not be done and why."""
+class CleanedUp:
+    """The exports after which was cleaned up; what could not be done, and why."""
 
-    ended: Export | None
     cleaned: tuple[str, ...]
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped(CleanedUp):
+    """What a look came to: also the export that was ended."""
+
+    ended: Export | None
 
 
 def reap(
@@ -42,20 +49,38 @@ def reap(
 ) -> Reaped:
     """Look once. `buckets` is called only if something has to be cleaned up. Raises SourceUnavailable."""
     ended = store.reaper.reap(timeout_millis)
+    done = clean_up_lost(store, buckets, grace_seconds=grace_seconds)
+    return Reaped(done.cleaned, done.problems, ended)
+
+
+def clean_up_lost(
+    store: ExportRepository, buckets: Callable[[], BucketClients], *, grace_seconds: float = CLEANUP_GRACE_SECONDS
+) -> CleanedUp:
+    """Take away what lost attempts left, as far as it is due.
+
+    A bucket that hangs is asked for a few seconds, and not again before a probe has found that it answers.
+    """
     cleaned: list[str] = []
     problems: list[str] = []
+    hanging = set(store.breakers.all_open())
     for cleanup in store.reaper.pending_cleanups():
         export = cleanup.export
+        bucket = find_spec(export.export_type).bucket
+        if bucket in hanging:
+            continue
         try:
-            for attempt in export.attempts:
-                if attempt.is_lost and attempt.keys and not attempt.cleaned:
-                    clean_up(export, attempt, buckets(), store.database)
+            with noticing(store.breakers, bucket):
+                for attempt in export.attempts:
+                    if attempt.is_lost and attempt.keys and not attempt.cleaned:
+                        clean_up(export, attempt, buckets(), store.database)
         except VfexportError as error:  # S3 fails, or refuses: one bucket must not keep the others back
+            if isinstance(error, BucketHangs):
+                hanging.add(bucket)
             problems.append(f"{export.id} {error.code}: {error.message}")
             continue
         store.reaper.note_cleaned(cleanup, grace_seconds)
         cleaned.append(export.id)
-    return Reaped(ended, tuple(cleaned), tuple(problems))
+    return CleanedUp(tuple(cleaned), tuple(problems))
 
 
 def clean_up(export: Export, attempt: Attempt, buckets: BucketClients, database: Database[dict[str, Any]]) -> None:

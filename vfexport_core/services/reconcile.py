@@ -18,11 +18,14 @@ from vfexport_core.queue.models import ExportStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from vfexport_core.queue.breakers import OpenBreaker
     from vfexport_core.queue.models import Attempt, Export
     from vfexport_core.queue.repository import ExportRepository
 
 FINISHING_SECONDS = 60.0
-"""A run that has finished, or knows that its export is over, ends by itself, or is ended by its worker."""
+"""A run that has finished ends by itself."""
+ENDING_SECONDS = 20.0
+"""So does one that knows that its attempt has failed; what it could not clean up in that time is left to the reaper."""
 LOST_SECONDS = 3.0
 """A run that is not heard of any more does not."""
 CLAIMING_SECONDS = 30.0
@@ -48,7 +51,8 @@ class Run:
     """A run as its orchestrator has it.
 
     `export_id` is "" until the run knows its export; `requested_attempt` is None for what a person started. `was_lost`:
-    it was reported so, see `report_lost`.
+    it was reported so, see `report_lost`. `was_withdrawn`: it ended before its claim without fault of its own or its
+    export's.
     """
 
     run_id: str
@@ -56,6 +60,7 @@ class Run:
     export_id: str
     requested_attempt: int | None
     was_lost: bool = False
+    was_withdrawn: bool = False
 
 
 class Orchestrator(Protocol):
@@ -70,7 +75,7 @@ class Orchestrator(Protocol):
         ...
 
     def cancel_waiting(self, run: Run, why: str) -> None:
-        """Take a run that has not begun out of the orchestrator's queue."""
+        """Take a run that has not begun out of the orchestrator's queue; its export stays as it is."""
         ...
 
     def report_lost(self, run: Run, why: str) -> None:
@@ -134,9 +139,12 @@ class Requests:
     def of_export(self, export: Export) -> list[Run]:
         return self.runs.get((export.id, export.attempt), [])
 
+    def _ran(self, export: Export) -> list[Run]:
+        return [run for run in self.of_export(export) if not run.was_withdrawn]
+
     def due(self, export: Export, ended: Sightings) -> bool:
         """Return whether a PENDING export needs a run: it has none that lives, and none that ended just now."""
-        runs = self.of_export(export)
+        runs = self._ran(export)
         if len(runs) >= MOST_RUNS or any(run.state is not RunState.ENDED for run in runs):
             return False
         # All are looked at: the time of each begins with its first sight.
@@ -145,7 +153,7 @@ class Requests:
 
     def given_up(self, export: Export) -> Run | None:
         """Return the last of the runs of an export that always end before they claim it, if they do."""
-        runs = self.of_export(export)
+        runs = self._ran(export)
         has_failed = len(runs) >= MOST_RUNS and all(run.state is RunState.ENDED for run in runs)
         return runs[0] if has_failed else None
 
@@ -166,8 +174,12 @@ class Reconciler:
 
     def _end_needless_runs(self) -> Iterator[str]:
         is_busy = self.queue.running() is not None
+        waiting = self.queue.breakers.waiting_types()
         for run in self.orchestrator.live_runs():
-            drift = drift_of(run, self._export_of(run), is_busy=is_busy)
+            export = self._export_of(run)
+            drift = drift_of(run, export, is_busy=is_busy)
+            if drift is None and export is not None and run.state is RunState.WAITING:
+                drift = _drift_of_held(run, waiting.get(export.export_type))
             if drift is None or self.drift.lasted(run.run_id) < drift.grace_seconds:
                 continue
             if run.state is RunState.WAITING:
@@ -210,7 +222,8 @@ def drift_of(run: Run, export: Export | None, *, is_busy: bool) -> Drift | None:
         return None if is_busy else Drift(why, CLAIMING_SECONDS)
     if mine.ended is None:
         return None
-    grace = LOST_SECONDS if _was_lost(export, mine) else FINISHING_SECONDS
+    grace = FINISHING_SECONDS if mine.status is ExportStatus.FINISHED else ENDING_SECONDS
+    grace = LOST_SECONDS if _was_lost(export, mine) else grace
     return Drift(f"its attempt {mine.attempt} of export {export.id} is {mine.status}", grace)
 
 
@@ -222,6 +235,11 @@ def _drift_of_waiting(run: Run, export: Export | None) -> Drift | None:
     if export.attempt == run.requested_attempt and export.status is ExportStatus.PENDING:
         return None
     return Drift(f"export {export.id} is {export.status} in attempt {export.attempt}", 0.0)
+
+
+def _drift_of_held(run: Run, breaker: OpenBreaker | None) -> Drift | None:
+    """Return why a run whose bucket hangs is not to begin: others would wait for it."""
+    return None if breaker is None or run.requested_attempt is None else Drift(str(breaker), 0.0)
 
 
 def _was_lost(export: Export, attempt: Attempt) -> bool:

@@ -26,6 +26,7 @@ from vfexport_core.queue.claimed import lease_lost
 from vfexport_core.queue.lease import Heartbeat, HeartbeatTimings
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.statistics.counters import ExportCounters
+from vfexport_core.services.hanging_buckets import noticing
 from vfexport_core.telemetry import context, tracing
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class Worker:
         self._store = store = backend.buckets.store(self._spec.bucket)
         self._attempt.on_progress = on_progress
         self._heartbeat.check()
-        with self._span("deliver") as span:
+        with self._span("deliver") as span, noticing(backend.queue.breakers, self._spec.bucket):
             delivered = run_export(self._attempt, settings=backend.settings, database=backend.database, store=store)
             span.set(vfexport__rows=delivered.rows, vfexport__bytes=delivered.bytes)
         return delivered
@@ -165,6 +166,8 @@ class Worker:
         with self._span("finish"):
             export = self._attempt.claimed.finish(delivered)
         self.stop()
+        with suppress(VfexportError):  # that the bucket is well again: the next export finds out, too
+            self._backend.queue.breakers.close(self._spec.bucket)
         return export
 
     def end(self, error: BaseException) -> Export | None:

@@ -15,6 +15,7 @@ from vfexport_core.errors import ConfigurationError
 from vfexport_core.settings import PREFIX
 from vfexport_core.storage.s3.bucket import Abilities, RetryPolicy, S3Bucket
 from vfexport_core.storage.s3.clients import make_client, make_session
+from vfexport_core.storage.s3.probing import BucketProbe
 from vfexport_core.storage.s3.s3_store import S3Store
 from vfexport_core.storage.s3.stall import StallClock
 
@@ -37,6 +38,7 @@ _CLEANING_READ_SECONDS = 5.0
 _CLEANING_STALL_SECONDS = 8.0
 # Whoever asks whether a bucket answers wants to know soon.
 _CHECK_SECONDS = 3.0
+_PROBE_ACL = "private"
 
 
 class BucketClients:
@@ -91,6 +93,10 @@ class BucketClients:
     def check(self, bucket: str) -> None:
         """Ask once, and not long, whether the bucket is there; raises DeliveryFailed or DeliveryRefused."""
         self.impatient(bucket).call("head_bucket", {})
+
+    def probe(self, bucket: str) -> None:
+        """Put a small object and delete it, each once and for not long; raises DeliveryFailed or DeliveryRefused."""
+        BucketProbe(self.impatient(bucket)).write([_PROBE_ACL])
 
     def sign_download(self, bucket: str, key: str, seconds: int, download_name: str | None = None) -> str:
         """Return a URL that downloads an object without credentials for `seconds`; see `ObjectStore.sign`."""

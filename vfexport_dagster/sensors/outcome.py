@@ -31,7 +31,7 @@ _OWN_FAILURES = frozenset({"STEP_FAILURE", "RUN_EXCEPTION", "JOB_INITIALIZATION_
 def run_ends(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[tuple[str, int, RunEnd | None, str | None]]:
     """Yield the ends of runs behind `cursor`, oldest first: the event's type, its number, the end, the correlation id.
 
-    The end is None when the run has been deleted meanwhile.
+    The end is None when the run has been deleted meanwhile, or was withdrawn: then its export is as it was.
     """
     records = [
         record
@@ -45,7 +45,8 @@ def run_ends(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[tuple[str
     for record_ in sorted(records, key=lambda record: record.storage_id):
         event = record_.event_log_entry.get_dagster_event()
         run_record = instance.get_run_record_by_id(record_.event_log_entry.run_id)
-        end = None if run_record is None else _run_end(run_record.dagster_run, event)
+        has_end = run_record is not None and tags.WITHDRAWN not in run_record.dagster_run.tags
+        end = _run_end(run_record.dagster_run, event) if run_record is not None and has_end else None
         correlation_id = run_record and run_record.dagster_run.tags.get(tags.CORRELATION_ID)
         yield event.event_type_value, record_.storage_id, end, correlation_id
 

@@ -10,6 +10,7 @@ import dagster as dg
 
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import Export
+from vfexport_core.services.hanging_buckets import claimable
 from vfexport_core.services.reconcile import AHEAD, Orchestrator, Requests, Sightings
 from vfexport_dagster import tags
 from vfexport_dagster.config import launch_config
@@ -80,7 +81,7 @@ def build_pending_sensor(
         deadline = time.monotonic() + tick_seconds
         while True:
             try:
-                new = unserved.among(store.pending(AHEAD))
+                new = unserved.among(claimable(store, AHEAD))
             except SourceUnavailable as error:
                 return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
             requests = plan_requests(new, job_names, tags.longest_run(mongo.settings.timeout_millis / 1000))

@@ -32,17 +32,23 @@ def build_reaper_sensor() -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, mongo: MongoResource, buckets: BucketsResource
     ) -> dg.SkipReason:
         """Look once, at the queue and at Dagster's runs."""
-        from vfexport_core.services.reap import reap  # noqa: PLC0415 the definitions load without a driver
+        from vfexport_core.services.hanging_buckets import probe_due  # noqa: PLC0415 the definitions load without a driver
+        from vfexport_core.services.reap import clean_up_lost  # noqa: PLC0415 the same
 
         store = mongo.store(retry_seconds=_RETRY_SECONDS)
         reconciler = Reconciler(DagsterRuns(context.instance), store, drift)
         try:
-            seen = reap(store, lambda: buckets.clients, mongo.settings.timeout_millis)
-            if seen.ended is not None:
-                ids = (seen.ended.correlation_id, seen.ended.id)
-                log_export("export ended by the reaper", *ids, exportStatus=seen.ended.status.value)
-            ended = [f"{seen.ended.id} {seen.ended.status}"] if seen.ended is not None else []
-            told = [*ended, *reconciler.look(), *(f"not cleaned up yet: {problem}" for problem in seen.problems)]
+            ended = store.reaper.reap(mongo.settings.timeout_millis)
+            told: list[str] = []
+            if ended is not None:
+                ids = (ended.correlation_id, ended.id)
+                log_export("export ended by the reaper", *ids, exportStatus=ended.status.value)
+                told.append(f"{ended.id} {ended.status}")
+            told += reconciler.look()
+            # Last, since a bucket may hang: the queue moves on before.
+            done = clean_up_lost(store, lambda: buckets.clients)
+            told += [f"not cleaned up yet: {problem}" for problem in done.problems]
+            told += probe_due(store.breakers, lambda: buckets.clients)
         except SourceUnavailable as error:
             return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
         context.update_cursor(json.dumps(drift.names()))  # for people alone

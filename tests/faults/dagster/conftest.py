@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 ENTRIES = 300
 LEASE_SECONDS = 4
+STALL_SECONDS = 10
 
 
 @pytest.fixture(scope="package")
@@ -54,6 +55,7 @@ def running_scene(
         os.environ["VFEXPORT_MONGO_DATABASE"] = name
         os.environ["VFEXPORT_LEASE_SECONDS"] = str(LEASE_SECONDS)
         os.environ["VFEXPORT_POLLING_INTERVAL_MILLIS"] = "200"
+        os.environ["VFEXPORT_STORAGE_STALL_SECONDS"] = str(STALL_SECONDS)
         settings = load_settings(None)
         exits.callback(mongo_client.drop_database, name)
         campaigns = [seed_campaign(database, entries=ENTRIES, seed=seed) for seed in range(3)]

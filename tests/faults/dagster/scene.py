@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vfexport_core.queue.models import Export
 
 SECONDS = 150
+REACHED_SECONDS = 60
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from vfexport_core.mongo.collections import DELETIONS, EXPORTS, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.queue import schema
+from vfexport_core.queue.breakers import BucketBreakers
 from vfexport_core.queue.models import ExportStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from pymongo.database import Database
@@ -33,15 +34,16 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """The PENDING exports, the TRIGGERED one, the CCPA deletions that are not complete."""
+    """The PENDING exports, the TRIGGERED one, the CCPA deletions that are not complete, the buckets that hang."""
 
     pending: Backlog
     triggered: Backlog
     deletions: Backlog
+    hanging: Collection[str] = ()
 
 
 def read_depth(database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT_LIMITS) -> QueueDepth:
-    """Return it as it is now; raises SourceUnavailable after as long as `limits` say, three times at most."""
+    """Return it as it is now; raises SourceUnavailable after as long as `limits` say, four times at most."""
 
     def backlog(collection: str, query: Document, order: Mapping[str, int], since: Any) -> Backlog:
         found = open_owned(database, collection)
@@ -56,4 +58,5 @@ def read_depth(database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT
         pending=backlog(EXPORTS, pending, dict(schema.ORDER), asked),
         triggered=backlog(EXPORTS, triggered, {"_id": 1}, "$date.triggered"),
         deletions=backlog(DELETIONS, {"status": "OPEN"}, {"date.requested": 1}, "$date.requested"),
+        hanging=BucketBreakers(database, limits).all_open().keys(),
     )

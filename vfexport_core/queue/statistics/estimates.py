@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from vfexport_core.queue.models import ExportStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from vfexport_core.queue.breakers import OpenBreaker
     from vfexport_core.queue.models import Export
     from vfexport_core.queue.repository import ExportRepository, Position
 
@@ -31,10 +32,14 @@ _TYPICAL_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """`position` is 1 for the export that comes next; seconds are a guess and not a promise."""
+    """`position` is 1 for the export that comes next; seconds are a guess and not a promise.
+
+    `reason` is why it does not start whatever its position: its bucket hangs; the seconds count from when it answers.
+    """
 
     position: int
     starts_in_seconds: int
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class _Snapshot:
     began: float
     pending: Sequence[tuple[Position, str]] = ()
     running: Export | None = None
+    waiting: Mapping[str, OpenBreaker] = field(default_factory=dict[str, "OpenBreaker"])
     error: SourceUnavailable | None = None
 
 
@@ -72,7 +78,10 @@ class Estimator:
         if snapshot.error is not None:
             raise snapshot.error
         ahead = Counter(kind for position, kind in snapshot.pending if position < export.position)
-        return Estimate(ahead.total() + 1, math.ceil(_wait_seconds(ahead, snapshot.running, self._typical)))
+        breaker = snapshot.waiting.get(export.export_type)
+        passed = {kind: 0 if kind in snapshot.waiting else count for kind, count in ahead.items()}
+        seconds = _wait_seconds(ahead if breaker else passed, snapshot.running, self._typical)
+        return Estimate(ahead.total() + 1, math.ceil(seconds), None if breaker is None else str(breaker))
 
     def _take_snapshot(self) -> _Snapshot:
         began = self._clock()
@@ -81,7 +90,8 @@ class Estimator:
                 since = datetime.now(UTC) - _RECENTLY
                 self._typical = typical_seconds(self._repository.durations_since(since, _RECENT))
                 self._typical_until = began + _TYPICAL_SECONDS
-            self._last = _Snapshot(began, self._repository.pending_positions(), self._repository.running())
+            queue = self._repository
+            self._last = _Snapshot(began, queue.pending_positions(), queue.running(), queue.breakers.waiting_types())
         except SourceUnavailable as error:
             self._last = _Snapshot(began, error=error)
         return self._last
