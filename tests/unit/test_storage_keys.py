@@ -148,6 +148,20 @@ def test_content_disposition(name, header):
     assert content_disposition(name) == header
 
 
+@pytest.mark.parametrize(
+    ("name", "fallback"),
+    [
+        ("Łódź Ørsted Straße Æon", "Lodz Orsted Strasse AEon"),
+        ("Motörhead \u2013 “Live” • 20 €", "Motorhead - 'Live' - 20 EUR"),
+        ("İstanbul\u2019da \u0131s\u0131", "Istanbul'da isi"),
+        ("ﬁnal ½ ①", "final 1_2 1"),
+    ],
+)
+def test_the_name_for_programs_that_know_only_ascii_keeps_what_it_can(name, fallback):
+    assert content_disposition(name).startswith(f'attachment; filename="{fallback}"; ')
+    assert saved_as(content_disposition(name)) == name
+
+
 @patiently
 @given(st.text(alphabet=st.characters(codec=None)))
 def test_any_name_gives_one_header_that_says_the_name(name):

@@ -40,6 +40,36 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # RFC 8187 attr-char, beyond the letters, digits and `_.-~` that `quote` always leaves alone.
 _ATTRIBUTE_CHARACTERS = "!#$&+^`|"
+# Letters and marks that are no plain ones with something on them, which is all that decomposing finds.
+_ASCII = str.maketrans(
+    {
+        "ß": "ss",
+        "ẞ": "SS",
+        "Æ": "AE",
+        "æ": "ae",
+        "Œ": "OE",
+        "œ": "oe",
+        "Þ": "Th",
+        "þ": "th",
+        "Ø": "O",
+        "ø": "o",
+        "Ł": "L",
+        "ł": "l",
+        "Đ": "D",
+        "đ": "d",
+        "Ð": "D",
+        "ð": "d",
+        "Ħ": "H",
+        "ħ": "h",
+        "\u0131": "i",
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2022\u00b7", "-"),  # hyphens, dashes, bullets
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u2039\u203a", "'"),
+        "\u00d7": "x",
+        "€": "EUR",
+        "£": "GBP",
+        "¥": "JPY",
+    }
+)
 _NOT_IN_QUOTED = re.compile(r"[^ !#$&-\[\]-~]")
 
 
@@ -98,7 +128,9 @@ def content_disposition(name: str) -> str:
     """
     exact = _plain(name)
     bare = "".join(
-        character for character in unicodedata.normalize("NFKD", exact) if not unicodedata.combining(character)
+        character
+        for character in unicodedata.normalize("NFKD", exact.translate(_ASCII))
+        if not unicodedata.combining(character)
     )
     # A percent sign is among what is replaced: some browsers would decode it.
     fallback = _NOT_IN_QUOTED.sub("_", bare.replace('"', "'"))
