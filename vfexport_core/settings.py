@@ -5,9 +5,18 @@ Nothing is read at import time. ``load_settings`` raises `ConfigurationError` th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from vfexport_core.errors import ConfigurationError
@@ -42,6 +51,20 @@ class BucketSettings(BaseModel):
     access_key_id: str | None = None
     secret_access_key: SecretStr | None = None
     role_arn: str | None = None
+    external_id: str | None = None
+    """What the role's trust policy asks of whoever assumes it, where it belongs to another account."""
+    sse_kms_key_id: str | None = None
+    """The KMS key that files are encrypted with; without it the bucket's own default encryption holds."""
+    bucket_key: bool | None = None
+    """Whether S3 asks KMS once for many files; None: as the bucket says."""
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if self.external_id is not None and self.role_arn is None:
+            raise ValueError("EXTERNAL_ID has no meaning without ROLE_ARN")
+        if self.bucket_key is not None and self.sse_kms_key_id is None:
+            raise ValueError("BUCKET_KEY has no meaning without SSE_KMS_KEY_ID")
+        return self
 
 
 class BucketsSettings(BaseModel):

@@ -24,6 +24,7 @@ class BucketResource(S3Resource):
 
     bucket: str = Field(description="The bucket's name.")
     role_arn: str | None = Field(default=None, description="A role to assume with the credentials given or found.")
+    external_id: str | None = Field(default=None, description="What the role's trust policy asks for.")
     read_seconds: float = Field(default=60, description="How long an answer may take.")
     variables: str = Field(default="", description="How the bucket's variables begin, to name a wrong one.")
 
@@ -37,6 +38,7 @@ class BucketResource(S3Resource):
             aws_access_key_id=settings.access_key_id,
             aws_secret_access_key=secret.get_secret_value() if secret else None,
             role_arn=settings.role_arn,
+            external_id=settings.external_id,
             read_seconds=read_seconds,
             variables=variables,
         )
@@ -51,6 +53,7 @@ class BucketResource(S3Resource):
             access_key_id=self.aws_access_key_id,
             secret_access_key=SecretStr(secret) if secret else None,
             role_arn=self.role_arn,
+            external_id=self.external_id,
         )
         return make_client(make_session(), settings, self.variables, read_seconds=self.read_seconds)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.settings import PREFIX
-from vfexport_core.storage.s3.bucket import Abilities, RetryPolicy, S3Bucket
+from vfexport_core.storage.s3.bucket import Abilities, RetryPolicy, S3Bucket, encryption_params
 from vfexport_core.storage.s3.clients import make_client, make_session
 from vfexport_core.storage.s3.probing import BucketProbe
 from vfexport_core.storage.s3.s3_store import S3Store
@@ -137,7 +137,8 @@ class BucketClients:
                 client = self.make_client(settings, variables, read_seconds)
                 self._clients[bucket, read_seconds] = client
             abilities = self._abilities.setdefault(bucket, Abilities())
-        return S3Bucket(settings.name, client, retry, abilities, StallClock(stall_seconds))
+        encryption = encryption_params(settings.sse_kms_key_id, settings.bucket_key)
+        return S3Bucket(settings.name, client, retry, abilities, StallClock(stall_seconds), encryption)
 
     def make_client(self, settings: BucketSettings, variables: str, read_seconds: float) -> Any:
         """Make the client of one bucket (its `variables` begin so); an orchestrator may have another way to it."""

@@ -5,6 +5,7 @@ import socket
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from tests.integration.storage.conftest import DISPOSITION, KEY
 from tests.s3_faults import Answer
@@ -13,6 +14,10 @@ from vfexport_core.errors import ConfigurationError, DeliveryFailed, DeliveryRef
 from vfexport_core.settings import load_settings
 from vfexport_core.storage.buckets import BucketClients
 from vfexport_core.storage.keys import download_name
+from vfexport_core.storage.object_store import NewObject
+from vfexport_core.storage.s3.multipart import MIN_PART_BYTES
+from vfexport_core.storage.s3.s3_store import S3Store
+from vfexport_core.storage.s3.writer import Limits
 
 SECRET = "very-secret-key"
 
@@ -204,6 +209,53 @@ def test_a_role_is_assumed_with_the_key_pair(own_settings, proxy, s3_server, mon
     assert first.headers["x-amz-security-token"]
     assert first.headers["x-amz-security-token"] == second.headers["x-amz-security-token"]
     assert "Credential=test/" not in first.headers["authorization"]
+
+
+def test_a_role_of_another_account_is_assumed_with_its_external_id(own_settings, monkeypatch):
+    settings = own_settings(role_arn="arn:aws:iam::123456789012:role/exporter", external_id="partner-7")
+    asked = []
+
+    def send(_, request):
+        asked.append(request.body)
+        raise EndpointConnectionError(endpoint_url=request.url)
+
+    monkeypatch.setattr("botocore.httpsession.URLLib3Session.send", send)
+    with BucketClients(settings) as buckets, pytest.raises(DeliveryFailed):
+        buckets.check("exportsS3")
+    assert asked
+    assert all("ExternalId=partner-7" in str(body) for body in asked)
+
+
+@pytest.mark.parametrize("bucket_key", [None, True, False])
+@pytest.mark.parametrize("size", [10, MIN_PART_BYTES + 1])
+def test_files_are_encrypted_with_the_key_that_is_set(own_settings, proxy, size, bucket_key):
+    """Every request that begins an object says so; none other does."""
+    settings = own_settings(sse_kms_key_id="alias/exports", bucket_key=bucket_key)
+    with BucketClients(settings) as buckets:
+        store = S3Store(bucket := buckets.bucket("exportsS3"), bucket, Limits(part_bytes=MIN_PART_BYTES))
+        with store.begin(NewObject(key=KEY, staging_key="_staging/x/1")) as writer:
+            writer.write(bytes(size))
+            writer.publish({}, lambda: None)
+    said = {
+        seen.operation: (
+            seen.headers.get("x-amz-server-side-encryption"),
+            seen.headers.get("x-amz-server-side-encryption-aws-kms-key-id"),
+            seen.headers.get("x-amz-server-side-encryption-bucket-key-enabled"),
+        )
+        for seen in proxy.seen()
+    }
+    beginning = {"PutObject", "CreateMultipartUpload", "CopyObject"}
+    wanted = ("aws:kms", "alias/exports", None if bucket_key is None else str(bucket_key).lower())
+    assert {ways for operation, ways in said.items() if operation in beginning} == {wanted}
+    assert {ways for operation, ways in said.items() if operation not in beginning} <= {(None, None, None)}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"), [({"external_id": "x"}, "ROLE_ARN"), ({"bucket_key": True}, "SSE_KMS_KEY_ID")]
+)
+def test_what_has_no_meaning_alone_is_refused(own_settings, change, named):
+    with pytest.raises(ConfigurationError, match=f"VFEXPORT_BUCKETS__EXPORTS: .* has no meaning without {named}"):
+        own_settings(**change)
 
 
 def test_a_role_that_cannot_be_assumed_fails_the_delivery(own_settings, proxy, monkeypatch):

@@ -50,6 +50,9 @@ _ESSENTIAL = {
     "upload_part_copy": "CopyPartResult",
 }
 
+# The requests that say how an object is encrypted: those that begin one.
+_ENCRYPTING = frozenset({"put_object", "create_multipart_upload", "copy_object"})
+
 # The condition of a write that must not replace anything.
 _CONDITION = "IfNoneMatch"
 ONLY_NEW = {_CONDITION: "*"}
@@ -66,6 +69,14 @@ def acl_params(acl: str) -> dict[str, str]:
     There is none for ``private``: S3 gives it by itself, and buckets that enforce their owner refuse to be asked.
     """
     return {} if acl == "private" else {"ACL": acl}
+
+
+def encryption_params(key_id: str | None, bucket_key: bool | None) -> dict[str, Any]:
+    """Return the parameters by which an object is encrypted with this KMS key; none without one."""
+    if key_id is None:
+        return {}
+    of_bucket = {} if bucket_key is None else {"BucketKeyEnabled": bucket_key}
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key_id, **of_bucket}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +105,7 @@ class S3Bucket:
     """A bucket's name, an S3 client that reaches it and does not retry by itself, and how to retry instead.
 
     `stall` says when to give it up, whatever it is asked for: then no request is sent or tried again any more.
+    `encryption` are the parameters by which each new object is encrypted; none: as the bucket does by itself.
     """
 
     name: str
@@ -101,6 +113,7 @@ class S3Bucket:
     retry: RetryPolicy = RetryPolicy()
     abilities: Abilities = field(default_factory=Abilities)
     stall: StallClock = field(default_factory=lambda: StallClock(math.inf))
+    encryption: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def checksum_params(self) -> dict[str, str]:
@@ -115,6 +128,8 @@ class S3Bucket:
         """
         if not self.abilities.conditional_writes:
             params = {name: value for name, value in params.items() if name != _CONDITION}
+        if operation in _ENCRYPTING:
+            params = {**params, **self.encryption}
         answer: Answer = getattr(self.client, operation)(Bucket=self.name, **params)
         essential = _ESSENTIAL.get(operation)
         if essential is not None and answer.get(essential) in (None, "", {}):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 5
 _CONNECTIONS = 32
+_STS_SECONDS = 5
 # Stores other than AWS have no regions, but a signature names one.
 _REGION_OF_OTHERS = "us-east-1"
 _ROLE_SESSION = "vfexport"
@@ -43,7 +44,7 @@ def make_client(session: Session, settings: BucketSettings, variables: str, *, r
     keys: dict[str, Any] = _key_pair(settings, variables)
     region = settings.region or (_REGION_OF_OTHERS if settings.endpoint_url else None)
     if settings.role_arn:
-        session = _assume(session, settings.role_arn, region, keys, variables)
+        session = _assume(session, settings, region, keys, variables)
         keys = {}
     try:
         client = session.create_client(
@@ -87,6 +88,15 @@ def _config(settings: BucketSettings, read_seconds: float) -> Config:
     return Config(**options)
 
 
+def _sts_config() -> Config:
+    """Return how to ask for a role's credentials: every request to S3 waits for them, and who signs an address too."""
+    from botocore.config import Config  # noqa: PLC0415 see the module
+
+    return Config(
+        connect_timeout=_STS_SECONDS, read_timeout=_STS_SECONDS, retries={"mode": "standard", "total_max_attempts": 2}
+    )
+
+
 def _key_pair(settings: BucketSettings, variables: str) -> dict[str, str]:
     key, secret = settings.access_key_id, settings.secret_access_key
     if (key is None) != (secret is None):
@@ -97,7 +107,9 @@ def _key_pair(settings: BucketSettings, variables: str) -> dict[str, str]:
     return {"aws_access_key_id": key, "aws_secret_access_key": secret.get_secret_value()}
 
 
-def _assume(session: Session, role_arn: str, region: str | None, keys: dict[str, str], variables: str) -> Session:
+def _assume(
+    session: Session, settings: BucketSettings, region: str | None, keys: dict[str, str], variables: str
+) -> Session:
     """Return a session whose credentials are a role's, fetched when first needed and renewed before they expire."""
     from botocore import credentials  # noqa: PLC0415 see the module
 
@@ -108,11 +120,12 @@ def _assume(session: Session, role_arn: str, region: str | None, keys: dict[str,
     if source is None:
         variable = f"{variables}ROLE_ARN"
         raise ConfigurationError(f"{variable} is set, but there are no credentials to assume it with", payload=variable)
+    external = {} if settings.external_id is None else {"ExternalId": settings.external_id}
     fetcher = credentials.AssumeRoleCredentialFetcher(
-        client_creator=partial(session.create_client, region_name=region),
+        client_creator=partial(session.create_client, region_name=region, config=_sts_config()),
         source_credentials=source,
-        role_arn=role_arn,
-        extra_args={"RoleSessionName": _ROLE_SESSION},
+        role_arn=settings.role_arn,
+        extra_args={"RoleSessionName": _ROLE_SESSION, **external},
     )
 
     class RoleProvider(credentials.CredentialProvider):
