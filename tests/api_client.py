@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from vfexport_core.queue.models import Export
     from vfexport_core.settings import Settings
 
-ERROR_FIELDS = {"status", "code", "message", "payload"}
+ERROR_FIELDS = {"status", "code", "message", "payload", "hint"}
 CORRELATION = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 _documents: dict[bool, dict[str, Any]] = {}

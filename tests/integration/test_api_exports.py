@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 from bson import ObjectId
 
 from tests.api_client import Api, insert_campaign, run_to_end, running_api
+from vfexport_core.api.schemas import iso
 from vfexport_core.catalog import all_specs
+from vfexport_core.errors import NoMarketsFound
 from vfexport_core.queue.models import ExportStatus, NewExport
 
 if TYPE_CHECKING:
@@ -187,7 +190,10 @@ def test_a_failed_export_says_why(api: Api, campaign: str) -> None:
     error = {"code": "NoMarketsFound", "message": "the campaign has no market", "payload": campaign}
     api.services.store.claimed(claim).fail(error)
     response = api.get(f"/campaigns/{campaign}/exports/{export.id}", token=api.token("*"))
-    assert (response.json()["status"], response.json()["error"]) == ("FAILED", error)
+    assert (response.json()["status"], response.json()["error"]) == (
+        "FAILED",
+        error | {"hint": NoMarketsFound.hint},
+    )
     assert "Retry-After" not in response.headers
 
 
@@ -269,8 +275,41 @@ def test_the_list_can_be_filtered(api: Api, campaign: str) -> None:
     assert listed("status=CANCELED") == []
     one = api.get(f"/campaigns/{campaign}/exports?status=FINISHED", token=api.token("*")).json()[0]
     alone = api.get(f"/campaigns/{campaign}/exports/{scoring.id}", token=api.token("*")).json()
-    one.pop("path"), alone.pop("path")
+    for wire in (one, alone):
+        wire.pop("path"), wire.pop("pathExpires")
     assert one == alone
+
+
+def test_the_list_can_be_bounded_in_time(api: Api, campaign: str) -> None:
+    exports = [queue(api, campaign, date_key=str(number)) for number in range(5)]
+    moments = [iso(export.date.created) for export in exports]
+    ids = {export.id: moment for export, moment in zip(exports, moments, strict=True)}
+    since, until = moments[1], moments[3]
+
+    def listed(**query: str) -> list[str]:
+        seen, path = [], f"/campaigns/{campaign}/exports?{urlencode(query | {'limit': 1})}"
+        while path:
+            response = api.get(path, token=api.token("*"))
+            assert response.status_code == 200
+            seen += [wire["id"] for wire in response.json()]
+            path = response.links.get("next", {}).get("url")
+        return seen
+
+    for sort_dir, wanted in (("asc", exports), ("desc", exports[::-1])):
+        within = [one.id for one in wanted if since <= ids[one.id] < until]
+        assert listed(sortDir=sort_dir, since=since, until=until) == within
+        assert listed(sortDir=sort_dir, since=since) == [one.id for one in wanted if since <= ids[one.id]]
+        assert listed(sortDir=sort_dir, until=until) == [one.id for one in wanted if ids[one.id] < until]
+    assert listed(since=until, until=since) == []
+    assert listed(since="2026-01-31T09:30:00+02:00", until="2026-01-31T07:30:00Z") == []
+
+
+def test_a_signed_address_says_until_when_it_works(api: Api, campaign: str) -> None:
+    export = run_to_end(api, queue(api, campaign, "scoring"), "s.csv", bucket="scoringS3")
+    before = datetime.now(UTC)
+    wire = api.get(f"/campaigns/{campaign}/exports/{export.id}", token=api.token("*")).json()
+    lifetime = timedelta(seconds=api.services.settings.signed_url_seconds)
+    assert before - timedelta(seconds=1) <= datetime.fromisoformat(wire["pathExpires"]) - lifetime <= datetime.now(UTC)
 
 
 def test_an_empty_campaign_has_an_empty_list(api: Api, campaign: str) -> None:

@@ -105,6 +105,7 @@ def test_a_bug_is_an_internal_error(
             "code": "InternalError",
             "message": response.json()["error"]["message"],
             "payload": None,
+            "hint": "Look for the correlation id in the logs.",
         }
         assert "secret-detail" not in response.text
         assert response.headers["X-Correlation-Id"] == "bug-1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import threading
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,12 @@ PATIENCE_SECONDS = 30
 class Quick(BoundedProtocol):
     turn_seconds = 0.3
     most_connections = 5
+
+
+class Late(BoundedProtocol):
+    """As many connections as in production, for less long."""
+
+    turn_seconds = 2.0
 
 
 class Roomy(BoundedProtocol):
@@ -181,3 +188,30 @@ def test_of_too_many_connections_the_slowest_is_cut_off() -> None:
         assert all(everything(connection) == b"" for connection in slow)
         assert answered(working)
         assert len(server.server_state.connections) == Roomy.most_connections
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let this process have both ends of a thousand connections open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4_096
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"a process may have {hard} files open")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_a_thousand_slow_connections_are_cut_off_while_others_are_served() -> None:
+    with served(Late) as (server, connect):
+        slow = []
+        for number in range(1_000):
+            slow.append(connect())
+            slow[-1].sendall(GET[:-2])
+            if number % 100 == 0:
+                assert answered(connect())
+        assert len(server.server_state.connections) <= Late.most_connections
+        assert answered(connect())
+        assert all(everything(connection) == b"" for connection in slow)
+        assert answered(connect())

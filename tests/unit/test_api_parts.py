@@ -20,7 +20,7 @@ from vfexport_core.api.presenters import entity_tag, export_json, plain, tag_mat
 from vfexport_core.api.readiness import Readiness
 from vfexport_core.api.schemas import iso
 from vfexport_core.api.server import settings_environment
-from vfexport_core.errors import InvalidRequest
+from vfexport_core.errors import InvalidRequest, NoMarketsFound, SourceUnavailable, VfexportError
 from vfexport_core.queue.models import Export, ExportDates, ExportStatus, Progress
 from vfexport_core.settings import load_settings
 from vfexport_core.telemetry import context
@@ -139,6 +139,17 @@ class TestWire:
             "bytes": 3,
             "sha256": "ff",
         }
+
+    def test_a_failure_says_what_to_do(self) -> None:
+        hints = {
+            "NoMarketsFound": NoMarketsFound.hint,
+            "SourceUnavailable": SourceUnavailable.hint,
+            "X": VfexportError.hint,
+        }
+        for code, hint in hints.items():
+            error = {"code": code, "message": "m", "payload": None}
+            wire = export_json(make_export(status=ExportStatus.FAILED, error=error))
+            assert wire["error"] == error | {"hint": hint}
 
     def test_nothing_internal_is_shown(self) -> None:
         error = {"code": "X", "message": "m", "payload": None, "trace": "secret-trace"}

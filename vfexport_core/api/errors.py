@@ -1,4 +1,4 @@
-"""The one place where errors become HTTP answers: ``{"error": {status, code, message, payload}}``, whatever failed."""
+"""The one place where errors become HTTP answers: ``{"error": {status, code, message, payload, hint}}``."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ _UNKNOWN = "extra_forbidden"
 # What pydantic calls the problems of a field rather than of its value.
 _NO_VALUE = ("missing", _UNKNOWN)
 _TRANSIENT_RETRY_SECONDS = "5"
+_UNAVAILABLE_HINT = "Ask again after as many seconds as Retry-After says; GET /ready names what does not answer."
 _INTERNAL_MESSAGE = "the service failed to answer; the correlation id finds the cause in its logs"
 
 
@@ -125,14 +126,14 @@ def _respond(error: VfexportError, body: ErrorOut) -> Response:
 
 def _detail(error: VfexportError) -> ErrorDetail:
     """Choose what a caller may see: a driver's message about MongoDB or S3 names hosts, so only the log has it."""
-    code, message, payload = error.code, error.message, error.payload
+    code, message, payload, hint = error.code, error.message, error.payload, error.hint
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, _TOLD):
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            message = "MongoDB or S3 does not answer at the moment; try again later"
+            message, hint = "MongoDB or S3 does not answer at the moment; try again later", _UNAVAILABLE_HINT
         else:
-            code, message, payload = INTERNAL_CODE, _INTERNAL_MESSAGE, None
+            code, message, payload, hint = INTERNAL_CODE, _INTERNAL_MESSAGE, None, VfexportError.hint
     payload = None if payload is None else _encodable(payload)
-    return ErrorDetail(status=error.status, code=code, message=_encodable(message), payload=payload)
+    return ErrorDetail(status=error.status, code=code, message=_encodable(message), payload=payload, hint=hint)
 
 
 def _encodable(text: str) -> str:

@@ -6,12 +6,12 @@ import hashlib
 import json
 import logging
 import math
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.api.schemas import ExportDatesOut, ExportErrorOut, ExportOut, ProgressOut, QueueOut, iso
 from vfexport_core.catalog import Bucket
-from vfexport_core.errors import SourceUnavailable
+from vfexport_core.errors import INTERNAL_CODE, SourceUnavailable, error_class
 from vfexport_core.queue.models import FINAL, ExportStatus
 from vfexport_core.storage.keys import download_name
 
@@ -32,7 +32,13 @@ _MILLIS = 1000
 _LONGEST_RETRY_SECONDS = 60
 
 
-def export_out(export: Export, *, queue: Estimate | None = None, path: str | None = None) -> ExportOut:
+def export_out(
+    export: Export,
+    *,
+    queue: Estimate | None = None,
+    path: str | None = None,
+    path_expires: datetime | None = None,
+) -> ExportOut:
     """Return the export as callers see it, with its place in the `queue` and the `path` to download its file from."""
     finished = export.status is ExportStatus.FINISHED
     digests = [export.sha256[key] for key in export.keys] if finished else []
@@ -53,13 +59,19 @@ def export_out(export: Export, *, queue: Estimate | None = None, path: str | Non
         count=export.count,
         progress=_progress(export),
         meta=None if export.meta is None else plain(export.meta),
-        error=None if export.error is None else ExportErrorOut.model_validate({"payload": None} | export.error),
+        error=None if export.error is None else _error(export.error),
         key=export.keys[0] if single else None,
         keys=list(export.keys) if several else None,
         sha256=digests[0] if single else digests if several else None,
         bytes=export.bytes if finished else None,
         path=path,
+        path_expires=path_expires,
     )
+
+
+def _error(stored: Mapping[str, Any]) -> ExportErrorOut:
+    hint = error_class(stored.get("code", INTERNAL_CODE)).hint
+    return ExportErrorOut.model_validate({"payload": None} | {**stored, "hint": hint})
 
 
 def export_json(export: Export) -> dict[str, Any]:
@@ -69,7 +81,11 @@ def export_json(export: Export) -> dict[str, Any]:
 
 def present(export: Export, container: Container, place: Estimate | None = None) -> ExportOut:
     """Return the export with its pre-signed URL and its `place` in the queue, where it has either."""
-    return export_out(export, queue=place, path=_download_path(export, container))
+    # Before it is signed, so that it is never said to be good for longer than it is.
+    now = datetime.now(UTC)
+    path = _download_path(export, container)
+    expires = None if path is None else now + timedelta(seconds=container.settings.signed_url_seconds)
+    return export_out(export, queue=place, path=path, path_expires=expires)
 
 
 def _download_path(export: Export, container: Container) -> str | None:

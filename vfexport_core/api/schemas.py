@@ -6,7 +6,16 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    field_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
@@ -121,6 +130,22 @@ def _whole_number(value: Any) -> Any:
     return value
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("moment", "must be between the years 1 and 9999 in UTC") from None
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)  # MongoDB keeps milliseconds
+
+
+def _date_and_time(value: Any) -> Any:
+    """Let no numbers through, which pydantic would read as seconds or milliseconds."""
+    if isinstance(value, str) and not re.match("[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]", value):
+        raise PydanticCustomError("moment", "must be a date and time with its offset, such as 2026-01-31T09:30:00Z")
+    return value
+
+
+QueryMoment: TypeAlias = Annotated[AwareDatetime, BeforeValidator(_date_and_time), AfterValidator(_in_utc)]
 Cursor: TypeAlias = Annotated[str, Field(pattern=f"^{cursor.PATTERN}$")]
 
 
@@ -131,6 +156,12 @@ class ListQuery(BaseModel):
 
     export_type: str | Absent = Field(default=None, description="Only exports of this type.")
     status: ExportStatus | Absent = Field(default=None, description="Only exports in this state.")
+    since: QueryMoment | Absent = Field(
+        default=None, description="Only exports that were asked for at this moment or later."
+    )
+    until: QueryMoment | Absent = Field(
+        default=None, description="Only exports that were asked for before this moment."
+    )
     sort: Literal["created", "date.created"] = Field(
         default="created", description="By date of creation, then id: the order of the queue."
     )
@@ -149,7 +180,8 @@ class ListQuery(BaseModel):
 
     def list_scope(self, campaign_id: str) -> str:
         """Return the name of the list that a cursor belongs to: everything but the size of its pages."""
-        return "|".join((campaign_id, self.export_type or "", self.status or "", self.sort_dir))
+        between = ("" if moment is None else iso(moment) for moment in (self.since, self.until))
+        return "|".join((campaign_id, self.export_type or "", self.status or "", self.sort_dir, *between))
 
     def parameters(self) -> dict[str, str]:
         """Return the parameters as they were sent, without the cursor."""
@@ -202,6 +234,9 @@ class ExportErrorOut(AnswerModel):
     code: str = Field(description="The kind of error.", examples=["NoMarketsFound"])
     message: str = Field(description="What happened.", examples=["the campaign has no market"])
     payload: str | None = Field(description="What it happened to.", examples=[_CAMPAIGN_ID])
+    hint: str = Field(
+        description="What to do about it.", examples=["Add a market to the campaign, then retry the export."]
+    )
 
 
 class ExportOut(AnswerModel):
@@ -234,6 +269,7 @@ class ExportOut(AnswerModel):
     bytes: Omitted[int] = Field(default=None, description="The size of all its files.", examples=[4_812_013])
     sha256: Omitted[str | list[str]] = Field(default=None, description="Hexadecimal, of `key` or of each of `keys`.")
     path: Omitted[str] = Field(default=None, description="A signed address to download the file from, for a while.")
+    path_expires: Omitted[Moment] = Field(default=None, description="When `path` stops working, at the latest.")
 
 
 # Other answers
@@ -303,6 +339,7 @@ class ErrorDetail(AnswerModel):
     code: str = Field(description="The kind of error.", examples=["InvalidDateKey"])
     message: str = Field(description="What is wrong, for people.", examples=["dateKey: String should match pattern"])
     payload: str | None = Field(description="What it is wrong with: a field, an id, a bucket.", examples=["dateKey"])
+    hint: str = Field(description="What to do about it.", examples=["Send dateKey as a string of digits."])
 
 
 class ErrorOut(AnswerModel):

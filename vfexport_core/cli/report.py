@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfexport_core.cli.edge import FAILED, PASSING, CommandFailed, Failure
-from vfexport_core.errors import INTERNAL_CODE, ExportCanceled, ExportExpired, TransientError, VfexportError
+from vfexport_core.errors import (
+    INTERNAL_CODE,
+    ExportCanceled,
+    ExportExpired,
+    TransientError,
+    VfexportError,
+    error_class,
+)
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.telemetry.progress import MEGABYTE
 
@@ -62,26 +69,20 @@ def tell(summary: Mapping[str, Any], *, as_json: bool, err: bool = False) -> Non
 def failure_of_export(export: Export) -> CommandFailed:
     """Return the failure that ends a command whose export ended, elsewhere, in any way but FINISHED."""
     error = export.error or {}
-    known = {cls.code: cls for cls in _all_errors(VfexportError)}
     endings: dict[ExportStatus, type[VfexportError]] = {
         ExportStatus.EXPIRED: ExportExpired,
         ExportStatus.CANCELED: ExportCanceled,
     }
     code = error.get("code") or endings.get(export.status, VfexportError).code
-    cls = known.get(code, VfexportError)
-    passing = any(cls.code == code for child in TransientError.__subclasses__() for cls in _all_errors(child))
+    cls = error_class(code)
     failure = Failure(
         code=code or INTERNAL_CODE,
         message=error.get("message") or f"the export is {export.status}",
         hint=cls.hint,
         payload=error.get("payload") or export.id,
-        status=PASSING if passing else FAILED,
+        status=PASSING if issubclass(cls, TransientError) else FAILED,
     )
     return CommandFailed(failure)
-
-
-def _all_errors(root: type[VfexportError]) -> list[type[VfexportError]]:
-    return [root, *(cls for child in root.__subclasses__() for cls in _all_errors(child))]
 
 
 def _values(name: str, value: Any) -> list[str]:

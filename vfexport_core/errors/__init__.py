@@ -52,7 +52,14 @@ Each class says its wire ``code``, its HTTP ``status`` and, in ``hint``, what a 
 names the thing that failed (an id, a field, a bucket): never a token, a credential or a fan's data.
 """
 
-from vfexport_core.errors.base import INTERNAL_CODE, PermanentError, TransientError, VfexportError, error_document
+from vfexport_core.errors.base import (
+    INTERNAL_CODE,
+    PermanentError,
+    TransientError,
+    VfexportError,
+    error_class,
+    error_document,
+)
 from vfexport_core.errors.requests import (
     AccessError,
     CampaignExists,
@@ -147,5 +154,6 @@ __all__ = [
     "Unauthenticated",
     "VfexportError",
     "WorkerLost",
+    "error_class",
     "error_document",
 ]

@@ -33,6 +33,20 @@ class TransientError(VfexportError):
     """A passing fault: the same request may work later."""
 
 
+def error_class(code: str) -> type[VfexportError]:
+    """Return the class that an export's stored error came from; the root where no class has this code.
+
+    Of two classes with one code it is the transient one: it may be worth to try again.
+    """
+    # The branches of the tree have the root's code, and are no errors of their own.
+    found = [cls for cls in _with_subclasses(VfexportError) if vars(cls).get("code") == code]
+    return next((cls for cls in found if issubclass(cls, TransientError)), found[0] if found else VfexportError)
+
+
+def _with_subclasses(root: type[VfexportError]) -> list[type[VfexportError]]:
+    return [root, *(cls for child in root.__subclasses__() for cls in _with_subclasses(child))]
+
+
 def error_document(error: BaseException) -> dict[str, str | None]:
     """Return ``{code, message, payload}`` of any exception, as an export keeps it.
 

@@ -149,23 +149,33 @@ class ExportRepository:
         campaign_id: str | None = None,
         export_type: str | None = None,
         status: ExportStatus | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         descending: bool = True,
         limit: int = 50,
         after: tuple[datetime, str] | None = None,
     ) -> Exports:
         """Return up to `limit` exports that fit, in the order of the queue or its reverse, from behind `after` on.
 
-        `after` is `Export.position` of the last one seen: pages stay right while exports are added and removed.
+        Those created from `since` on and before `until`. `after` is `Export.position` of the last one seen: pages stay
+        right while exports are added and removed.
         """
         wanted = {"campaignId": campaign_id and campaign_id.lower(), "exportType": export_type, "status": status}
         query: Document = {name: str(value) for name, value in wanted.items() if value is not None}
+        bounds = {"$gte": since, "$lt": until}
+        between = {operator: moment for operator, moment in bounds.items() if moment is not None}
+        if between:
+            query["date.created"] = between
         order = schema.ORDER_NEWEST_FIRST if descending else schema.ORDER
         if after is None:
             return self._find(query, order, limit)
         # Two questions, each one stretch of the index; as one, with $or, not every server uses the index for it.
         ties, beyond = _behind(after, descending=descending)
         found = self._find(query | ties, order, limit)
-        return found + self._find(query | beyond, order, limit - len(found)) if len(found) < limit else found
+        if len(found) == limit:
+            return found
+        # The last one seen is between the two, so its moment takes the place of the one that it is nearer to.
+        return found + self._find(query | {"date.created": between | beyond}, order, limit - len(found))
 
     def request(self, new: NewExport) -> tuple[Export, bool]:
         """Queue an export (L1), or return the one of the same campaign, type and date that is still active (L3).
@@ -332,9 +342,9 @@ def _no_room(export: Export) -> str:
 
 
 def _behind(after: tuple[datetime, str], *, descending: bool) -> tuple[Document, Document]:
-    """Return the conditions for what is behind a position: of the same moment, and of the moments beyond."""
+    """Return the conditions for what is behind a position: one for its moment, one on `date.created` beyond."""
     created, export_id = after
     if not ObjectId.is_valid(export_id):
         raise InvalidRequest("the cursor is not one of ours", payload="cursor")
     beyond = "$lt" if descending else "$gt"
-    return {"date.created": created, "_id": {beyond: ObjectId(export_id)}}, {"date.created": {beyond: created}}
+    return {"date.created": created, "_id": {beyond: ObjectId(export_id)}}, {beyond: created}

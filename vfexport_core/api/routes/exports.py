@@ -152,6 +152,8 @@ def list_exports(
         campaign_id=campaign_id,
         export_type=None if query.export_type is None else container.catalog.find(query.export_type).type,
         status=query.status,
+        since=query.since,
+        until=query.until,
         descending=query.descending,
         limit=query.limit + 1,  # one more tells whether there is a next page
         after=None if query.cursor is None else cursor.decode(query.cursor, scope),
