@@ -36,8 +36,8 @@ class Dispatcher:
     """Hands out the raw batches of one scan in their order, and keeps what they became in this order.
 
     A raw batch is kept until what it became is back; of a process that is lost it is given back, and goes to the run's
-    own. What is kept (raw batches that are out, and results before their turn) comes to `limit_bytes` at most, but for
-    the batch that all others wait for: it can always be taken.
+    own. What is kept (raw batches that are out, and results before their turn) comes to `limit_bytes` at most, and
+    the last batch that was taken: the one that all others wait for can always be.
 
     The run's own process calls `next_step`, `take_own` and `pop`; a thread per format process all the rest.
     """
@@ -130,7 +130,8 @@ class Dispatcher:
         return result
 
     def _take_next(self) -> Numbered | None:
-        if self._closed.is_set() or not (self._kept_bytes < self._limit_bytes or self._turn == self._next_number):
+        # When the turn is that of the batch to be taken, all before it were popped, and nothing is kept.
+        if self._closed.is_set() or self._kept_bytes >= self._limit_bytes:
             return None
         raw = self._raw.poll()
         if raw is None:
