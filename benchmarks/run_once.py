@@ -1,6 +1,6 @@
 """One measured run in a process of its own: exports the campaign into a sink and prints its figures as JSON.
 
-    run_once.py pipeline|plain|receive TYPE PORT [--processes N] [--warm-up] [--output FILE]
+    run_once.py pipeline|indexed|plain|receive TYPE PORT [--processes N] [--warm-up] [--output FILE]
 
 Each way imports only what it needs, so that the peak of memory is its own. The clock starts when its modules are
 imported: a service imports them once, not once per export.

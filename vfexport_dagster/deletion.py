@@ -38,8 +38,7 @@ def take_up_deletions(context: dg.OpExecutionContext, mongo: MongoResource, buck
             ledger=Ledger(mongo.database),
             file_index=FileIndex(mongo.database, WORKER_LIMITS),
         )
-        with log.with_core():
-            resumed = resume_deletions(tools)
+        resumed = resume_deletions(tools)
     log.report(f"completed {len(resumed.completed)} deletions: {', '.join(resumed.completed) or 'none'}")
     if resumed.left:
         in_the_way = "; ".join(resumed.reasons) or "there was no time for them"

@@ -24,7 +24,7 @@ from tests.strategies import CAMPAIGN_ID, DATE_KEY, EMBEDDED, campaigns, load
 from vfexport_core.catalog import all_specs
 from vfexport_core.ccpa import file_index
 from vfexport_core.ccpa.file_index import PART_KEYS, FileIndex, FileIndexWriter, file_of
-from vfexport_core.ccpa.person_keys import IdKind, PersonHasher, distinct, people_of
+from vfexport_core.ccpa.person_keys import IdKind, PersonHasher, people_of
 from vfexport_core.embedded.synthetic.indexes import create_source_indexes
 from vfexport_core.errors import DeleteFailed, LeaseLost
 from vfexport_core.mongo.retry import RetryLimits
@@ -262,7 +262,7 @@ def test_a_key_depends_on_the_id_its_kind_and_the_secret_and_not_on_how_the_id_i
     assert [hasher.key(IdKind.USER, value) for value in (None, "", [])] == [None] * 3
     texts = pa.array([hex_digits, None, "m1", "", "5e" * 12], pa.string())
     wanted = sorted(key for value in (hex_digits, "m1", "5e" * 12) if (key := hasher.key(IdKind.USER, value)))
-    assert distinct(hasher.keys(IdKind.USER, texts)).tolist() == wanted
+    assert np.unique(hasher.keys(IdKind.USER, texts)).tolist() == wanted
     assert "one" not in repr(hasher)
 
 
@@ -308,7 +308,7 @@ def test_segments_bound_the_memory_and_are_searched_alike(
 
 
 def test_a_segment_that_is_added_twice_is_there_once(service: Service, index: FileIndex) -> None:
-    keys = distinct(np.random.default_rng(1).integers(0, 2**64, size=5_000, dtype=np.uint64))
+    keys = np.unique(np.random.default_rng(1).integers(0, 2**64, size=5_000, dtype=np.uint64))
     for _ in range(2):
         index.add_segment("a" * 24 + ":1", 1, "b" * 24, "c" * 16, keys)
     assert sum(len(part["keys"]) for part in service.database[COLLECTION].find()) == 6 * len(keys)

@@ -13,6 +13,7 @@ database says any more whose rows are in it. `ccpaFileIndex` holds it in parts o
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -20,7 +21,6 @@ import numpy as np
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import BulkWriteError
 
-from vfexport_core.ccpa.person_keys import distinct
 from vfexport_core.mongo.collections import FILE_INDEX, open_owned
 from vfexport_core.mongo.retry import RetryLimits, with_retries
 from vfexport_core.mongo.schema import INDEX_BUILD_LIMITS, INT, TEXT, closed, put_indexes, put_validator
@@ -108,7 +108,7 @@ class FileIndex:
         return set(self._retrying(lambda: self._parts.distinct("keyCheck")))
 
     def add_segment(self, file: str, number: int, campaign_id: str, key_check: str, keys: Keys) -> None:
-        """Keep some of the keys of a file, ascending and each once; adding the same segment twice is adding it once."""
+        """Keep some of the keys of a file; adding the same segment twice is adding it once."""
         common = {"file": file, "campaignId": campaign_id, "keyCheck": key_check}
         parts = [
             {"_id": f"{file}:{number}:{slot}", **common, "slot": slot, "keys": stored} for slot, stored in cut(keys)
@@ -174,23 +174,24 @@ class FileIndexWriter:
 
     def _write(self) -> None:
         self._segments += 1
-        keys = distinct(np.concatenate(self.waiting))
+        keys = np.concatenate(self.waiting)
         self._index.add_segment(self._file, self._segments, self._campaign_id, self.key_check, keys)
         self.waiting, self._count = [], 0
 
 
 def cut(keys: Keys) -> Iterator[tuple[int, bytes]]:
-    """Cut ascending keys into parts by their leading bits; yields the slot of each part and what is stored of it."""
+    """Cut keys, in any order, into parts by their leading bits; yields the slot and what is stored of each part."""
     bits = min(_MOST_BITS, max(0, (len(keys) - 1) // PART_KEYS).bit_length())
     if not bits:
         yield _slot(0, 0), _stored(keys)
         return
-    leading = keys >> np.uint64(_KEY_BITS - bits)
-    starts = np.searchsorted(leading, np.arange(2**bits + 1, dtype=np.uint64))
-    for prefix in range(2**bits):
-        some = keys[starts[prefix] : starts[prefix + 1]]
-        if len(some):
-            yield 2**bits + prefix, _stored(some)
+    # So small numbers are put in order in one pass, which sorting the keys is not.
+    prefixes = (keys >> np.uint64(_KEY_BITS - bits)).astype(np.uint16)
+    ordered = keys[np.argsort(prefixes, kind="stable")]
+    ends = np.cumsum(np.bincount(prefixes, minlength=2**bits)).tolist()
+    for prefix, (start, end) in enumerate(itertools.pairwise([0, *ends])):
+        if start < end:
+            yield 2**bits + prefix, _stored(ordered[start:end])
 
 
 def _slot(key: int, bits: int) -> int:

@@ -109,14 +109,14 @@ class PersonHasher:
         return found
 
     def of_frame(self, frame: Frame) -> Keys:
-        """Return the keys of all people whose documents the rows of a frame were made from, each once."""
+        """Return the keys of all people whose documents the rows of a frame were made from, once per document."""
         rows = frame.row_documents
         chosen = None if rows is None else pa.array(np.unique(rows))
         found: list[Keys] = []
         for field, kind in zip(frame.collection.personal_fields, IdKind, strict=False):
             texts = key_texts(frame.document_cells(field))
             found.append(self.keys(kind, texts if chosen is None else texts.take(chosen)))
-        return distinct(np.concatenate(found))
+        return np.concatenate(found)
 
     def _of_object_ids(self, kind: IdKind, ids: npt.NDArray[np.uint8]) -> Keys:
         blocks = np.empty((len(ids), _BLOCK_BYTES), dtype=np.uint8)
@@ -151,9 +151,3 @@ def people_of(settings: Settings, user_id: str, members: Iterable[Any] = ()) -> 
         hasher.key_check: frozenset(key for kind, value in ids if (key := hasher.key(kind, value)) is not None)
         for hasher in hashers_of(settings)
     }
-
-
-def distinct(keys: Keys) -> Keys:
-    """Return the keys in ascending order, each once."""
-    ordered = np.sort(keys)
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered

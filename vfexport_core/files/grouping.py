@@ -56,7 +56,7 @@ class RowGroup:
 class EncodedBatch:
     """What one batch of documents became: its rows by group, and what was counted. It refers to nothing else.
 
-    `people` (uint64, ascending, each once) are the keys of those whose rows these are; None when nobody keeps them.
+    `people` (uint64, in no order) are the keys of those whose rows these are; None when nobody keeps them.
     """
 
     groups: tuple[RowGroup, ...]
