@@ -1,6 +1,5 @@
-"""Bytes to S3: buckets and clients, names, the multipart writer, cleaning up; the only place that speaks to S3.
+"""Bytes to objects: where the files of exports go, what they are called, and who may have them.
 
-``buckets`` finds a bucket and its client, ``keys`` names things, ``writer`` writes an object, ``cleanup`` takes away.
-Below them: ``clients`` makes S3 clients, ``target`` sends, retries and gives up, ``failures`` tells which failure is
-which, ``requests`` are the threads, ``multipart`` and ``staging`` the two halves of a large object's way.
+``object_store`` is the port; ``s3`` and ``local_store`` are behind it. ``buckets`` opens the configured ones, ``keys``
+names objects, staging objects and downloads.
 """
