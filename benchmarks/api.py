@@ -35,7 +35,7 @@ from stored_exports import store_exports
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.embedded import embedded_environment, embedded_mongo, embedded_s3
-from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -250,7 +250,7 @@ def main() -> int:
             "VFEXPORT_MONGO_DATABASE": DATABASE
         }
         database = client[DATABASE]
-        ExportRepository(database).initialise()
+        initialise(database)
         with serving(environment) as url:
             return 0 if run(options, url, database) else 1
 

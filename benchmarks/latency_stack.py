@@ -28,6 +28,7 @@ from vfexport_core.mongo.client import opened
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services import exports
 from vfexport_core.services.bootstrap import Backend
+from vfexport_core.services.initialise import initialise
 from vfexport_core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def running(brief: int, entries: int, long_entries: int, variables: Mapping[str,
         exits.callback(end_what_is_left, folder / "dagster")
         database = exits.enter_context(opened(load_settings(None)))
         store = ExportRepository(database)
-        store.initialise()
+        initialise(database)
         service = Service(children, database, store)
         service.brief = [seed_campaign(database, entries=entries, seed=number) for number in range(brief)]
         service.long = seed_campaign(database, entries=long_entries, seed=brief)

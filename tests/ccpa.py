@@ -28,6 +28,7 @@ from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.delete_user import delete_user, resume_deletions
+from vfexport_core.services.initialise import initialise
 from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.storage.buckets import BucketClients
 
@@ -66,9 +67,7 @@ class Service:
         self.file_index = FileIndex(self.database, RetryLimits(self.patience_seconds))
 
     def initialise(self) -> None:
-        self.store.initialise()
-        self.ledger.initialise()
-        self.file_index.initialise()
+        initialise(self.database)
         create_source_indexes(self.database)
 
     @property

@@ -15,6 +15,7 @@ from tests.pipeline import bundle_of, expected
 from tests.s3_proxy import S3Proxy
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 
@@ -39,7 +40,7 @@ def environment(settings_environment: dict[str, str], monkeypatch: pytest.Monkey
 @pytest.fixture
 def store(environment: dict[str, str], database: Database[dict[str, Any]]) -> ExportRepository:
     store = ExportRepository(database)
-    store.initialise()
+    initialise(database)
     return store
 
 

@@ -14,6 +14,7 @@ from tests.reference import Campaign
 from tests.unit.docs_helpers import ROOT, blocks
 from vfexport_core.catalog import CATALOG
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 from vfexport_core.storage.buckets import BucketClients
 from vfexport_dagster.jobs import build_export_job
 from vfexport_dagster.sensors.pending import plan_requests
@@ -63,7 +64,7 @@ def test_a_type_that_is_only_declared_is_requested_over_the_api_and_run_by_its_j
     spec: ExportSpec, settings: Settings, database: Database[Any]
 ) -> None:
     store = ExportRepository(database)
-    store.initialise()
+    initialise(database)
     campaign_id = load(database, BUNDLE)
     job = build_export_job(spec)
     with running_api(settings) as api, dg.DagsterInstance.ephemeral() as instance:

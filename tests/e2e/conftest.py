@@ -17,7 +17,7 @@ from tests.s3_proxy import S3Proxy
 from tests.servers import unique
 from vfexport_core.embedded import embedded_environment
 from vfexport_core.embedded.synthetic import seed_campaign
-from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 from vfexport_core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ DEV_KEY = private_pem(EC_KEY)
 @pytest.fixture(scope="module")
 def data(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
     with new_database(mongo_client) as database:
-        ExportRepository(database).initialise()
+        initialise(database)
         yield database
 
 

@@ -18,6 +18,7 @@ from tests.faults.scenes import LEASE_SECONDS, SAMPLE_ROWS, Scene
 from tests.proxy import Proxy
 from tests.reference import Campaign
 from tests.s3_proxy import S3Proxy
+from vfexport_core.services.initialise import initialise
 from vfexport_core.storage.s3.bucket import RetryPolicy
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def scene(  # noqa: PLR0917
 ) -> Iterator[Scene]:
     settings = settings.model_copy(update={"sample_rows": SAMPLE_ROWS})
     checker = Checker(database, settings, history, load(database, small_campaign()))
-    checker.store.initialise()
+    initialise(checker.database)
     with Proxy((mongo_server.host, mongo_server.port)) as mongo, S3Proxy(s3_server.endpoint_url) as s3:
         environment = {
             name: s3.url if value == s3_server.endpoint_url else value for name, value in settings_environment.items()

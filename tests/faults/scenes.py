@@ -99,7 +99,7 @@ class S3Point(Point):
 
 
 POINTS = [
-    MongoPoint("after its claim", SINGLE, (b"listCollections",)),
+    MongoPoint("after its claim", SINGLE, (b"listCollections", b"entries")),
     MongoPoint("after its count", SINGLE, (b"find", b"campaigns"), occurrence=2),
     MongoPoint("in mid-scan", SINGLE, (b"getMore", b"entries")),
     S3Point("in mid-part", SINGLE, "UploadPart", occurrence=2),
@@ -111,7 +111,9 @@ POINTS = [
     S3Point("with its first file visible", PARTS, "CopyObject", occurrence=2),
     MongoPoint("before it finishes", PARTS, (b"findAndModify", b"FINISHED")),
 ]
-FINISHED_UNTOLD = MongoPoint("before it learns that it finished", SINGLE, (b"FINISHED",), from_worker=False)
+FINISHED_UNTOLD = MongoPoint(
+    "before it learns that it finished", SINGLE, (b"FINISHED", b"updatedExisting"), from_worker=False
+)
 
 
 @dataclass

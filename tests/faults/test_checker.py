@@ -15,6 +15,7 @@ from tests.faults.history import History
 from tests.integration.queue_helpers import ERROR, queued, triggered
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.services.initialise import initialise
 from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def checker(database: Documents, settings: Settings) -> Iterator[Checker]:
     campaign_id = seed_campaign(database, entries=40)
     with History(database) as history:
         checker = Checker(database, settings, history, next_campaign=campaign_id)
-        checker.store.initialise()
+        initialise(checker.database)
         yield checker
 
 

@@ -23,6 +23,7 @@ from vfexport_core.mongo.retry import CALLER_LIMITS, ELECTION_SECONDS, WORKER_LI
 from vfexport_core.queue.lease import LEASE_SECONDS
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services.bootstrap import Backend
+from vfexport_core.services.initialise import initialise
 from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.settings import Settings
 from vfexport_core.storage.buckets import BucketClients
@@ -92,7 +93,7 @@ def test_an_election_at_the_end_of_a_run_fails_no_export(  # noqa: PLR0917
 ) -> None:
     campaign = load(database, large_campaign(10))
     checker = Checker(database, settings, history, campaign)
-    checker.store.initialise()
+    initialise(checker.database)
     export, _ = checker.store.request(new_export(campaign_id=campaign, export_type="entries"))
     store = Backend.of_worker(settings, database=electing).queue
     claim, export = store.claim(export.id, "run-1")
@@ -132,7 +133,7 @@ def test_callers_wait_for_a_server_that_is_being_started_again(
 ) -> None:
     campaign = insert_campaign(database)
     with running_api(beyond(settings, proxy)) as api:
-        api.services.store.initialise()
+        api.services.backend.initialise()
         ask = partial(api.post, f"/campaigns/{campaign}/exports", token=api.token("*"))
         assert ask(json={"exportType": "entries"}).status_code == 202
         proxy.refuse()
@@ -149,7 +150,7 @@ def test_callers_do_not_wait_for_a_server_that_says_nothing(
     """Neither while the driver still believes in it nor when it has given it up."""
     campaign = insert_campaign(database)
     with running_api(beyond(settings, proxy)) as api:
-        api.services.store.initialise()
+        api.services.backend.initialise()
         ask = partial(api.get, f"/campaigns/{campaign}/exports/{campaign}", token=api.token("*"))
         assert ask().status_code == 404
         proxy.blackhole()

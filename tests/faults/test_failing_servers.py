@@ -29,6 +29,7 @@ from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.bootstrap import Backend
+from vfexport_core.services.initialise import initialise
 from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.storage.buckets import BucketClients
 
@@ -63,7 +64,7 @@ def campaign(database: Documents) -> str:
 @pytest.fixture
 def checker(database: Documents, settings: Settings, history: History, campaign: str) -> Checker:
     checker = Checker(database, settings, history, campaign)
-    checker.store.initialise()
+    initialise(checker.database)
     return checker
 
 

@@ -23,6 +23,7 @@ from tests.faults.history import History
 from tests.faults.lifecycle import FINISHED, KINDS, PENDING, TRIGGERED, Held, Known, Model, Operation, World
 from vfexport_core.queue.models import ACTIVE, FINAL, RETRYABLE, Export
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
@@ -274,6 +275,6 @@ def visible(model: Model) -> dict[str, Known]:
 
 
 def test_the_queue_does_what_the_model_says(database: Documents, settings: Settings) -> None:
-    ExportRepository(database).initialise()
+    initialise(database)
     with BucketClients(settings) as buckets:
         run_state_machine_as_test(lambda: Lifecycle(database, buckets), settings=SETTINGS)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def api(settings: Settings) -> Iterator[Api]:
     with running_api(settings) as api:
-        api.services.store.initialise()
+        api.services.backend.initialise()
         yield api
 
 

@@ -31,7 +31,7 @@ ISO = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 @pytest.fixture
 def api(settings: Settings) -> Iterator[Api]:
     with running_api(settings) as api:
-        api.services.store.initialise()
+        api.services.backend.initialise()
         yield api
 
 
@@ -344,7 +344,7 @@ def test_concurrent_requests_make_one_export(settings: Settings, database: Datab
     """L3 over two apps that share nothing but the database."""
     campaign = insert_campaign(database)
     with running_api(settings) as one, running_api(settings) as two:
-        one.services.store.initialise()
+        one.services.backend.initialise()
 
         def post(number: int) -> tuple[int, str]:
             api = (one, two)[number % 2]

@@ -10,6 +10,7 @@ from bson import ObjectId
 from tests.api_client import Api, api_without_mongodb, insert_campaign, run_to_end, running_api
 from tests.api_tokens import make_settings
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,11 +42,12 @@ def test_readiness_names_what_does_not_answer(cut_off: Api) -> None:
     assert response.status_code == 503
     error = response.json()["error"]
     assert (error["code"], error["payload"]) == ("NotReady", "exportsS3, mongodb")
-    assert set(response.json()["checks"]) == {"mongodb", "exportsS3"}
+    assert set(response.json()["checks"]) == {"mongodb", "schema", "exportsS3"}
     assert cut_off.get("/heartbeat").status_code == 200
 
 
-def test_readiness_names_only_what_does_not_answer(settings: Settings) -> None:
+def test_readiness_names_only_what_does_not_answer(settings: Settings, database: Database[dict[str, Any]]) -> None:
+    initialise(database)
     missing = settings.buckets.model_copy(
         update={"sfmc": settings.buckets.exports.model_copy(update={"name": "no-such-bucket"})}
     )
@@ -75,7 +77,7 @@ def test_a_finished_export_whose_bucket_is_not_configured(
 ) -> None:
     campaign = insert_campaign(database)
     with running_api(settings) as api:
-        api.services.store.initialise()
+        api.services.backend.initialise()
         posted = api.post(f"/campaigns/{campaign}/exports", token=api.token("*"), json={"exportType": "entries"})
         export = run_to_end(api, api.services.store.get(posted.json()["id"]), "a.csv")
     without = settings.model_copy(update={"buckets": settings.buckets.model_copy(update={"exports": None})})

@@ -66,7 +66,7 @@ def test_the_document_says_what_a_cursor_looks_like() -> None:
 
 def test_every_documented_answer_exists(settings: Settings, database: Database[dict[str, Any]]) -> None:
     with running_api(settings, ready_seconds=60) as api:
-        api.services.store.initialise()
+        api.services.backend.initialise()
         provoke_answers(api, insert_campaign(database))
     cut_settings = make_settings(dev_mode=True, ccpa_hash_key="key", jwt_jwks_url="http://127.0.0.1:1/keys")
     with api_without_mongodb(cut_settings) as cut_off:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.api_client import insert_campaign
 from tests.api_server import make_token, running_server
-from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -30,7 +30,7 @@ MORE = ("--seed", str(SEED)) if os.environ.get("CI") else ()
 def test_the_api_is_as_its_document_says(
     database: Database[dict[str, Any]], settings_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    ExportRepository(database).initialise()
+    initialise(database)
     campaign = insert_campaign(database)
     with (
         running_server(settings_environment, tmp_path / "log") as server,

@@ -16,7 +16,7 @@ from tests.api_server import make_token, running_server
 from tests.conftest import new_database
 from tests.servers import unique
 from vfexport_core.embedded import embedded_environment
-from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.xdist_group("api server")
 @pytest.fixture(scope="module")
 def stored(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
     with new_database(mongo_client) as database:
-        ExportRepository(database).initialise()
+        initialise(database)
         yield database
 
 

@@ -18,11 +18,8 @@ from tests.s3_faults import ACCESS_DENIED, Answer
 from tests.s3_proxy import S3Proxy
 from tests.unit.docs_helpers import ROOT
 from vfexport_core.api.auth.dev import new_private_key
-from vfexport_core.ccpa.file_index import FileIndex
-from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.doctor.examining import Check, Finding, Outcome, examine, failed, ok
-from vfexport_core.mongo.retry import WORKER_LIMITS
-from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,9 +74,7 @@ def doctor(
     """A doctor who has nothing to complain of."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    ExportRepository(database).initialise()
-    Ledger(database).initialise()
-    FileIndex(database, WORKER_LIMITS).initialise()
+    initialise(database)
     load(database, entries=5)
     return Doctor(Cli(settings_environment | HEALTHY, tmp_path))
 
@@ -104,7 +99,7 @@ def test_a_healthy_service_needs_nothing(doctor: Doctor, buckets: Buckets) -> No
     outcomes = doctor.outcomes()
     expected = dict.fromkeys(["mongodb", "queue", "source indexes", "jwt keys", "jwt claims", "dev mode"], "ok")
     expected |= {"ccpa ledger": "ok", "ccpa hash key": "ok", "dagster": "not checked", "mongodb clock": "ok"}
-    expected |= {"ccpa file index": "ok", "hanging buckets": "ok"}
+    expected |= {"ccpa file index": "ok", "hanging buckets": "ok", "schema": "ok"}
     for bucket in BUCKETS:
         aspects = ("writable", "ownership", "versioning", "object lock", "region", "signed urls")
         expected |= dict.fromkeys([bucket, *(f"{bucket} {aspect}" for aspect in aspects)], "ok")

@@ -11,6 +11,7 @@ from tests.cli_helpers import Cli, error_of
 from tests.integration.queue_helpers import DELIVERED, ERROR, queued, triggered
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ def cli(settings_environment: dict[str, str], tmp_path: Path, monkeypatch: pytes
 @pytest.fixture
 def store(database: Database[dict[str, Any]]) -> ExportRepository:
     store = ExportRepository(database)
-    store.initialise()
+    initialise(database)
     return store
 
 

@@ -16,6 +16,7 @@ from tests.cli_helpers import COMMAND, Cli, error_of, load
 from vfexport_core.catalog import all_specs
 from vfexport_core.embedded.environment import s3_client
 from vfexport_core.embedded.process import free_port
+from vfexport_core.services.initialise import initialise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,7 @@ def test_file_stdout_and_s3_get_the_same_bytes(
     to_file = cli.run("export", campaign, "entries", "--all-markets", "--output", "out.csv", "--json")
     to_stdout = cli.run("export", campaign, "entries", "--all-markets", "--output", "-", "--json")
     assert database["exports"].count_documents({}) == 0
+    initialise(database)
     to_s3 = cli.run("export", campaign, "entries", "--all-markets", "--json")
     assert (to_file.exit_code, to_stdout.exit_code, to_s3.exit_code) == (0, 0, 0), to_s3.stderr
 

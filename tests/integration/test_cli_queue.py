@@ -17,6 +17,7 @@ from vfexport_core.errors import ExportExpired
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.bootstrap import Backend
+from vfexport_core.services.initialise import initialise
 from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.storage.buckets import BucketClients
 
@@ -43,7 +44,7 @@ def cli(settings_environment: dict[str, str], tmp_path: Path, monkeypatch: pytes
 @pytest.fixture
 def store(database: Documents) -> ExportRepository:
     store = ExportRepository(database)
-    store.initialise()
+    initialise(database)
     return store
 
 
@@ -210,7 +211,7 @@ def test_ctrl_c_leaves_alone_what_others_asked_for(cli: Cli, store: ExportReposi
 
 def test_an_export_that_takes_too_long_expires(settings: Settings, database: Documents, campaign: str) -> None:
     store = ExportRepository(database)
-    store.initialise()
+    initialise(database)
     created, _ = store.request(new_export(campaign_id=campaign))
     claim, export = store.claim(created.id, "cli-1")
     with BucketClients(settings) as buckets:

@@ -17,6 +17,7 @@ from vfexport_core.errors import ConfigurationError, SourceUnavailable
 from vfexport_core.mongo.client import connect, opened
 from vfexport_core.mongo.retry import ReadRetries, RetryLimits, retry_read
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 from vfexport_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def test_a_name_that_cannot_be_resolved_for_a_moment_fails_nothing(
     names: NameServer, database: Database[dict[str, Any]]
 ) -> None:
     store = ExportRepository(database)
-    store.initialise()
+    initialise(database)
     export = queued(store)
     address = ADDRESS.replace("user:passw0rd@", "")
     for failing in (0, 3):

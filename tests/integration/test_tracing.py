@@ -15,7 +15,7 @@ from tests.cli_helpers import Cli, load
 from tests.otlp_collector import REQUEST_AND_RUN, Collector, collecting
 from vfexport_core.embedded.demo.children import answers
 from vfexport_core.embedded.process import free_port
-from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 from vfexport_core.telemetry.spans import trace_id_of
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def make_token(http: httpx.Client) -> str:
 
 
 def test_request_and_run_are_one_trace(cli: Cli, collector: Collector, database: Documents) -> None:
-    ExportRepository(database).initialise()
+    initialise(database)
     campaign = load(database, 20)
     export = request_export(cli, campaign, make_token, traceparent=CALLER)
     with cli.process("export", campaign, "entries", "--json") as run:
@@ -100,7 +100,7 @@ def test_request_and_run_are_one_trace(cli: Cli, collector: Collector, database:
 
 
 def test_a_failed_step_names_its_code_and_nothing_else(cli: Cli, collector: Collector, database: Documents) -> None:
-    ExportRepository(database).initialise()
+    initialise(database)
     campaign = load(database, 5)
     database.markets.delete_many({})
     with cli.process("export", campaign, "entries") as run:
@@ -116,7 +116,7 @@ def test_nothing_is_loaded_without_an_endpoint() -> None:
 
 
 def test_a_collector_that_is_away_fails_nothing(cli: Cli, database: Documents) -> None:
-    ExportRepository(database).initialise()
+    initialise(database)
     campaign = load(database, 5)
     cli.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{free_port()}"
     with cli.process("export", campaign, "entries", "--json") as run:

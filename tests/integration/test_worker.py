@@ -19,6 +19,7 @@ from vfexport_core.errors import ExportExpired, LeaseLost
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.bootstrap import Backend
+from vfexport_core.services.initialise import initialise
 from vfexport_core.services.reap import Reaped, reap
 from vfexport_core.services.run_attempt import STUCK, Worker
 from vfexport_core.storage.buckets import BucketClients
@@ -46,7 +47,7 @@ def cli(settings_environment: dict[str, str], tmp_path: Path) -> Cli:
 @pytest.fixture
 def store(database: Documents) -> ExportRepository:
     store = ExportRepository(database, lease_seconds=1)
-    store.initialise()
+    initialise(database)
     return store
 
 

@@ -87,7 +87,8 @@ class Container:
             )
         )
         database, buckets, store = backend.database, backend.buckets, backend.queue
-        readiness = Readiness(service_checks(database, buckets, ready_seconds), timeout_seconds=ready_seconds)
+        checks = service_checks(database, buckets, backend.check_initialised, ready_seconds)
+        readiness = Readiness(checks, timeout_seconds=ready_seconds)
         closing.callback(readiness.close)
         queue_metrics = QueueMetrics(database)
         closing.callback(queue_metrics.close)

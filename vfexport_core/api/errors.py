@@ -20,6 +20,7 @@ from vfexport_core.errors import (
     InvalidRequest,
     KeysUnavailable,
     MethodNotAllowed,
+    NotInitialized,
     NotReady,
     RouteNotFound,
     TransientError,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 # Their messages are written for callers: they name records, checks and variables, never hosts.
-_TOLD = (NotReady, DeleteFailed, HashKeyMissing, KeysUnavailable)
+_TOLD = (NotReady, NotInitialized, DeleteFailed, HashKeyMissing, KeysUnavailable)
 _LISTED_PROBLEMS = 5
 _UNKNOWN = "extra_forbidden"
 # What pydantic calls the problems of a field rather than of its value.

@@ -1,4 +1,4 @@
-"""Readiness: do MongoDB and every configured bucket answer, asked in parallel and within a bounded time."""
+"""Readiness: is the database set up, and do it and every configured bucket answer; asked in parallel, time-bounded."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 READY_SECONDS = 2.0
+SCHEMA = "schema"
+"""The check that `vfexport init` was run."""
 # Strangers may ask, as often as they like.
 _FRESH_SECONDS = 2.0
 
@@ -102,9 +104,12 @@ class _Hanging:
 
 
 def service_checks(
-    database: Database[dict[str, Any]], buckets: BucketClients, seconds: float
+    database: Database[dict[str, Any]],
+    buckets: BucketClients,
+    check_initialised: Callable[[], object],
+    seconds: float,
 ) -> dict[str, Callable[[], object]]:
-    """Return the checks of MongoDB (for at most `seconds`) and of each bucket that is configured."""
+    """Return the checks of MongoDB and its `SCHEMA` (for at most `seconds`), and of each bucket that is configured."""
 
     def ping() -> None:
         with pymongo.timeout(seconds):
@@ -119,4 +124,8 @@ def service_checks(
 
         return check
 
-    return {"mongodb": ping, **{bucket: bucket_check(bucket) for bucket in buckets.configured}}
+    def schema() -> None:
+        with pymongo.timeout(seconds):
+            check_initialised()
+
+    return {"mongodb": ping, SCHEMA: schema, **{bucket: bucket_check(bucket) for bucket in buckets.configured}}

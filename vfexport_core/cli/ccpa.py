@@ -35,6 +35,7 @@ def delete(*, user: str, as_json: bool) -> None:
     itself, and repeating the command is harmless.
     """
     with Backend(load_settings()) as backend:
+        backend.check_initialised()
         tools = DeletionTools(
             settings=backend.settings,
             database=backend.database,

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfexport_core.catalog import all_specs
-from vfexport_core.ccpa.file_index import FileIndex
-from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.mongo.client import opened, reading
 from vfexport_core.mongo.collections import DELETIONS, EXPORTS, FILE_INDEX
-from vfexport_core.mongo.retry import WORKER_LIMITS
-from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 from vfexport_core.settings import load_settings
 from vfexport_core.sources.indexes import missing_source_indexes
 
@@ -41,9 +38,7 @@ def init(*, check_sources: bool, as_json: bool) -> None:
     """
     with opened(load_settings()) as database:
         before = _index_names(database)
-        ExportRepository(database).initialise()
-        Ledger(database).initialise()
-        FileIndex(database, WORKER_LIMITS).initialise()
+        initialise(database)
         after = _index_names(database)
         missing = missing_source_indexes(database, all_specs()) if check_sources else None
     if as_json:

@@ -15,6 +15,7 @@ from vfexport_core.mongo.collections import DELETIONS, EXPORTS, FILE_INDEX
 from vfexport_core.mongo.schema import DIFFERS, differences
 from vfexport_core.queue import schema as exports
 from vfexport_core.queue.breakers import BucketBreakers
+from vfexport_core.services.initialise import SCHEMA_VERSION, check_initialised
 from vfexport_core.sources.indexes import MissingIndex, missing_source_indexes
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ def mongodb_checks(settings: Settings) -> list[Check]:
         with opened(settings) as database:
             yield from _hanging(BucketBreakers(database))
 
+    def schema() -> Iterator[Finding]:
+        with opened(settings) as database:
+            check_initialised(database)
+        yield ok("schema", f"version {SCHEMA_VERSION}")
+
     def sources() -> Iterator[Finding]:
         with opened(settings) as database:
             yield from _sources(database)
@@ -71,6 +77,7 @@ def mongodb_checks(settings: Settings) -> list[Check]:
         Check("ccpa ledger", _SECONDS, ledger),
         Check("ccpa file index", _SECONDS, file_index),
         Check("hanging buckets", _SECONDS, hanging),
+        Check("schema", _SECONDS, schema),
         Check("source indexes", _SECONDS, sources),
     ]
 

@@ -40,6 +40,7 @@
     │   └── DeliveryRefused           S3 says no: a missing permission, bucket or key
     └── TransientError                trying again may help
         ├── QueueBusy                 another export is TRIGGERED (L2)
+        ├── NotInitialized            503: `vfexport init` was not run
         ├── SourceUnavailable         MongoDB still failing after retries
         ├── DeliveryFailed            S3 still failing after retries
         │   └── BucketHangs           it does not even answer
@@ -97,6 +98,7 @@ from vfexport_core.errors.runs import (
     HashKeyMissing,
     InitialisationFailed,
     NoMarketsFound,
+    NotInitialized,
     OutputFailed,
     PromotersNotFound,
     QueueBusy,
@@ -138,6 +140,7 @@ __all__ = [
     "MissingPermissions",
     "NoMarketsFound",
     "NotFoundError",
+    "NotInitialized",
     "NotReady",
     "OutputFailed",
     "PermanentError",

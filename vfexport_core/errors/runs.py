@@ -19,6 +19,14 @@ class InitialisationFailed(PermanentError):
     hint = "Drop the named index, or end the named exports, then run `vfexport init` again."
 
 
+class NotInitialized(TransientError):
+    """What keeps two exports apart is not there: the service does not work without it."""
+
+    code = "NotInitialized"
+    status = 503
+    hint = "Run `vfexport init` with the settings of the service."
+
+
 class EmbeddedServerFailed(PermanentError):
     code = "EmbeddedServerFailed"
     hint = "Install the extra `demo`, and look into the log that the error names."

@@ -21,6 +21,8 @@ FILE_INDEX = "ccpaFileIndex"
 COUNTERS = "exportFigures"
 BREAKERS = "bucketBreakers"
 """The buckets that hang; one that is not there is well."""
+CONTROL = "exportControl"
+"""What the service knows of itself: the version of its schema."""
 
 CLOCK_SKEW_SECONDS = 60.0
 """How far the clocks of MongoDB's members may be apart: after a failover, what comes later may have an earlier time."""

@@ -79,6 +79,14 @@ def differences(
 
     Nothing when all is in place.
     """
+    texts = missing_indexes(collection, indexes)
+    if collection.options().get("validator") != validator:
+        texts.append("the validator is missing or an older one")
+    return sorted(texts)
+
+
+def missing_indexes(collection: Collection[dict[str, Any]], indexes: Sequence[IndexModel]) -> list[str]:
+    """Describe, in a few words each, which of these indexes are missing or defined otherwise."""
     found = {index["name"]: index for index in collection.list_indexes()}
     wanted = {index.document["name"]: index.document for index in indexes}
     texts = [f"index {name} is missing" for name in wanted if name not in found]
@@ -87,9 +95,7 @@ def differences(
         for name in wanted.keys() & found.keys()
         if any(_plain(found[name].get(part)) != _plain(wanted[name].get(part)) for part in _DEFINING)
     ]
-    if collection.options().get("validator") != validator:
-        texts.append("the validator is missing or an older one")
-    return sorted(texts)
+    return texts
 
 
 def _plain(value: Any) -> Any:

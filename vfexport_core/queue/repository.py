@@ -62,7 +62,8 @@ class ExportRepository:
 
     `reaper` ends what is late or lost, `breakers` know the buckets that hang, `removal` is for the deletion of a fan's
     data, `claimed` for whoever has claimed an export. Claims give a lease of `lease_seconds`, by MongoDB's clock: a run
-    that has not been heard of for so long may be ended by anybody.
+    that has not been heard of for so long may be ended by anybody. `guard` is called before anything that the indexes
+    have to hold, and may refuse it.
 
     Any method may raise SourceUnavailable, after as long as `limits` say (some read once more to explain).
     """
@@ -73,8 +74,10 @@ class ExportRepository:
         limits: RetryLimits = DEFAULT_LIMITS,
         *,
         lease_seconds: float = LEASE_SECONDS,
+        guard: Callable[[], None] = lambda: None,
     ) -> None:
         self._exports = ExportCollection(database, limits)
+        self._guard = guard
         self._lease_millis = round(lease_seconds * _MILLIS)
         self.database = database
         self.reaper = ExportReaper(self._exports)
@@ -184,6 +187,7 @@ class ExportRepository:
         """
         if not ObjectId.is_valid(new.campaign_id):
             raise CampaignNotFound("the campaign's id is not an ObjectId", payload=new.campaign_id[:PAYLOAD_LENGTH])
+        self._guard()
         document = new.to_document()
         export_id = ObjectId()
         for _ in range(_REQUEST_TRIES):
@@ -253,6 +257,7 @@ class ExportRepository:
         Two calls at the same time start one attempt, and both get it. Raises ExportNotFound, and ExportNotRetryable
         when it is active, or when another export of the same campaign, type and date is (L3).
         """
+        self._guard()
         seen = self.get(export_id, campaign_id)
         transition = transitions.retry(ObjectId(seen.id), seen.attempt, redeliver=redeliver)
         try:
@@ -279,6 +284,7 @@ class ExportRepository:
 
     def _claim(self, transition: Transition, refuse: Callable[[], None] = lambda: None) -> Document | None:
         """Try to claim; `refuse` may say that it is not another TRIGGERED export that is in the way."""
+        self._guard()
         try:
             return self._exports.apply(transition)
         except DuplicateKeyError:

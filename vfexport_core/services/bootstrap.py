@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from vfexport_core.mongo.client import SCAN_SILENCE_MILLIS, connect
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, WORKER_LIMITS
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import check_initialised, initialise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,7 @@ class Backend:
         self._make_buckets = make_buckets
         self._given_queue = queue
         self._given_buckets = buckets
+        self._is_initialised = False
 
     @classmethod
     def of_worker(cls, settings: Settings, **options: Any) -> Self:
@@ -61,6 +63,16 @@ class Backend:
             return self._given_database
         return connect(self.settings, silence_millis=self._silence_millis)[self.settings.mongo_database]
 
+    def check_initialised(self) -> None:
+        """Look once whether the database is set up; raises NotInitialized until it is, SourceUnavailable."""
+        if not self._is_initialised:
+            check_initialised(self.database, self._limits)
+            self._is_initialised = True
+
+    def initialise(self) -> None:
+        """Set the database up (``initialise``); raises InitialisationFailed, SourceUnavailable."""
+        initialise(self.database, self._limits)
+
     @cached_property
     def queue(self) -> ExportRepository:
         """The exports, with the lease that is set."""
@@ -68,7 +80,9 @@ class Backend:
 
     def queue_within(self, limits: RetryLimits) -> ExportRepository:
         """Return the exports for somebody who waits for a shorter or a longer time."""
-        return ExportRepository(self.database, limits, lease_seconds=self.settings.lease_seconds)
+        return ExportRepository(
+            self.database, limits, lease_seconds=self.settings.lease_seconds, guard=self.check_initialised
+        )
 
     @cached_property
     def buckets(self) -> BucketClients:

@@ -24,6 +24,7 @@ from vfexport_core.embedded.demo.dagster import prepare_home
 from vfexport_core.embedded.demo.folder import find_checkout
 from vfexport_core.embedded.demo.isolation import isolated
 from vfexport_core.embedded.synthetic import seed_campaign
+from vfexport_core.services.initialise import initialise
 from vfexport_core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def running_scene(
         exits.callback(mongo_client.drop_database, name)
         campaigns = [seed_campaign(database, entries=ENTRIES, seed=seed) for seed in range(3)]
         checker = Checker(database, settings, exits.enter_context(History(database)), campaigns[0])
-        checker.store.initialise()
+        initialise(checker.database)
         os.environ["VFEXPORT_MONGO_URI"] = f"mongodb://{mongo.host}:{mongo.port}/?directConnection=true"
         for variable in [variable for variable in os.environ if variable.endswith("__ENDPOINT_URL")]:
             os.environ[variable] = s3.url

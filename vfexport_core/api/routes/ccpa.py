@@ -18,6 +18,7 @@ from vfexport_core.errors import (
     InvalidRequest,
     KeysUnavailable,
     MissingPermissions,
+    NotInitialized,
     SourceUnavailable,
     Unauthenticated,
     VfexportError,
@@ -49,6 +50,7 @@ UserId = Annotated[
         ConfigurationError,
         VfexportError,
         SourceUnavailable,
+        NotInitialized,
         DeliveryFailed,
     ),
 )
@@ -59,6 +61,7 @@ def delete_user(container: ContainerOf, caller: SupremeCaller, user_id: UserId) 
     the user out, a waiting one stays. When something fails the answer is DeleteFailed, and the service goes on by
     itself; repeating the request is harmless.
     """
+    container.backend.check_initialised()
     record = services.delete_user(
         container.deletion_tools, user_id, requested_by=caller.user_id, correlation_id=correlation.current()
     )

@@ -36,6 +36,7 @@ from vfexport_core.errors import (
     KeysUnavailable,
     MissingDateKey,
     MissingPermissions,
+    NotInitialized,
     RequestTooLarge,
     SourceUnavailable,
     Unauthenticated,
@@ -62,7 +63,8 @@ _ERRORS = (Unauthenticated, KeysUnavailable, MissingPermissions, CampaignNotFoun
         HTTPStatus.OK: {"model": ExportOut, **_NEXT}
         | openapi.described("The one that is PENDING or TRIGGERED already.", "Location", "Retry-After"),
         **openapi.errors(
-            *(InvalidRequest, InvalidExportType, MissingDateKey, InvalidDateKey, RequestTooLarge), *_ERRORS
+            *(InvalidRequest, InvalidExportType, MissingDateKey, InvalidDateKey, RequestTooLarge, NotInitialized),
+            *_ERRORS,
         ),
     },
     openapi_extra=openapi.request_body(NewExport),
@@ -194,7 +196,7 @@ def cancel_export(
         HTTPStatus.ACCEPTED: openapi.described(
             "The export is PENDING again, in a new attempt.", "Location", "Retry-After"
         ),
-        **openapi.errors(ExportNotFound, ExportNotRetryable, *_ERRORS),
+        **openapi.errors(ExportNotFound, ExportNotRetryable, NotInitialized, *_ERRORS),
     },
 )
 def retry_export(

@@ -11,6 +11,7 @@ from vfexport_core.api import openapi
 from vfexport_core.api.container import ContainerOf
 from vfexport_core.api.errors import not_ready_response
 from vfexport_core.api.metrics import CONTENT_TYPE
+from vfexport_core.api.readiness import SCHEMA
 from vfexport_core.api.schemas import HeartbeatOut, NotReadyOut, ReadyOut
 from vfexport_core.errors import NotReady
 
@@ -30,12 +31,14 @@ async def heartbeat() -> HeartbeatOut:
     responses={status: {**answer, "model": NotReadyOut} for status, answer in openapi.errors(NotReady).items()},
 )
 async def ready(container: ContainerOf) -> ReadyOut | Response:
-    """Ask MongoDB and every configured bucket, in parallel and for a bounded time."""
+    """Ask MongoDB, whether it is set up, and every configured bucket, in parallel and for a bounded time."""
     checks = await container.readiness.outcomes()
-    failing = sorted(name for name, outcome in checks.items() if outcome != "ok")
+    failing = {name for name, outcome in checks.items() if outcome != "ok"}
     if failing:
-        names = ", ".join(failing)
-        return not_ready_response(NotReady(f"not answering: {names}", payload=names), checks)
+        # Without MongoDB nobody can tell whether it is set up.
+        names = ", ".join(sorted(failing - {SCHEMA} if "mongodb" in failing else failing))
+        what = "the database is not set up: run `vfexport init`" if failing == {SCHEMA} else f"not answering: {names}"
+        return not_ready_response(NotReady(what, payload=names), checks)
     return ReadyOut(status="ready", checks=checks)
 
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vfexport_core.catalog import Bucket
-from vfexport_core.ccpa.file_index import FileIndex
-from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.embedded.demo.children import Children, answers
 from vfexport_core.embedded.demo.client import ApiClient
 from vfexport_core.embedded.demo.dagster import prepare_home, start_dagster
@@ -22,8 +20,7 @@ from vfexport_core.embedded.process import HOST, ServerProcess, free_port
 from vfexport_core.embedded.s3 import embedded_s3
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.mongo.client import opened
-from vfexport_core.mongo.retry import WORKER_LIMITS
-from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 from vfexport_core.settings import load_settings
 from vfexport_core.storage.buckets import BucketClients
 
@@ -99,9 +96,7 @@ def running_stack(checkout: Path, folder: Path, ports: Ports, entries: int, audi
         try:
             api = children.start("API", "vfexport_core.cli", ["api", "--host", HOST, "--port", str(api_port)])
             with opened(settings) as database:
-                ExportRepository(database).initialise()
-                Ledger(database).initialise()
-                FileIndex(database, WORKER_LIMITS).initialise()
+                initialise(database)
                 campaign_id = seed_campaign(database, entries=entries, on_progress=audience.loaded)
             children.wait_for(api, lambda: answers(api_port, "/ready"))
             api_url = f"http://{HOST}:{api_port}"
