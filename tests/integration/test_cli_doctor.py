@@ -19,6 +19,7 @@ from tests.s3_proxy import S3Proxy
 from tests.unit.docs_helpers import ROOT
 from vfexport_core.api.auth.dev import new_private_key
 from vfexport_core.doctor.examining import Check, Finding, Outcome, examine, failed, ok
+from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.initialise import initialise
 
 if TYPE_CHECKING:

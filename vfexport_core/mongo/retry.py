@@ -25,6 +25,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
     WriteConcernError,
 )
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from vfexport_core.errors import SourceUnavailable, VfexportError
 from vfexport_core.mongo.client import is_dns_failure, unavailable
@@ -40,6 +41,9 @@ T = TypeVar("T")
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
+_PAUSES = wait_exponential_jitter(
+    multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS, jitter=_FIRST_PAUSE_SECONDS
+)
 # One hung connection must leave time for another try on a fresh one.
 _TRY_SHARE = 0.4
 
@@ -121,33 +125,43 @@ def with_retries(
     if limits.silent_seconds is not None and _SILENCES.spares(client, limits.silent_seconds):
         raise SourceUnavailable(f"MongoDB is silent, asked for collection {collection.name}", payload=collection.name)
     started = time.monotonic()
-    deadline = started + limits.seconds
-    pause = _FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            # Also bounds a connection that swallows everything, whatever timeouts the client was made with.
-            rest = min(limits.until_silent * _TRY_SHARE, deadline - time.monotonic())
-            with pymongo.timeout(max(rest, _FIRST_PAUSE_SECONDS)):
-                result = operation()
-                _SILENCES.end(client)
-                return result
-        except DuplicateKeyError:
-            raise
-        except PyMongoError as error:
-            if _code(error) == _VALIDATION_FAILED:
-                # The driver's message repeats the whole document; not even the chain may carry it into a log.
-                raise VfexportError(
-                    f"collection {collection.name}: the validator refused a document", payload=collection.name
-                ) from None
-            silent = _is_silence(error, client)
-            if silent:
-                deadline = started + limits.until_silent
-            if not is_passing(error) or time.monotonic() + pause >= deadline:
-                if silent:
-                    _SILENCES.begin(client)
-                raise unavailable(collection.name, error, name) from error
-        time.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def try_once() -> T:
+        # Also bounds a connection that swallows everything, whatever timeouts the client was made with.
+        rest = min(limits.until_silent * _TRY_SHARE, started + limits.seconds - time.monotonic())
+        with pymongo.timeout(max(rest, _FIRST_PAUSE_SECONDS)):
+            return operation()
+
+    def is_over(state: RetryCallState) -> bool:
+        silent = _is_silence(_error_of(state), client)
+        seconds = limits.until_silent if silent else limits.seconds
+        return time.monotonic() - started + state.upcoming_sleep >= seconds
+
+    try:
+        result = Retrying(retry=retry_if_exception(_may_pass), stop=is_over, wait=_PAUSES, reraise=True)(try_once)
+    except DuplicateKeyError:
+        raise
+    except PyMongoError as error:
+        if _code(error) == _VALIDATION_FAILED:
+            # The driver's message repeats the whole document; not even the chain may carry it into a log.
+            raise VfexportError(
+                f"collection {collection.name}: the validator refused a document", payload=collection.name
+            ) from None
+        if _is_silence(error, client):
+            _SILENCES.begin(client)
+        raise unavailable(collection.name, error, name) from error
+    _SILENCES.end(client)
+    return result
+
+
+def _error_of(state: RetryCallState) -> PyMongoError:
+    error = None if state.outcome is None else state.outcome.exception()
+    assert isinstance(error, PyMongoError), "nothing else is tried again"
+    return error
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, PyMongoError) and is_passing(error)
 
 
 def is_passing(error: PyMongoError) -> bool:

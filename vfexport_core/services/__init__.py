@@ -3,7 +3,8 @@
 ``exports`` requests, reads, cancels and retries an export; ``claim`` waits for its turn and takes it; ``run_attempt``
 is one attempt, from its count to its end; ``record_run_end`` closes the export of a run that could not do so itself;
 ``reap`` ends what is late or lost and cleans up after it; ``reconcile`` settles what the queue and an orchestrator
-disagree on; ``initialise`` sets the database up. What they work with is a `Backend`, opened from the settings by ``bootstrap``.
+disagree on; ``initialise`` sets the database up. What they work with is a `Backend`, which ``bootstrap`` opens from the
+settings.
 
 An entrypoint translates what it was asked, calls one of these and presents what came of it.
 """
