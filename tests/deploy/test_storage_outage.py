@@ -19,6 +19,7 @@ from vfexport_core.embedded.process import HOST
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ def instance(proxy: Proxy, postgres: Postgres, tmp_path: Path) -> Iterator[dg.Da
 @pytest.fixture
 def store(database: Database[dict[str, Any]]) -> ExportRepository:
     store = ExportRepository(database)
-    store.initialise()
+    initialise(database)
     return store
 
 
