@@ -173,9 +173,10 @@ def test_fanlist():
         make_entry(3, fields={"market": "gone"}),
     ]
     campaign = bundle(markets=markets, entries=entries)
+    markets_cell = '"Market 1;;\'=Three, 3"'
     assert csv_lines(campaign, "fanlist") == [
         "user_id,member_id,globalUserId,email,first_name,last_name,phone,zip,country,locale,markets,entry_date",
-        f'{U1},m1,g1,fan1@example.com,First1,Last1,5125550001,78702,US,en-us,"Market 1;;=Three, 3",2024-01-02 03:04:05',
+        f"{U1},m1,g1,fan1@example.com,First1,Last1,5125550001,78702,US,en-us,{markets_cell},2024-01-02 03:04:05",
         f'{U2},,,fan2@example.com,Fan2,Family2,5125550002,78702,US,,"\'=Three, 3",2024-01-02 03:04:05',
         f"{U3},,,fan3@example.com,Fan3,Family3,5125550003,78702,US,en-us,,2024-01-02 03:04:05",
     ]

@@ -163,8 +163,10 @@ def _has_array(type_: FieldType, kind: int) -> bool:
             return False
         case FieldType.TEXT_LIST:
             return kind == bson_types.ARRAY
-        case _:
+        case FieldType.TEXT | FieldType.DATE | FieldType.NUMBER | FieldType.BOOLEAN | FieldType.OBJECT_ID:
             return kind in ARRAY_TYPES
+        case _:
+            assert_never(type_)
 
 
 def _read_together(type_: FieldType, kind: int, count: int) -> bool:
