@@ -26,10 +26,11 @@ from vfexport_core.ccpa import file_index
 from vfexport_core.ccpa.file_index import PART_KEYS, FileIndex, FileIndexWriter, file_of
 from vfexport_core.ccpa.person_keys import IdKind, PersonHasher, people_of
 from vfexport_core.embedded.synthetic.indexes import create_source_indexes
-from vfexport_core.errors import DeleteFailed, LeaseLost
+from vfexport_core.errors import ConfigurationError, DeleteFailed, LeaseLost
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.services.reap import clean_up
 from vfexport_core.sources.campaigns import find_campaign
 
 if TYPE_CHECKING:
@@ -149,6 +150,14 @@ def test_files_of_earlier_attempts_are_found_and_forgotten_and_others_are_not(se
     assert names == {file_of(export.id, 1), file_of(again.id, 2), file_of(foreign.id, 1)}
     assert service.delete().deleted_files == 2
     assert {part["file"] for part in service.database[COLLECTION].find()} == {file_of(foreign.id, 1)}
+
+
+def test_a_file_that_cannot_be_cleaned_up_keeps_its_index(service: Service) -> None:
+    export = service.exported(service.add_campaign(50))
+    unknown = replace(export.attempts[-1], bucket="none-of-ours")
+    with pytest.raises(ConfigurationError, match="none-of-ours"):
+        clean_up(export, unknown, service.buckets, service.database)
+    assert {part["file"] for part in service.database[COLLECTION].find()} == {file_of(export.id, 1)}
 
 
 def test_types_that_are_kept_have_no_index(service: Service) -> None:

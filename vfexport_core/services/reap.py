@@ -90,6 +90,7 @@ def clean_up(export: Export, attempt: Attempt, buckets: BucketClients, database:
     """
     from vfexport_core.ccpa.file_index import FileIndex, file_of  # noqa: PLC0415 seldom needed, slow to load
 
-    FileIndex(database, WORKER_LIMITS).forget([file_of(export.id, attempt.attempt)])
     store = buckets.store_named(attempt.bucket or "", likely=find_spec(export.export_type).bucket)
     store.discard_attempt(export.id, attempt.attempt, attempt.keys)
+    # Behind the file: one that could not be deleted is still found for the people in it.
+    FileIndex(database, WORKER_LIMITS).forget([file_of(export.id, attempt.attempt)])

@@ -217,9 +217,9 @@ class Worker:
         from vfexport_core.ccpa.file_index import FileIndex, file_of  # noqa: PLC0415 see `count`
 
         try:
-            if self._spec.ccpa_deletes:
-                FileIndex(self._backend.database, WORKER_LIMITS).forget([file_of(self.export.id, self.claim.attempt)])
             self._store.discard_attempt(self.export.id, self.claim.attempt, self._attempt.keys)
+            if self._spec.ccpa_deletes:  # behind the file, as in `reap.clean_up`
+                FileIndex(self._backend.database, WORKER_LIMITS).forget([file_of(self.export.id, self.claim.attempt)])
         except VfexportError as failure:
             # The reaper looks after what lost attempts leave.
             _log.warning("something of export %s may be left in its bucket: %s", self.export.id, failure.message)
