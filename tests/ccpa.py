@@ -56,7 +56,7 @@ class Service:
     settings: Settings
     database: Database[dict[str, Any]]
     buckets: BucketClients
-    settle_seconds: float = CLEANUP_GRACE_SECONDS
+    grace_seconds: float = CLEANUP_GRACE_SECONDS
     skew_seconds: float = CLOCK_SKEW_SECONDS
     patience_seconds: float = 5.0
     _runs: Iterator[int] = field(default_factory=itertools.count)
@@ -79,7 +79,7 @@ class Service:
             buckets=self.buckets,
             ledger=self.ledger,
             file_index=self.file_index,
-            settle_seconds=self.settle_seconds,
+            grace_seconds=self.grace_seconds,
             skew_seconds=self.skew_seconds,
         )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import sqlalchemy
 
-from vfexport_core.doctor.examining import Finding, clock_finding, failed, ok, warning
+from vfexport_core.doctor.checks import Finding, clock_finding, failed, ok, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

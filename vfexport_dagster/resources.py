@@ -49,7 +49,7 @@ class MongoResource(_SettingsResource):
             return
         # A run has its process to itself.
         correlation_id = context.run.tags.get(tags.CORRELATION_ID, context.run.run_id)
-        telemetry.hold(correlationId=correlation_id, runId=context.run.run_id)
+        telemetry.bind(correlationId=correlation_id, runId=context.run.run_id)
         self._client = _connect(self._settings)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
@@ -57,7 +57,7 @@ class MongoResource(_SettingsResource):
             return
         if self._client is not None:
             self._client.close()
-        telemetry.release("correlationId", "runId")
+        telemetry.unbind("correlationId", "runId")
         tracing.flush()
 
     @property

@@ -46,7 +46,7 @@ END_SECONDS = 120
 def service_of(settings: Settings) -> Iterator[Service]:
     uri = settings.mongo_uri.get_secret_value()
     with MongoClient[dict[str, Any]](uri, tz_aware=True) as client, BucketClients(settings) as buckets:
-        yield Service(settings, client[settings.mongo_database], buckets, settle_seconds=SETTLE_SECONDS, skew_seconds=0)
+        yield Service(settings, client[settings.mongo_database], buckets, grace_seconds=SETTLE_SECONDS, skew_seconds=0)
 
 
 def export_until(stop: Event, settings: Settings, campaigns: list[str], first: int) -> None:
@@ -153,7 +153,7 @@ def test_deletions_and_exports_run_beside_each_other(service: Service) -> None:
     ]
     run_processes(service, campaigns)
     reap(service.store, lambda: service.buckets, service.settings.timeout_millis, grace_seconds=0)
-    service.settle_seconds = 0
+    service.grace_seconds = 0
     assert service.heal_now().left == ()
     for export in service.store.list(status=ExportStatus.PENDING, limit=200):
         if export.campaign_id != aside:

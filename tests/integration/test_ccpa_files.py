@@ -200,7 +200,7 @@ def test_a_worker_that_says_nothing_keeps_the_record_open_until_nothing_can_come
         service.delete(seconds=0.5)
     assert service.heal_now().completed == ()
     target.client.put_object(Bucket=target.name, Key="late.csv", Body=USER_ID.encode())
-    service.settle_seconds = 0
+    service.grace_seconds = 0
     assert len(service.heal_now().completed) == 1
     assert service.everything() == []
     record = service.record()
@@ -230,7 +230,7 @@ def test_an_export_that_was_lost_just_now_keeps_its_document_until_nothing_can_c
     with pytest.raises(DeleteFailed):
         service.delete(seconds=0.5)
     assert service.store.get(export.id).status is ExportStatus.FAILED
-    service.settle_seconds = 0
+    service.grace_seconds = 0
     assert len(service.heal_now().completed) == 1
     assert service.store.list() == []
 

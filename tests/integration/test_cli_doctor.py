@@ -18,7 +18,7 @@ from tests.s3_faults import ACCESS_DENIED, Answer
 from tests.s3_proxy import S3Proxy
 from tests.unit.docs_helpers import ROOT
 from vfexport_core.api.auth.dev import new_private_key
-from vfexport_core.doctor.examining import Check, Finding, Outcome, examine, failed, ok
+from vfexport_core.doctor.checks import Check, Finding, Outcome, failed, ok, run_checks
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.initialise import initialise
 
@@ -395,7 +395,7 @@ def test_a_check_that_hangs_is_given_up() -> None:
 
     began = time.monotonic()
     checks = [Check("hanging", 0.2, hang), Check("broken", 5, break_down), Check("fine", 5, lambda: [ok("fine", "")])]
-    found = examine(checks)
+    found = run_checks(checks)
     assert time.monotonic() - began < 5
     gate.set()
     assert found == [

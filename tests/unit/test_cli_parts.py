@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from vfexport_core.cli.edge import failure_of
+from vfexport_core.cli.errors import failure_of
 from vfexport_core.cli.output import opened_output
 from vfexport_core.cli.progress import Lines, shown
 from vfexport_core.cli.report import failure_of_export, summary_of

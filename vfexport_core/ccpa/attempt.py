@@ -51,7 +51,7 @@ _SHOWN_EXPORTS = 5
 class DeletionTools:
     """What deletions are made with; safe to share between threads.
 
-    A lost attempt of an export whose worker does not say that it has ended counts as settled after `settle_seconds`. No
+    A lost attempt of an export whose worker does not say that it has ended counts as drained after `grace_seconds`. No
     two clocks of MongoDB are further apart than `skew_seconds`.
     """
 
@@ -61,7 +61,7 @@ class DeletionTools:
     buckets: BucketClients
     ledger: Ledger
     file_index: FileIndex
-    settle_seconds: float = CLEANUP_GRACE_SECONDS
+    grace_seconds: float = CLEANUP_GRACE_SECONDS
     skew_seconds: float = CLOCK_SKEW_SECONDS
 
 
@@ -118,14 +118,14 @@ class DeletionAttempt:
             buckets=tools.buckets,
             file_index=tools.file_index,
             stop=self.clock.over,
-            settle_seconds=tools.settle_seconds,
+            grace_seconds=tools.grace_seconds,
             skew_seconds=tools.skew_seconds,
         )
-        unsettled = self._sweep(sweeper, list(self.record.campaigns or ()))
+        undrained = self._sweep(sweeper, list(self.record.campaigns or ()))
         self.problems += sweeper.problems
-        if unsettled:
-            exports = ", ".join(unsettled[:_SHOWN_EXPORTS])
-            message = f"lost attempts of {len(unsettled)} exports may still deliver their files: {exports}"
+        if undrained:
+            exports = ", ".join(undrained[:_SHOWN_EXPORTS])
+            message = f"lost attempts of {len(undrained)} exports may still deliver their files: {exports}"
             self.problems.append(Problem(DeleteFailed.code, message))
         if not self.problems:
             self.record = tools.ledger.complete(self.record)
@@ -141,14 +141,14 @@ class DeletionAttempt:
             self.problems.append(Problem(ConfigurationError.code, message))
 
     def _sweep(self, sweeper: Sweeper, campaigns: list[str]) -> list[str]:
-        """Sweep the campaigns until nothing is left, or something failed; returns the exports not yet settled."""
+        """Sweep the campaigns until nothing is left, or something failed; return the exports that are not drained."""
         while campaigns:
             changing: set[str] = set()
             waiting: dict[str, str] = {}
             for start in range(0, len(campaigns), CAMPAIGNS_AT_ONCE):
                 for result in self._results(sweeper, campaigns[start : start + CAMPAIGNS_AT_ONCE]):
                     changing |= result.changing
-                    waiting |= {export.id: export.campaign_id for export in result.unsettled}
+                    waiting |= {export.id: export.campaign_id for export in result.undrained}
             is_over = time.monotonic() >= self._began + self.wait_seconds
             if sweeper.problems or (not changing and is_over):
                 return list(waiting)

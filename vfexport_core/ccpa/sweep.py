@@ -54,7 +54,7 @@ class SweepResult:
 
     changing: set[str] = field(default_factory=set[str])
     """Campaigns in which something changed meanwhile."""
-    unsettled: list[Export] = field(default_factory=list["Export"])
+    undrained: list[Export] = field(default_factory=list["Export"])
     """Exports of which a lost attempt may still deliver something."""
 
 
@@ -64,13 +64,13 @@ class _Work:
 
     export: Export
     attempts: list[Attempt]
-    is_unsettled: bool
+    is_undrained: bool
     failed: bool = False
 
     @property
     def mark(self) -> _Mark:
-        """What need not be looked for again in S3 once it is deleted; a late file may come until all is settled."""
-        return self.export.id, self.export.attempt, self.is_unsettled
+        """What need not be looked for again in S3 once it is deleted; a late file may come until all is drained."""
+        return self.export.id, self.export.attempt, self.is_undrained
 
 
 class Sweeper:
@@ -88,7 +88,7 @@ class Sweeper:
         buckets: BucketClients,
         file_index: FileIndex,
         stop: threading.Event,
-        settle_seconds: float = CLEANUP_GRACE_SECONDS,
+        grace_seconds: float = CLEANUP_GRACE_SECONDS,
         skew_seconds: float = CLOCK_SKEW_SECONDS,
     ) -> None:
         assert record.effective is not None
@@ -100,7 +100,7 @@ class Sweeper:
         self._buckets = buckets
         self._file_index = file_index
         self._stop = stop
-        self._settle = timedelta(seconds=settle_seconds)
+        self._grace = timedelta(seconds=grace_seconds)
         self._types = [spec.type for spec in all_specs() if spec.ccpa_deletes]
         self._failing: set[str] = set()
         self._done: set[_Mark] = set()
@@ -126,16 +126,16 @@ class Sweeper:
                 self._take_back(export)
                 continue
             attempts = [attempt for attempt in _attempts(export) if self._may_have_left_something(attempt)]
-            item = _Work(export, attempts, any(self._is_unsettled(attempt, now) for attempt in attempts))
+            item = _Work(export, attempts, any(self._is_undrained(attempt, now) for attempt in attempts))
             work.append(item)
-            if item.is_unsettled:
-                result.unsettled.append(export)
+            if item.is_undrained:
+                result.undrained.append(export)
         new = [item for item in work if item.mark not in self._done]
         self._erase_files(new)
         self._file_index.forget(
             file_of(item.export.id, attempt.attempt)
             for item in new
-            if not (item.failed or item.is_unsettled)
+            if not (item.failed or item.is_undrained)
             for attempt in item.attempts
         )
         stayed = self._remove([item.export for item in work if self._is_over(item)])
@@ -153,16 +153,16 @@ class Sweeper:
         """Whether an export's document can go: it has ended, its last attempt is old, and no file of it is left."""
         export = item.export
         is_old = self._is_older(export.date.triggered or export.date.created)
-        return export.status in FINAL and is_old and not item.failed and not item.is_unsettled
+        return export.status in FINAL and is_old and not item.failed and not item.is_undrained
 
     def _may_have_left_something(self, attempt: Attempt) -> bool:
         has_ended = attempt.ended is not None and not attempt.cleaned
         return bool(attempt.keys) and has_ended and self._is_older(attempt.triggered)
 
-    def _is_unsettled(self, attempt: Attempt, now: datetime) -> bool:
+    def _is_undrained(self, attempt: Attempt, now: datetime) -> bool:
         if not attempt.is_lost or attempt.drained or attempt.ended is None:
             return False
-        return now - attempt.ended < self._settle
+        return now - attempt.ended < self._grace
 
     def _take_back(self, export: Export) -> None:
         error = ExportCanceled("taken back and queued again, because a user's data is being deleted", payload=export.id)

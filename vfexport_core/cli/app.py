@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfexport_core.cli import signals
-from vfexport_core.cli.edge import JSON_ERRORS, at_the_edge
+from vfexport_core.cli.errors import JSON_ERRORS, reporting_errors
 from vfexport_core.errors import CheckoutOnly
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class LazyGroup(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with at_the_edge(as_json=ctx.meta[JSON_ERRORS]):
+        with reporting_errors(as_json=ctx.meta[JSON_ERRORS]):
             return super().invoke(ctx)
 
 

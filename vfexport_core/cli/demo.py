@@ -10,7 +10,7 @@ import click
 
 from vfexport_core.catalog import all_specs, find_spec
 from vfexport_core.cli.demo_view import DemoView
-from vfexport_core.cli.edge import FAILED
+from vfexport_core.cli.errors import FAILED
 from vfexport_core.embedded.demo import (
     FINISHED,
     Ports,

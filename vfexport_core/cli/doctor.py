@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vfexport_core.cli.edge import FAILED
+from vfexport_core.cli.errors import FAILED
 from vfexport_core.doctor import all_checks
-from vfexport_core.doctor.examining import Finding, Outcome, examine, failure
+from vfexport_core.doctor.checks import Finding, Outcome, failure, run_checks
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.settings import load_settings
 from vfexport_core.storage.buckets import BucketClients
@@ -44,7 +44,7 @@ def _look() -> list[Finding]:
     except ConfigurationError as error:
         return [failure("settings", error)]
     # The process ends next: a check that was given up may still use its client.
-    return examine(all_checks(settings, BucketClients(settings)))
+    return run_checks(all_checks(settings, BucketClients(settings)))
 
 
 def _tell(found: Sequence[Finding]) -> None:

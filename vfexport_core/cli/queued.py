@@ -43,7 +43,7 @@ class QueuedExport:
         """
         self.export, self._created = exports.request(self.backend, request)
         try:
-            context.hold(correlationId=self.export.correlation_id, exportId=self.export.id)
+            context.bind(correlationId=self.export.correlation_id, exportId=self.export.id)
             with tracing.span("claim", vfexport__export_id=self.export.id):
                 claim = self._wait_for_turn(self.export)
             if claim is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vfexport_core.cli.edge import FAILED, PASSING, CommandFailed, Failure
+from vfexport_core.cli.errors import FAILED, PASSING, CommandFailed, Failure
 from vfexport_core.errors import (
     INTERNAL_CODE,
     ExportCanceled,

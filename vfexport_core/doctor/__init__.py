@@ -14,7 +14,7 @@ from vfexport_core.doctor.mongodb import mongodb_checks
 from vfexport_core.doctor.orchestrator import orchestrator_check
 
 if TYPE_CHECKING:
-    from vfexport_core.doctor.examining import Check
+    from vfexport_core.doctor.checks import Check
     from vfexport_core.settings import Settings
     from vfexport_core.storage.buckets import BucketClients
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.catalog import Bucket, all_specs
 from vfexport_core.catalog.spec import Acl
-from vfexport_core.doctor.examining import Check, Finding, Outcome, failed, failure, not_checked, ok, warning
+from vfexport_core.doctor.checks import Check, Finding, Outcome, failed, failure, not_checked, ok, warning
 from vfexport_core.errors import DeliveryRefused, VfexportError
 
 if TYPE_CHECKING:

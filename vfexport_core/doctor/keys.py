@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vfexport_core.api.auth.dev import private_key_from_pem
 from vfexport_core.api.auth.keys import JwksKeys, public_key_from_pem
 from vfexport_core.api.auth.tokens import Expected
-from vfexport_core.doctor.examining import Check, Finding, failed, failure, ok, warning
+from vfexport_core.doctor.checks import Check, Finding, failed, failure, ok, warning
 from vfexport_core.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vfexport_core.catalog import all_specs
 from vfexport_core.ccpa import file_index as file_index_schema
 from vfexport_core.ccpa import schema as deletions
-from vfexport_core.doctor.examining import Check, Finding, clock_finding, failed, ok, warning
+from vfexport_core.doctor.checks import Check, Finding, clock_finding, failed, ok, warning
 from vfexport_core.mongo.client import opened, reading
 from vfexport_core.mongo.collections import DELETIONS, EXPORTS, FILE_INDEX
 from vfexport_core.mongo.schema import DIFFERS, differences

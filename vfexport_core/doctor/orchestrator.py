@@ -9,7 +9,7 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from vfexport_core.doctor.examining import Check, Finding, Outcome, failed, not_checked
+from vfexport_core.doctor.checks import Check, Finding, Outcome, failed, not_checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

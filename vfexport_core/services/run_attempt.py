@@ -117,14 +117,14 @@ class Worker:
 
     def start(self) -> Self:
         export = self.export
-        context.hold(correlationId=export.correlation_id, exportId=export.id, attempt=str(self.claim.attempt))
+        context.bind(correlationId=export.correlation_id, exportId=export.id, attempt=str(self.claim.attempt))
         self._heartbeat.start()
         return self
 
     def stop(self) -> None:
         """Stop renewing the lease; harmless to repeat."""
         self._heartbeat.stop()
-        context.release("correlationId", "exportId", "attempt")
+        context.unbind("correlationId", "exportId", "attempt")
 
     def __enter__(self) -> Self:
         return self.start()

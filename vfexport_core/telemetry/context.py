@@ -23,13 +23,13 @@ def enter(**fields: str) -> None:
     _of_task.set(fields)
 
 
-def hold(**fields: str) -> None:
-    """Let the whole process work for this, too, until it is released."""
+def bind(**fields: str) -> None:
+    """Let the whole process work for this, too, until it is unbound."""
     _of_process.update(fields)
 
 
-def release(*names: str) -> None:
-    """End what was held under these names."""
+def unbind(*names: str) -> None:
+    """End what was bound under these names."""
     for name in names:
         _of_process.pop(name, None)
 

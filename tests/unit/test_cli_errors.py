@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from vfexport_core.cli import signals
 from vfexport_core.cli.app import COMMANDS, LazyGroup, vfexport
-from vfexport_core.cli.edge import CommandFailed, Failure, failure_of
+from vfexport_core.cli.errors import CommandFailed, Failure, failure_of
 from vfexport_core.errors import (
     CampaignNotFound,
     ConfigurationError,

@@ -109,8 +109,8 @@ class Check:
             self._found.append(failure(self.name, error))
 
 
-def examine(checks: Sequence[Check]) -> list[Finding]:
-    """Run all checks and give their findings, in the order of the checks."""
+def run_checks(checks: Sequence[Check]) -> list[Finding]:
+    """Run all checks and return their findings, in the order of the checks."""
     began = time.monotonic()
     for check in checks:
         check.start()

@@ -1,4 +1,4 @@
-"""The edge of the command line: whatever a command raises becomes one line on stderr and an exit status.
+"""Errors of the command line: whatever a command raises becomes one line on stderr and an exit status.
 
 0 done, 1 failed, 2 wrong usage, 3 a passing fault. A command that a signal ended gives 128 + its number, one whose
 reader went away (`| head`) that of SIGPIPE, as other programs do.
@@ -85,7 +85,7 @@ def failure_of(error: Exception) -> Failure:
 
 
 @contextlib.contextmanager
-def at_the_edge(*, as_json: bool) -> Generator[None]:
+def reporting_errors(*, as_json: bool) -> Generator[None]:
     """Report whatever the block raises, and exit; click's own errors keep their way unless JSON is wanted."""
     try:
         yield
