@@ -15,7 +15,7 @@ from tests.conftest import new_database
 from tests.proxy import Proxy
 from tests.servers import unique
 from vfexport_core.embedded import embedded_environment
-from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services.initialise import initialise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ CALLERS = 100
 @pytest.fixture
 def stored(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
     with new_database(mongo_client) as database:
-        ExportRepository(database).initialise()
+        initialise(database)
         yield database
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from bson import Decimal128, Int64, MaxKey, MinKey, Regex
 from bson.code import Code
@@ -34,6 +35,7 @@ from tests.pipeline import run_pipeline
 from tests.reference import Campaign
 from vfexport_core.catalog import find_spec
 from vfexport_core.ccpa.hashing import UserHasher
+from vfexport_core.ccpa.person_keys import PersonHasher
 from vfexport_core.ccpa.suppression import SuppressionList
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.errors import SourceUnavailable
@@ -134,7 +136,9 @@ def test_users_who_are_left_out_are_counted_over_all_processes(
     hasher = UserHasher("key")
     users = [str(entry["_id"]["user_id"]) for entry in database["entries"].find({}, {"_id": 1})]
     gone = frozenset(hasher.hash(user) for user in users[::3])
-    plan = plan_of(database, campaign_id, settings, suppression=SuppressionList(gone, hasher, MemberSet([])))
+    nobody = np.array([], dtype=np.uint64)
+    suppressed = SuppressionList(gone, hasher, MemberSet([]), PersonHasher.of_secret("key"), nobody)
+    plan = plan_of(database, campaign_id, settings, suppression=suppressed)
     raw = raw_batches(plan, database)
     wanted = alone(plan, raw, database)
     with helped(plan, raw, database) as export:

@@ -1,7 +1,5 @@
 """Exports whose worker is late or gone: ended by whoever comes by, decided by MongoDB's clock alone (L4, L5).
 
-On the worker's own machine it is known at once when its process is gone (`process`); elsewhere its lease decides.
-
 Anybody may look at any time, also several at once: the condition of the update is what was read, so that of two who
 decide the same one does it, and a worker that is heard of in between keeps its export.
 """
@@ -15,7 +13,6 @@ from typing import TYPE_CHECKING
 from vfexport_core.errors import ExportExpired, WorkerLost
 from vfexport_core.queue import transitions
 from vfexport_core.queue.models import Export, ExportStatus
-from vfexport_core.queue.process import is_gone
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -53,13 +50,12 @@ def stop_reason(export: Export, now: datetime, timeout_millis: int) -> StopReaso
     if now - triggered >= timedelta(milliseconds=timeout_millis):
         error = ExportExpired(f"the export took longer than {timeout_millis} ms", payload=export.id)
         return StopReason(ExportStatus.EXPIRED, error.as_dict())
-    was_killed = is_gone(export.claim_id)
-    if not was_killed and export.lease_until is not None and now < export.lease_until:
+    if export.lease_until is not None and now < export.lease_until:
         return None
     if export.cancel_requested is not None:
         return StopReason(ExportStatus.CANCELED, None)
-    what = "its process is gone" if was_killed else "it was not heard of until its lease ran out"
-    return StopReason(ExportStatus.FAILED, WorkerLost(f"run {export.run_id}: {what}", payload=export.run_id).as_dict())
+    lost = WorkerLost(f"run {export.run_id} was not heard of until its lease ran out", payload=export.run_id)
+    return StopReason(ExportStatus.FAILED, lost.as_dict())
 
 
 class ExportReaper:
