@@ -35,6 +35,7 @@ from vfexport_core.services.reap import reap
 from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.settings import PREFIX
 from vfexport_core.storage.buckets import BucketClients
+from vfexport_core.storage.keys import probe_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -124,7 +125,9 @@ class Checker:
             for key in attempt.keys
         }
         found = Counter(place for name in targets for place in _listed(targets[name], name, "list_object_versions"))
-        assert found.keys() <= delivered, f"without an export: {found.keys() - delivered}"
+        # A probe that was given up may still reach the store late; it is empty, and goes with the next probe.
+        left = {place for place in found.keys() - delivered if not place[1].startswith(probe_key(""))}
+        assert not left, f"without an export: {left}"
         assert set(found.values()) <= {1}, f"several versions: {found}"
         for export in exports:
             if export.status is ExportStatus.FINISHED:
