@@ -65,7 +65,7 @@ def test_the_clock_of_dagsters_storage_is_compared(skew: int, tmp_path: Path, mo
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         (clock,) = [finding for finding in findings(instance) if finding.name == "dagster clock"]
     assert clock.outcome.value == "warning"
-    assert f"{skew:+}"[:3] in clock.detail
+    assert abs(int(clock.detail.split()[0]) - skew) < 30, clock.detail  # the rest is how long the look took
     assert "NTP" in clock.hint
 
 
