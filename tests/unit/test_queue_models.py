@@ -6,17 +6,8 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from vfexport_core.queue.models import (
-    ACTIVE,
-    FINAL,
-    RETRYABLE,
-    Claim,
-    Delivered,
-    Export,
-    ExportStatus,
-    NewExport,
-    storable,
-)
+from vfexport_core.mongo.document import storable
+from vfexport_core.queue.models import ACTIVE, FINAL, RETRYABLE, Claim, Delivered, Export, ExportStatus, NewExport
 
 CREATED = datetime(2025, 7, 4, 12, 30, 15, 123_000, tzinfo=UTC)
 SHA = "ab" * 32

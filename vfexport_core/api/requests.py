@@ -7,7 +7,6 @@ the permission are checked before a byte of the body is looked at.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 
 from vfexport_core.api.schemas import RequestModel
 from vfexport_core.errors import InvalidRequest, RequestTooLarge
+from vfexport_core.mongo.document import has_lone_surrogate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +25,6 @@ LARGEST_BODY = 64 * 1024
 
 _DEEPEST = 16
 _SHOWN_CHARACTERS = 64
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _MEDIA_TYPE = "application/json"
 
 Model = TypeVar("Model", bound=RequestModel)
@@ -94,7 +93,7 @@ async def refuse_repeated_parameters(request: Request) -> None:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     for name in document:
-        if _LONE_SURROGATE.search(name):
+        if has_lone_surrogate(name):
             raise InvalidRequest(f"{_cut(name)}: is not Unicode text", payload=_cut(name))
     if len(document) != len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]

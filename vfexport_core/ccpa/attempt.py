@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vfexport_core.ccpa.person_keys import People
     from vfexport_core.ccpa.records import Deletion
     from vfexport_core.ccpa.sweep import SweepResult
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
     from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.settings import Settings
     from vfexport_core.storage.buckets import BucketClients

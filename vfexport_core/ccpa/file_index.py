@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.ccpa.person_keys import Keys, People
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.catalog.spec import ExportSpec
     from vfexport_core.ccpa.person_keys import Keys
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
     from vfexport_core.queue.models import Export
     from vfexport_core.settings import Settings
 

@@ -21,10 +21,9 @@ from vfexport_core.ccpa import schema
 from vfexport_core.ccpa.records import Deletion, DeletionStatus, Respected, people_document
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS, DELETIONS, open_owned
+from vfexport_core.mongo.document import NOW, storable
 from vfexport_core.mongo.retry import RetryLimits, with_retries
 from vfexport_core.mongo.schema import INDEX_BUILD_LIMITS, put_indexes, put_validator
-from vfexport_core.queue.models import storable
-from vfexport_core.queue.transitions import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.ccpa.person_keys import People
     from vfexport_core.ccpa.records import ObjectName, Problem, Search
-    from vfexport_core.queue.models import Document
+    from vfexport_core.mongo.document import Document
 
 T = TypeVar("T")
 

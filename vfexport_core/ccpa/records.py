@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from vfexport_core.errors import VfexportError
-    from vfexport_core.queue.models import Document
+    from vfexport_core.mongo.document import Document
 
 
 _KEY_BYTES = 8

@@ -10,7 +10,7 @@ from vfexport_core.ccpa.records import DeletionStatus
 from vfexport_core.mongo.schema import DATE, INT, TEXT, closed
 
 if TYPE_CHECKING:
-    from vfexport_core.queue.models import Document
+    from vfexport_core.mongo.document import Document
 
 ORDER = [("date.requested", ASCENDING), ("_id", ASCENDING)]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
 
     Note = Callable[[Search], None]
 

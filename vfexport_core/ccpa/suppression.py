@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from vfexport_core.catalog.spec import ExportSpec
     from vfexport_core.ccpa.person_keys import Keys
-    from vfexport_core.queue.models import Document, Export
+    from vfexport_core.mongo.document import Document
+    from vfexport_core.queue.models import Export
     from vfexport_core.rows.frame import Frame
     from vfexport_core.settings import Settings
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.catalog import ExportSpec
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
     from vfexport_core.queue.models import Export
     from vfexport_core.storage.buckets import BucketClients
 

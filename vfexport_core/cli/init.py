@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
     from vfexport_core.sources.indexes import MissingIndex
 
 _COLLECTIONS = (EXPORTS, DELETIONS, FILE_INDEX)

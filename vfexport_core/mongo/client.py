@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dns.exception
 import pymongo
@@ -23,11 +23,10 @@ if TYPE_CHECKING:
     from pymongo.collection import Collection
     from pymongo.database import Database
 
+    from vfexport_core.mongo.document import Document
     from vfexport_core.settings import Settings
 
 _log = logging.getLogger(__name__)
-
-Document = dict[str, Any]
 
 # Decodes whatever a collection may hold: bytes that are not UTF-8 survive as lone surrogates (they are counted and
 # replaced when a cell is written), dates beyond the years of Python's datetime stay milliseconds.

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
 
 Keys = tuple[str, ...]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pymongo import IndexModel
     from pymongo.collection import Collection
 
-Document = dict[str, Any]
+    from vfexport_core.mongo.document import Document
 
 INDEX_BUILD_LIMITS = RetryLimits(120.0)
 """An index over many documents takes a while to build; that MongoDB answers at all is found out before."""

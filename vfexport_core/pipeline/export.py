@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vfexport_core.ccpa.person_keys import Keys
     from vfexport_core.files.containers import FileName
     from vfexport_core.files.grouping import EncodedBatch
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
     from vfexport_core.pipeline.plan import ExportPlan
     from vfexport_core.pipeline.sinks import Sink
 

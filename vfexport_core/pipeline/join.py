@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.catalog.collections import Collection
     from vfexport_core.catalog.spec import Lookup
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
     from vfexport_core.pipeline.plan import ExportPlan
     from vfexport_core.sources.batch import Batch
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vfexport_core.ccpa.person_keys import PersonHasher
     from vfexport_core.ccpa.suppression import SuppressionList
     from vfexport_core.files.formats import FileFormat
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
     from vfexport_core.settings import Settings
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.mongo.document import Document
     from vfexport_core.pipeline.attempt import Attempt
-    from vfexport_core.queue.models import Document
     from vfexport_core.settings import Settings
     from vfexport_core.storage.object_store import ObjectStore
 

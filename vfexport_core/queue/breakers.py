@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.mongo.collections import BREAKERS, open_owned
+from vfexport_core.mongo.document import NOW
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
-from vfexport_core.queue.transitions import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.mongo.document import Document
     from vfexport_core.mongo.retry import RetryLimits
-    from vfexport_core.queue.models import Document
 
 FIRST_PROBE_SECONDS = 10
 """It must be longer than a probe may take: who takes one has so long for it."""

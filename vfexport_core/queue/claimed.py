@@ -13,8 +13,9 @@ from vfexport_core.queue.models import Export, ExportStatus
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vfexport_core.mongo.document import Document
     from vfexport_core.queue.collection import ExportCollection
-    from vfexport_core.queue.models import Claim, Delivered, Document
+    from vfexport_core.queue.models import Claim, Delivered
     from vfexport_core.queue.transitions import Transition
 
 

@@ -9,9 +9,9 @@ from pymongo import ReturnDocument
 
 from vfexport_core.errors import ExportNotFound
 from vfexport_core.mongo.collections import EXPORTS, open_owned
+from vfexport_core.mongo.document import NOW
 from vfexport_core.mongo.retry import with_retries
 from vfexport_core.queue.models import Export
-from vfexport_core.queue.transitions import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pymongo.collection import Collection
     from pymongo.database import Database
 
+    from vfexport_core.mongo.document import Document
     from vfexport_core.mongo.retry import RetryLimits
-    from vfexport_core.queue.models import Document
     from vfexport_core.queue.transitions import Transition
 
 T = TypeVar("T")

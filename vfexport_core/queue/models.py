@@ -5,21 +5,22 @@ Identifiers are strings (24 hexadecimal digits for exports and campaigns); times
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-Document = dict[str, Any]
+from vfexport_core.mongo.document import storable
+
+if TYPE_CHECKING:
+    from vfexport_core.mongo.document import Document
+
 Source = Literal["api", "dagster"]
 
 KEPT_ATTEMPTS = 50
 """So many of the latest attempts a document keeps."""
 MOST_ATTEMPTS = 200
 """No attempt is started of an export that keeps so many: beside the latest, those whose files are, or may be, on S3."""
-
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class ExportStatus(StrEnum):
@@ -238,11 +239,6 @@ class Export:
             meta=document.get("meta"),
             error=document.get("error"),
         )
-
-
-def storable(text: str) -> str:
-    """Replace what is not Unicode text: names read from dirty documents may hold lone surrogates, BSON must not."""
-    return _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def _dates(document: Document) -> ExportDates:

@@ -17,8 +17,8 @@ from vfexport_core.queue.models import Export, ExportStatus
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from vfexport_core.mongo.document import Document
     from vfexport_core.queue.collection import ExportCollection
-    from vfexport_core.queue.models import Document
 
 CLEANUP_GRACE_SECONDS = 900.0
 """After so long nothing that a lost worker had under way can still arrive at S3: putting the parts of a large file

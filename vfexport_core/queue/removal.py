@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from vfexport_core.mongo.document import Document
     from vfexport_core.queue.collection import ExportCollection
-    from vfexport_core.queue.models import Document
 
 
 class ExportRemoval:

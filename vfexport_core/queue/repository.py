@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.mongo.document import Document
     from vfexport_core.mongo.retry import RetryLimits
-    from vfexport_core.queue.models import Document, NewExport
+    from vfexport_core.queue.models import NewExport
 
 Exports = list[Export]  # within the class `list` is the method
 Position = tuple["datetime", str]

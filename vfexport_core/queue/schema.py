@@ -13,7 +13,7 @@ from vfexport_core.mongo.schema import DATE, INT, TEXT, TEXTS, closed
 from vfexport_core.queue.models import ACTIVE, ExportStatus
 
 if TYPE_CHECKING:
-    from vfexport_core.queue.models import Document
+    from vfexport_core.mongo.document import Document
 
 ORDER = [("date.created", ASCENDING), ("_id", ASCENDING)]
 ORDER_NEWEST_FIRST = [("date.created", DESCENDING), ("_id", DESCENDING)]

@@ -13,23 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
-from vfexport_core.queue.models import (
-    FINAL,
-    KEPT_ATTEMPTS,
-    MOST_ATTEMPTS,
-    RETRYABLE,
-    Claim,
-    ExportStatus,
-    storable,
-)
+from vfexport_core.mongo.document import NOW, storable
+from vfexport_core.queue.models import FINAL, KEPT_ATTEMPTS, MOST_ATTEMPTS, RETRYABLE, Claim, ExportStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from vfexport_core.queue.models import Delivered, Document, Export
+    from vfexport_core.mongo.document import Document
+    from vfexport_core.queue.models import Delivered, Export
 
-NOW = "$$NOW"
 DATE_FIELDS = {
     ExportStatus.TRIGGERED: "date.triggered",
     ExportStatus.FINISHED: "date.finished",

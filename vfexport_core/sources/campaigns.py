@@ -9,7 +9,7 @@ from bson.errors import InvalidId
 from pymongo.errors import PyMongoError
 
 from vfexport_core.errors import CampaignNotFound
-from vfexport_core.mongo.client import Document, open_deciding
+from vfexport_core.mongo.client import open_deciding
 from vfexport_core.mongo.retry import CALLER_LIMITS, ReadRetries, RetryLimits, retry_read, with_retries
 from vfexport_core.sources.ranges import CampaignRange
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pymongo.database import Database
+
+    from vfexport_core.mongo.document import Document
 
 
 def find_campaign(database: Database[Document], campaign_id: str, *, limits: RetryLimits = CALLER_LIMITS) -> Document:

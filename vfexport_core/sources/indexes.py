@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.catalog.spec import ExportSpec
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
 
 # Every collection has it: those that are queried by it are only checked for being there.
 _DEFAULT: Keys = ("_id",)

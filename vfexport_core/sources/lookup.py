@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.catalog.collections import Collection
     from vfexport_core.catalog.expressions import Field
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
     from vfexport_core.sources.ranges import Range
 
 _OBJECT_ID_HEX = re.compile(r"[0-9a-f]{24}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
     from vfexport_core.mongo.indexes import Keys
 
 _ENTRIES_COMPOUND_KEY = ("_id.campaign_id", "_id.user_id")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pymongo.collection import Collection
 
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
 
 _DOCUMENT, _ARRAY, _REGEX = 0x03, 0x04, 0x0B
 # Bytes of the values whose type says it all, and those beside the length that other values begin with.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from random import Random
 
-    Document = dict[str, Any]
+    from vfexport_core.mongo.document import Document
 
 # The days on which codes are sent, as a wave's dateKey: epoch milliseconds.
 DATE_KEYS = ("1773936000000", "1774022400000", "1774108800000")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
@@ -16,7 +16,8 @@ from vfexport_core.embedded.synthetic.fans import Fan, entry_document, make_fan,
 from vfexport_core.embedded.synthetic.ids import IdSeries, object_id
 from vfexport_core.embedded.synthetic.show import campaign_document, market_documents, promoter_documents
 
-Document = dict[str, Any]
+if TYPE_CHECKING:
+    from vfexport_core.mongo.document import Document
 
 DEFAULT_NAME = "The Paper Comets – World Tour"  # noqa: RUF001 a dash outside ASCII, for keys and file names
 DEFAULT_DIRTY_SHARE = 0.002

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    Document = dict[str, Any]
+    from vfexport_core.mongo.document import Document
+
     Change = Callable[[Document], None]
 
 UNKNOWN_ID = "0123456789abcdef01234567"

@@ -12,7 +12,7 @@ from vfexport_core.embedded.synthetic.pools import FIRST_NAMES, HOMES, LAST_NAME
 if TYPE_CHECKING:
     from random import Random
 
-    Document = dict[str, Any]
+    from vfexport_core.mongo.document import Document
 
 START = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
 _OPEN_MILLIS = 14 * 24 * 3600 * 1000

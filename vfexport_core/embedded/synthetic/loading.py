@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    Document = dict[str, Any]
+    from vfexport_core.mongo.document import Document
 
 # The next batches are made while one is on its way. Several connections that insert at once only slow the embedded
 # server down (1,070 entries/s from one, 650 from four), and a real one is not what synthetic campaigns are for.

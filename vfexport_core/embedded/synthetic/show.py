@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bson import ObjectId
 
 from vfexport_core.embedded.synthetic.ids import object_id
 from vfexport_core.embedded.synthetic.pools import LOCALES
 
-Document = dict[str, Any]
+if TYPE_CHECKING:
+    from vfexport_core.mongo.document import Document
 
 
 class _Market(NamedTuple):

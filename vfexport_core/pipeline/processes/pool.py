@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.files.grouping import EncodedBatch
-    from vfexport_core.mongo.client import Document
+    from vfexport_core.mongo.document import Document
     from vfexport_core.pipeline.plan import ExportPlan
     from vfexport_core.sources.prefetch import Prefetch
 

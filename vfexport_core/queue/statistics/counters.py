@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.mongo.document import Document
     from vfexport_core.mongo.retry import RetryLimits
-    from vfexport_core.queue.models import Document
 
 BOUNDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 14_400, 86_400)
 """Upper bounds, in seconds, of the classes into which durations and waits are sorted."""

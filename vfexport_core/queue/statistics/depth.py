@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.mongo.document import Document
     from vfexport_core.mongo.retry import RetryLimits
-    from vfexport_core.queue.models import Document
 
 MOST = 10_000
 """So many are counted at most; the oldest is then the oldest of these."""
