@@ -105,7 +105,7 @@ def api_without_mongodb(settings: Settings, *, seconds: float = 0.2) -> Iterator
     with MongoClient[dict[str, Any]]("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=round(seconds * 1000)) as client:
         database = client["nothing"]
         store = ExportRepository(database, RetryLimits(seconds))
-        with running_api(settings, database=database, store=store, ready_seconds=seconds) as api:
+        with running_api(settings, database=database, queue=store, ready_seconds=seconds) as api:
             yield api
 
 

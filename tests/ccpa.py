@@ -19,8 +19,8 @@ from vfexport_core.catalog import find_spec
 from vfexport_core.ccpa.attempt import DeletionTools
 from vfexport_core.ccpa.file_index import FileIndex
 from vfexport_core.ccpa.hashing import UserHasher
-from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.ccpa.person_keys import people_of
+from vfexport_core.ccpa.repository import DeletionRepository
 from vfexport_core.embedded.synthetic import create_source_indexes
 from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
 from vfexport_core.mongo.retry import RetryLimits
@@ -62,9 +62,10 @@ class Service:
     _runs: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
-        self.store = ExportRepository(self.database, RetryLimits(self.patience_seconds))
-        self.ledger = Ledger(self.database, patience_seconds=self.patience_seconds)
-        self.file_index = FileIndex(self.database, RetryLimits(self.patience_seconds))
+        limits = RetryLimits(self.patience_seconds)
+        self.store = ExportRepository(self.database, limits)
+        self.deletions = DeletionRepository(self.database, limits)
+        self.file_index = FileIndex(self.database, limits)
 
     def initialise(self) -> None:
         initialise(self.database)
@@ -75,9 +76,9 @@ class Service:
         return DeletionTools(
             settings=self.settings,
             database=self.database,
-            store=self.store,
+            queue=self.store,
             buckets=self.buckets,
-            ledger=self.ledger,
+            deletions=self.deletions,
             file_index=self.file_index,
             grace_seconds=self.grace_seconds,
             skew_seconds=self.skew_seconds,
@@ -90,7 +91,7 @@ class Service:
         """Leave a record as a request leaves it that got no further."""
         hasher = UserHasher.from_settings(self.settings)
         people = people_of(self.settings, user_id)
-        joined = self.ledger.request(hasher.hash(user_id), hasher.key_check, people, "supreme-1", "ccpa-1")
+        joined = self.deletions.request(hasher.hash(user_id), hasher.key_check, people, "supreme-1", "ccpa-1")
         return joined.record_id
 
     def resume(self, **options: Any) -> Resumed:

@@ -22,23 +22,11 @@ def take_up_deletions(context: dg.OpExecutionContext, mongo: MongoResource, buck
 
     The run fails when one of them could not be completed, so that operators see it, and says what is in the way.
     """
-    from vfexport_core.ccpa.attempt import DeletionTools  # noqa: PLC0415 the definitions load without a driver
-    from vfexport_core.ccpa.file_index import FileIndex  # noqa: PLC0415 as above
-    from vfexport_core.ccpa.ledger import Ledger  # noqa: PLC0415 as above
-    from vfexport_core.mongo.retry import WORKER_LIMITS  # noqa: PLC0415 as above
-    from vfexport_core.services.delete_user import resume_deletions  # noqa: PLC0415 as above
+    from vfexport_core.services.delete_user import resume_deletions  # noqa: PLC0415 the definitions load without a driver
 
     log = RunLog.of_run(context)
     with failing(log):
-        tools = DeletionTools(
-            settings=mongo.settings,
-            database=mongo.database,
-            store=mongo.backend().queue,
-            buckets=buckets.clients,
-            ledger=Ledger(mongo.database),
-            file_index=FileIndex(mongo.database, WORKER_LIMITS),
-        )
-        resumed = resume_deletions(tools)
+        resumed = resume_deletions(mongo.backend(buckets).deletion_tools)
     log.report(f"completed {len(resumed.completed)} deletions: {', '.join(resumed.completed) or 'none'}")
     if resumed.left:
         in_the_way = "; ".join(resumed.reasons) or "there was no time for them"

@@ -105,14 +105,14 @@ def test_one_run_is_asked_for_at_a_time_and_a_dead_one_makes_room(runner: Runner
     assert tick(runner.instance, begun).run_requests == [], "it has just begun"
     now = DEAD_SECONDS + 60
     other = open_record(service, "somebody else")
-    assert service.ledger.begin(other) is not None
+    assert service.deletions.begin(other) is not None
     assert tick(runner.instance, begun).run_requests == [], "somebody is at work"
-    service.ledger.leave(service.ledger.get(other), [])
+    service.deletions.leave(service.deletions.get(other), [])
     assert len(tick(runner.instance, begun).run_requests) == 1
     found = runner.instance.get_run_by_id(run.run_id)
     assert found is not None
     assert found.status is dg.DagsterRunStatus.FAILURE
-    assert record_id in {record.id for record in service.ledger.open_ones()}
+    assert record_id in {record.id for record in service.deletions.open_ones()}
 
 
 def test_a_mongodb_that_does_not_answer_is_told(

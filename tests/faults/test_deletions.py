@@ -121,7 +121,7 @@ class Scenario:
         calm = self.calm
         if not at_once:
             assert calm.heal_now().left == ()
-        assert calm.ledger.open_ones() == []
+        assert calm.deletions.open_ones() == []
         assert calm.everything() == []
         assert [export.status for export in calm.store.list()] == [ExportStatus.PENDING] * 2
         counts = [record["deletedCount"] for record in calm.database["ccpaDeletions"].find()]

@@ -97,7 +97,7 @@ class BrokenStore(ExportRepository):
 def test_a_bug_is_an_internal_error(
     settings: Settings, database: Database[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with running_api(settings, database=database, store=BrokenStore(database)) as api:
+    with running_api(settings, database=database, queue=BrokenStore(database)) as api:
         response = api.get(
             f"/campaigns/{CAMPAIGN}/exports/{CAMPAIGN}", token=api.token("*"), headers={"X-Correlation-Id": "bug-1"}
         )

@@ -235,9 +235,9 @@ def test_a_deletion_that_looks_before_the_index_is_there_is_seen_by_the_export(
 
 
 def test_an_open_deletion_of_somebody_else_is_no_obstacle(service: Service) -> None:
-    record = service.ledger.begin(service.open_record("somebody else"))
+    record = service.deletions.begin(service.open_record("somebody else"))
     assert record is not None
-    service.ledger.set_campaigns(record, [])
+    service.deletions.set_campaigns(record, [])
     assert service.exported(service.add_campaign(50)).status is ExportStatus.FINISHED
 
 

@@ -75,36 +75,36 @@ def test_asking_again_makes_the_search_needless(service: Service) -> None:
     service.open_record()
     assert service.delete(USER_ID).deleted_exports == 1
     assert [record["campaigns"] for record in service.database["ccpaDeletions"].find()] == [[campaign]]
-    assert service.ledger.open_ones() == []
+    assert service.deletions.open_ones() == []
 
 
 def test_a_search_says_nothing_for_what_was_asked_later(service: Service) -> None:
     """The user may have registered, since, where an earlier search had already been."""
     record_id = service.open_record()
-    earlier = service.ledger.begin(record_id)
+    earlier = service.deletions.begin(record_id)
     assert earlier is not None
     assert service.open_record() == record_id, "it joins"
-    service.ledger.set_campaigns(earlier, ["0" * 24])
-    done = service.ledger.complete(earlier)
+    service.deletions.set_campaigns(earlier, ["0" * 24])
+    done = service.deletions.complete(earlier)
     assert (done.is_complete, done.fulfilled, done.requests) == (False, 1, 2)
-    later = service.ledger.begin(record_id)
+    later = service.deletions.begin(record_id)
     assert later is not None
     assert (later.campaigns, later.covers) == (None, 2)
     assert earlier.effective is not None
     assert later.effective is not None
     assert later.effective > earlier.effective
-    service.ledger.set_campaigns(earlier, ["1" * 24])
-    assert service.ledger.get(record_id).campaigns is None, "the earlier search is of no use any more"
-    assert not service.ledger.complete(earlier).is_complete
-    assert service.ledger.complete(later).is_complete
+    service.deletions.set_campaigns(earlier, ["1" * 24])
+    assert service.deletions.get(record_id).campaigns is None, "the earlier search is of no use any more"
+    assert not service.deletions.complete(earlier).is_complete
+    assert service.deletions.complete(later).is_complete
     assert service.open_record() != record_id, "the next one is a new one"
 
 
 def test_a_failed_try_that_nobody_joined_does_not_search_again(service: Service) -> None:
-    record = service.ledger.begin(service.open_record())
+    record = service.deletions.begin(service.open_record())
     assert record is not None
-    service.ledger.set_campaigns(record, ["0" * 24])
-    service.ledger.leave(record, [])
-    again = service.ledger.begin(record.id)
+    service.deletions.set_campaigns(record, ["0" * 24])
+    service.deletions.leave(record, [])
+    again = service.deletions.begin(record.id)
     assert again is not None
     assert (again.campaigns, again.effective) == (("0" * 24,), record.effective)

@@ -24,7 +24,7 @@ def open_record(service: Service, user_id: str = USER_ID, campaigns: list[str] |
     """Record a deletion that gets no further; without `campaigns` they are not found yet."""
     record_id = service.open_record(user_id)
     if campaigns is not None:
-        service.ledger.set_campaigns(service.ledger.get(record_id), campaigns)
+        service.deletions.set_campaigns(service.deletions.get(record_id), campaigns)
     return record_id
 
 
@@ -113,7 +113,7 @@ def test_an_export_that_respected_the_deletion_is_not_deleted_by_it(service: Ser
     campaign = service.add_campaign(50)
     old = service.exported(campaign)
     record_id = open_record(service)
-    service.ledger.begin(record_id)
+    service.deletions.begin(record_id)
     clean = service.exported(campaign)
     service.run(service.store.retry(old.id, redeliver=True))
     assert service.heal_now().completed == (record_id,)

@@ -99,7 +99,7 @@ def proxy(s3_server: S3Server, doctor: Doctor) -> Iterator[S3Proxy]:
 def test_a_healthy_service_needs_nothing(doctor: Doctor, buckets: Buckets) -> None:
     outcomes = doctor.outcomes()
     expected = dict.fromkeys(["mongodb", "queue", "source indexes", "jwt keys", "jwt claims", "dev mode"], "ok")
-    expected |= {"ccpa ledger": "ok", "ccpa hash key": "ok", "dagster": "not checked", "mongodb clock": "ok"}
+    expected |= {"ccpa deletions": "ok", "ccpa hash key": "ok", "dagster": "not checked", "mongodb clock": "ok"}
     expected |= {"ccpa file index": "ok", "hanging buckets": "ok", "schema": "ok"}
     for bucket in BUCKETS:
         aspects = ("writable", "ownership", "versioning", "object lock", "region", "signed urls")
@@ -160,20 +160,20 @@ def test_what_the_record_of_deletions_lacks_is_named_and_init_helps(doctor: Doct
     records.drop_index("open_order")
     records.drop_index("one_open_per_user")
     database.command("collMod", records.name, validator={})
-    (finding,) = doctor.look()["ccpa ledger"]
+    (finding,) = doctor.look()["ccpa deletions"]
     assert finding["outcome"] == "failed"
     for text in ("collection ccpaDeletions", "open_order is missing", "one_open_per_user is missing", "validator"):
         assert text in finding["detail"]
     assert doctor.outcomes()["queue"] == "ok"
     assert doctor.cli.run("init").exit_code == 0
-    assert doctor.outcomes()["ccpa ledger"] == "ok"
+    assert doctor.outcomes()["ccpa deletions"] == "ok"
 
 
 def test_a_service_that_was_never_initialised_is_told_to_be(doctor: Doctor, database: Documents) -> None:
     for name in ("exports", "ccpaDeletions"):
         database.drop_collection(name)
     found = doctor.look()
-    for name in ("queue", "ccpa ledger"):
+    for name in ("queue", "ccpa deletions"):
         assert found[name][0]["outcome"] == "failed"
         assert "vfexport init" in found[name][0]["hint"]
 
@@ -191,7 +191,7 @@ def test_missing_source_indexes_are_warnings(doctor: Doctor, database: Documents
 def test_mongodb_that_is_away_stops_no_other_check(doctor: Doctor) -> None:
     uri = "mongodb://user:passw0rd@127.0.0.1:1/?serverSelectionTimeoutMS=100"
     found = doctor.look(VFEXPORT_MONGO_URI=uri)
-    for name in ("mongodb", "queue", "ccpa ledger", "source indexes"):
+    for name in ("mongodb", "queue", "ccpa deletions", "source indexes"):
         assert found[name][0]["outcome"] == "failed"
         assert "SourceUnavailable" in found[name][0]["detail"]
     assert found["exportsS3 writable"][0]["outcome"] == "ok"

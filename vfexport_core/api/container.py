@@ -12,9 +12,6 @@ from vfexport_core.api.metrics import Metrics
 from vfexport_core.api.queue_metrics import QueueMetrics
 from vfexport_core.api.readiness import READY_SECONDS, Readiness, service_checks
 from vfexport_core.catalog import CATALOG, Registry
-from vfexport_core.ccpa.attempt import DeletionTools
-from vfexport_core.ccpa.file_index import FileIndex
-from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.mongo.retry import CALLER_LIMITS, RetryLimits
 from vfexport_core.queue.statistics.estimates import Estimator
 from vfexport_core.services.bootstrap import Backend
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.ccpa.attempt import DeletionTools
     from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.settings import Settings
     from vfexport_core.storage.buckets import BucketClients
@@ -51,7 +49,7 @@ class Container:
         return self.backend.database
 
     @property
-    def store(self) -> ExportRepository:
+    def queue(self) -> ExportRepository:
         return self.backend.queue
 
     @property
@@ -65,7 +63,7 @@ class Container:
         closing: ExitStack,
         *,
         database: Database[dict[str, Any]] | None = None,
-        store: ExportRepository | None = None,
+        queue: ExportRepository | None = None,
         buckets: BucketClients | None = None,
         catalog: Registry = CATALOG,
         ready_seconds: float = READY_SECONDS,
@@ -82,18 +80,15 @@ class Container:
                 limits=CALLER_LIMITS,
                 silence_millis=_SILENCE_MILLIS,
                 database=database,
-                queue=store,
+                queue=queue,
                 buckets=buckets,
             )
         )
-        database, buckets, store = backend.database, backend.buckets, backend.queue
-        checks = service_checks(database, buckets, backend.check_initialised, ready_seconds)
+        checks = service_checks(backend.database, backend.buckets, backend.check_initialised, ready_seconds)
         readiness = Readiness(checks, timeout_seconds=ready_seconds)
         closing.callback(readiness.close)
-        queue_metrics = QueueMetrics(database)
+        queue_metrics = QueueMetrics(backend.database)
         closing.callback(queue_metrics.close)
-        seconds, silent_seconds = CALLER_LIMITS.seconds, CALLER_LIMITS.silent_seconds
-        ledger = Ledger(database, patience_seconds=seconds, silent_seconds=silent_seconds)
         return cls(
             settings=settings,
             access=access,
@@ -103,14 +98,7 @@ class Container:
             readiness=readiness,
             metrics=Metrics(),
             queue_metrics=queue_metrics,
-            deletion_tools=DeletionTools(
-                settings=settings,
-                database=database,
-                store=store,
-                buckets=buckets,
-                ledger=ledger,
-                file_index=FileIndex(database, CALLER_LIMITS),
-            ),
+            deletion_tools=backend.deletion_tools,
         )
 
 

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from vfexport_core.ccpa.ledger import LEASE_SECONDS
 from vfexport_core.ccpa.records import Problem
+from vfexport_core.ccpa.repository import LEASE_SECONDS
 from vfexport_core.ccpa.search import Sources
 from vfexport_core.ccpa.sweep import CAMPAIGNS_AT_ONCE, Sweeper
 from vfexport_core.errors import ConfigurationError, DeleteFailed
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.ccpa.file_index import FileIndex
-    from vfexport_core.ccpa.ledger import Ledger
     from vfexport_core.ccpa.person_keys import People
     from vfexport_core.ccpa.records import Deletion
+    from vfexport_core.ccpa.repository import DeletionRepository
     from vfexport_core.ccpa.sweep import SweepResult
     from vfexport_core.mongo.document import Document
     from vfexport_core.queue.repository import ExportRepository
@@ -57,9 +57,9 @@ class DeletionTools:
 
     settings: Settings
     database: Database[Document]
-    store: ExportRepository
+    queue: ExportRepository
     buckets: BucketClients
-    ledger: Ledger
+    deletions: DeletionRepository
     file_index: FileIndex
     grace_seconds: float = CLEANUP_GRACE_SECONDS
     skew_seconds: float = CLOCK_SKEW_SECONDS
@@ -108,13 +108,13 @@ class DeletionAttempt:
         tools = self.tools
         if self.record.campaigns is None:
             found = find(self.record, Sources(tools.database, tools.settings.deletion_lookup_batch, self._alive))
-            tools.ledger.set_campaigns(self.record, found.campaigns, found.people)
+            tools.deletions.set_campaigns(self.record, found.campaigns, found.people)
             self.record = replace(self.record, campaigns=found.campaigns, people=found.people)
         self._check_keys()
         sweeper = Sweeper(
             self.record,
-            ledger=tools.ledger,
-            store=tools.store,
+            deletions=tools.deletions,
+            queue=tools.queue,
             buckets=tools.buckets,
             file_index=tools.file_index,
             stop=self.clock.over,
@@ -128,7 +128,7 @@ class DeletionAttempt:
             message = f"lost attempts of {len(undrained)} exports may still deliver their files: {exports}"
             self.problems.append(Problem(DeleteFailed.code, message))
         if not self.problems:
-            self.record = tools.ledger.complete(self.record)
+            self.record = tools.deletions.complete(self.record)
 
     def _check_keys(self) -> None:
         """Note a problem when the indexes of some files cannot be read with the keys that the user is known by."""
@@ -166,5 +166,5 @@ class DeletionAttempt:
     def _alive(self) -> None:
         self.clock.check()
         if time.monotonic() - self._renewed > LEASE_SECONDS / 4:
-            self.tools.ledger.renew(self.record)
+            self.tools.deletions.renew(self.record)
             self._renewed = time.monotonic()

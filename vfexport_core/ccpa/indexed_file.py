@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vfexport_core.ccpa.file_index import FileIndex, FileIndexWriter, file_of
-from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.ccpa.person_keys import PersonHasher
+from vfexport_core.ccpa.repository import DeletionRepository
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.mongo.retry import WORKER_LIMITS
 
@@ -37,7 +37,7 @@ class IndexedFile:
     hasher: PersonHasher
     _index: FileIndex
     _writer: FileIndexWriter
-    _ledger: Ledger
+    _deletions: DeletionRepository
     _earlier: frozenset[tuple[str, int]]
     """The searches of deletions that were over when the export began."""
 
@@ -54,9 +54,9 @@ class IndexedFile:
             return None
         index = FileIndex(database, WORKER_LIMITS)
         writer = FileIndexWriter(index, file_of(export.id, export.attempt), export.campaign_id, hasher.key_check)
-        ledger = Ledger(database, patience_seconds=WORKER_LIMITS.seconds)
-        earlier = {(one.record_id, one.search) for one in ledger.respected_since(_claimed(export)) if one.is_found}
-        return cls(export, hasher, index, writer, ledger, frozenset(earlier))
+        deletions = DeletionRepository(database, WORKER_LIMITS)
+        earlier = {(one.record_id, one.search) for one in deletions.respected_since(_claimed(export)) if one.is_found}
+        return cls(export, hasher, index, writer, deletions, frozenset(earlier))
 
     def add(self, keys: Keys) -> None:
         """Take the keys of the people of some rows; raises SourceUnavailable."""
@@ -72,7 +72,7 @@ class IndexedFile:
         self._writer.close()
         file = file_of(self.export.id, self.export.attempt)
         is_forbidden = False
-        for deletion in self._ledger.respected_since(_claimed(self.export)):
+        for deletion in self._deletions.respected_since(_claimed(self.export)):
             if (deletion.record_id, deletion.search) in self._earlier:
                 continue
             if deletion.people and self.hasher.key_check not in deletion.people:
@@ -81,7 +81,7 @@ class IndexedFile:
                     payload="VFEXPORT_CCPA_HASH_KEY",
                 )
             if self._index.files_holding(deletion.people, file=file):
-                self._ledger.add_campaign(deletion.record_id, self.export.campaign_id)
+                self._deletions.add_campaign(deletion.record_id, self.export.campaign_id)
                 is_forbidden = True
         return is_forbidden
 

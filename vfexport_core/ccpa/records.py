@@ -1,4 +1,4 @@
-"""What the ledger knows about a deletion, as frozen values; times are aware, by MongoDB's clock."""
+"""What is known about a deletion, as frozen values; times are aware, by MongoDB's clock."""
 
 from __future__ import annotations
 

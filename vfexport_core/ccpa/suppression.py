@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vfexport_core.ccpa.hashing import UserHasher
-from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.ccpa.person_keys import IdKind, PersonHasher
+from vfexport_core.ccpa.repository import DeletionRepository
 from vfexport_core.ccpa.search import Sources, members_of, users_of
 from vfexport_core.rows.keys import key_texts
 from vfexport_core.rows.members import MemberSet
@@ -63,7 +63,7 @@ class SuppressionList:
         """
         if not spec.ccpa_deletes:
             return None
-        respected = Ledger(database).respected_by(export.campaign_id, export.date.created)
+        respected = DeletionRepository(database).respected_by(export.campaign_id, export.date.created)
         if not respected:
             return None
         hasher = UserHasher.from_settings(settings)

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from vfexport_core.ccpa.file_index import FileIndex
-    from vfexport_core.ccpa.ledger import Ledger
     from vfexport_core.ccpa.records import Deletion
+    from vfexport_core.ccpa.repository import DeletionRepository
     from vfexport_core.queue.models import Export
     from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.storage.buckets import BucketClients
@@ -83,8 +83,8 @@ class Sweeper:
         self,
         record: Deletion,
         *,
-        ledger: Ledger,
-        store: ExportRepository,
+        deletions: DeletionRepository,
+        queue: ExportRepository,
         buckets: BucketClients,
         file_index: FileIndex,
         stop: threading.Event,
@@ -95,8 +95,8 @@ class Sweeper:
         self.record = record
         self.problems: list[Problem] = []
         self._older_until = record.effective + timedelta(seconds=skew_seconds)
-        self._ledger = ledger
-        self._store = store
+        self._deletions = deletions
+        self._queue = queue
         self._buckets = buckets
         self._file_index = file_index
         self._stop = stop
@@ -111,7 +111,7 @@ class Sweeper:
         Raises SourceUnavailable.
         """
         after: tuple[datetime, str] | None = None
-        while page := self._store.removal.of_campaigns(campaign_ids, self._types, after, _AT_ONCE):
+        while page := self._queue.removal.of_campaigns(campaign_ids, self._types, after, _AT_ONCE):
             yield self._sweep([export for export, _ in page], page[0][1])
             if len(page) < _AT_ONCE:
                 return
@@ -166,7 +166,7 @@ class Sweeper:
 
     def _take_back(self, export: Export) -> None:
         error = ExportCanceled("taken back and queued again, because a user's data is being deleted", payload=export.id)
-        self._store.removal.requeue(export, error.as_dict())
+        self._queue.removal.requeue(export, error.as_dict())
 
     def _erase_files(self, work: list[_Work]) -> None:
         """Delete the files of all these attempts, bucket by bucket; what fails is marked, and told in `problems`."""
@@ -191,7 +191,7 @@ class Sweeper:
         found = store.list((key for _, attempt in owners for key in attempt.keys), self._stop)
         if found:
             names = [ObjectName(store.name, key) for key in found]
-            self.record = self._ledger.note(self.record, names, [])
+            self.record = self._deletions.note(self.record, names, [])
             left = store.delete([version for versions in found.values() for version in versions], self._stop)
             self.problems += [Problem.of(error, bucket=store.name, key=key) for key, error in left.items()]
             _fail(item for item, attempt in owners if not left.keys().isdisjoint(attempt.keys))
@@ -205,13 +205,13 @@ class Sweeper:
         if not exports:
             return []
         new = {export.id for export in exports} - self.record.noted_exports
-        self.record = self._ledger.note(self.record, [], new)
-        removed = at_once(self._store.removal.remove, exports)
+        self.record = self._deletions.note(self.record, [], new)
+        removed = at_once(self._queue.removal.remove, exports)
         stayed = [export for export, is_gone in zip(exports, removed, strict=True) if not is_gone]
         for export in stayed:
             # Noted by an earlier try: that one deleted it, and ended before it knew.
             if export.id in new:
-                self.record = self._ledger.forget_export(self.record, export.id)
+                self.record = self._deletions.forget_export(self.record, export.id)
         return stayed
 
 

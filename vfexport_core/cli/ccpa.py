@@ -6,12 +6,8 @@ import uuid
 
 import click
 
-from vfexport_core.ccpa.attempt import DeletionTools
-from vfexport_core.ccpa.file_index import FileIndex
-from vfexport_core.ccpa.ledger import Ledger
 from vfexport_core.cli.export import requester
 from vfexport_core.cli.report import tell
-from vfexport_core.mongo.retry import CALLER_LIMITS
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.delete_user import delete_user
 from vfexport_core.settings import load_settings
@@ -36,16 +32,12 @@ def delete(*, user: str, as_json: bool) -> None:
     """
     with Backend(load_settings()) as backend:
         backend.check_initialised()
-        tools = DeletionTools(
-            settings=backend.settings,
-            database=backend.database,
-            store=backend.queue,
-            buckets=backend.buckets,
-            ledger=Ledger(backend.database),
-            file_index=FileIndex(backend.database, CALLER_LIMITS),
-        )
         record = delete_user(
-            tools, user, requested_by=requester(), correlation_id=f"cli-{uuid.uuid4()}", seconds=_SECONDS
+            backend.deletion_tools,
+            user,
+            requested_by=requester(),
+            correlation_id=f"cli-{uuid.uuid4()}",
+            seconds=_SECONDS,
         )
     counts = {"exports": record.deleted_exports, "files": record.deleted_files}
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.ccpa import file_index as file_index_schema
-from vfexport_core.ccpa import schema as deletions
+from vfexport_core.ccpa import schema as deletions_schema
 from vfexport_core.doctor.checks import Check, Finding, clock_finding, failed, ok, warning
 from vfexport_core.mongo.client import opened, reading
 from vfexport_core.mongo.collections import DELETIONS, EXPORTS, FILE_INDEX
@@ -48,9 +48,9 @@ def mongodb_checks(settings: Settings) -> list[Check]:
         with opened(settings) as database:
             yield _owned("queue", database[EXPORTS], exports.INDEXES, exports.VALIDATOR)
 
-    def ledger() -> Iterator[Finding]:
+    def deletions() -> Iterator[Finding]:
         with opened(settings) as database:
-            yield _owned("ccpa ledger", database[DELETIONS], deletions.INDEXES, deletions.VALIDATOR)
+            yield _owned("ccpa deletions", database[DELETIONS], deletions_schema.INDEXES, deletions_schema.VALIDATOR)
 
     def file_index() -> Iterator[Finding]:
         with opened(settings) as database:
@@ -74,7 +74,7 @@ def mongodb_checks(settings: Settings) -> list[Check]:
     return [
         Check("mongodb", _SECONDS, server),
         Check("queue", _SECONDS, queue),
-        Check("ccpa ledger", _SECONDS, ledger),
+        Check("ccpa deletions", _SECONDS, deletions),
         Check("ccpa file index", _SECONDS, file_index),
         Check("hanging buckets", _SECONDS, hanging),
         Check("schema", _SECONDS, schema),

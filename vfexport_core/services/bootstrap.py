@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.ccpa.attempt import DeletionTools
     from vfexport_core.mongo.retry import RetryLimits
     from vfexport_core.settings import Settings
     from vfexport_core.storage.buckets import BucketClients
@@ -92,6 +93,22 @@ class Backend:
         from vfexport_core.storage.buckets import BucketClients  # noqa: PLC0415 slow to load, and seldom needed
 
         return (self._make_buckets or BucketClients)(self.settings)
+
+    @property
+    def deletion_tools(self) -> DeletionTools:
+        """What deletions of users are made with."""
+        from vfexport_core.ccpa.attempt import DeletionTools  # noqa: PLC0415 seldom needed
+        from vfexport_core.ccpa.file_index import FileIndex  # noqa: PLC0415 as above
+        from vfexport_core.ccpa.repository import DeletionRepository  # noqa: PLC0415 as above
+
+        return DeletionTools(
+            settings=self.settings,
+            database=self.database,
+            queue=self.queue,
+            buckets=self.buckets,
+            deletions=DeletionRepository(self.database, self._limits),
+            file_index=FileIndex(self.database, self._limits),
+        )
 
     def close(self) -> None:
         """Close what was opened; harmless to repeat."""

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vfexport_core.ccpa.attempt import DeletionTools, Find
-    from vfexport_core.ccpa.ledger import Joined, Ledger
     from vfexport_core.ccpa.person_keys import People
     from vfexport_core.ccpa.records import Deletion
+    from vfexport_core.ccpa.repository import DeletionRepository, Joined
     from vfexport_core.ccpa.search import Found, Sources
 
 REQUEST_SECONDS = 25.0
@@ -53,21 +53,21 @@ def delete_user(
     key = check_user_id(user_id)
     hasher = UserHasher.from_settings(tools.settings)
     people = people_of(tools.settings, key)
-    joined = tools.ledger.request(hasher.hash(key), hasher.key_check, people, requested_by, correlation_id)
+    joined = tools.deletions.request(hasher.hash(key), hasher.key_check, people, requested_by, correlation_id)
 
     def find(_: Deletion, sources: Sources) -> Whereabouts:
-        found = find_person(sources, key, tools.store.removal.campaign_ids())
+        found = find_person(sources, key, tools.queue.removal.campaign_ids())
         return _whereabouts(tools, found, people_of(tools.settings, key, found.members))
 
     deadline = time.monotonic() + seconds
-    pending = PendingJoin(tools.ledger, joined)
+    pending = PendingJoin(tools.deletions, joined)
     try:
         while not pending.wait(deadline):
             rest = deadline - time.monotonic()
             record = _try(tools, joined.record_id, find, rest, wait_seconds=rest)
             if record is not None and record.fulfilled >= joined.number:
                 return record
-        return tools.ledger.get(joined.record_id)
+        return tools.deletions.get(joined.record_id)
     except DeleteFailed:
         raise
     except VfexportError as error:  # it is recorded all the same
@@ -77,8 +77,8 @@ def delete_user(
 class PendingJoin:
     """A request that waits for the worker of the record that it has joined."""
 
-    def __init__(self, ledger: Ledger, joined: Joined) -> None:
-        self._ledger = ledger
+    def __init__(self, deletions: DeletionRepository, joined: Joined) -> None:
+        self._deletions = deletions
         self._joined = joined
         self._awaited: int | None = None
         """Which try at the record is for this request too."""
@@ -91,7 +91,7 @@ class PendingJoin:
         record_id, number = self._joined
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            record, is_leased = self._ledger.look(record_id)
+            record, is_leased = self._deletions.look(record_id)
             if record.is_complete or record.fulfilled >= number:
                 return True
             if not is_leased:
@@ -130,7 +130,7 @@ def resume_deletions(tools: DeletionTools, *, seconds: float = _RESUMED_SECONDS)
     def find(record: Deletion, sources: Sources) -> Whereabouts:
         return _find_by_hash(tools, record, sources)
 
-    for record in tools.ledger.due():
+    for record in tools.deletions.due():
         rest = deadline - time.monotonic()
         if rest <= 0:
             left.append(record.id)
@@ -150,10 +150,10 @@ def _find_by_hash(tools: DeletionTools, record: Deletion, sources: Sources) -> W
     hasher.require(record.key_check)
     found, user_id = find_person_by_hash(
         sources,
-        tools.store.removal.campaign_ids(),
+        tools.queue.removal.campaign_ids(),
         lambda user: hasher.hash(user) == record.user_hash,
         record.search,
-        lambda search: tools.ledger.note_search(record, search),
+        lambda search: tools.deletions.note_search(record, search),
     )
     people = record.people if user_id is None else people_of(tools.settings, user_id, found.members)
     return _whereabouts(tools, found, people)
@@ -171,7 +171,7 @@ def _try(tools: DeletionTools, record_id: str, find: Find, seconds: float, *, wa
     Raises DeleteFailed.
     """
     try:
-        record = tools.ledger.begin(record_id)
+        record = tools.deletions.begin(record_id)
     except VfexportError as error:
         raise _failed(record_id, [Problem.of(error)]) from error
     if record is None:
@@ -185,19 +185,19 @@ def _try(tools: DeletionTools, record_id: str, find: Find, seconds: float, *, wa
         except Exception as error:
             fields = error_document(error)
             problem = Problem(str(fields["code"]), str(fields["message"]))
-            _leave(tools.ledger, attempt.record, [*attempt.problems, problem])
+            _leave(tools.deletions, attempt.record, [*attempt.problems, problem])
             raise
         if attempt.problems:
-            _leave(tools.ledger, attempt.record, attempt.problems)
+            _leave(tools.deletions, attempt.record, attempt.problems)
             raise _failed(record_id, attempt.problems)
         return attempt.record
 
 
-def _leave(ledger: Ledger, record: Deletion, problems: Sequence[Problem]) -> None:
+def _leave(deletions: DeletionRepository, record: Deletion, problems: Sequence[Problem]) -> None:
     for problem in problems:
         _log.warning("CCPA deletion %s: %s: %s", record.id, problem.code, problem.message)
     try:
-        ledger.leave(record, problems)
+        deletions.leave(record, problems)
     except VfexportError as error:
         # The record is open all the same, and is taken up again when its lease is over.
         _log.warning("CCPA deletion %s: %s: %s", record.id, error.code, error.message)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from vfexport_core.ccpa import file_index
 from vfexport_core.ccpa import schema as deletions
-from vfexport_core.ccpa.ledger import Ledger
+from vfexport_core.ccpa.repository import DeletionRepository
 from vfexport_core.errors import NotInitialized
 from vfexport_core.mongo.collections import CONTROL, DELETIONS, EXPORTS, FILE_INDEX, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, RetryLimits, with_retries
@@ -65,7 +65,7 @@ def initialise(database: Documents, limits: RetryLimits = DEFAULT_LIMITS) -> Non
     if found is not None and found["version"] > SCHEMA_VERSION:
         return
     ExportRepository(database, limits).initialise()
-    Ledger(database, patience_seconds=limits.seconds).initialise()
+    DeletionRepository(database, limits).initialise()
     file_index.FileIndex(database, limits).initialise()
     change = {"$max": {"version": SCHEMA_VERSION, "oldest": OLDEST_VERSION}}
     with_retries(control, lambda: control.update_one({"_id": _ID}, change, upsert=True), limits)

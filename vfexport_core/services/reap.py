@@ -41,20 +41,20 @@ class Reaped(CleanedUp):
 
 
 def reap(
-    store: ExportRepository,
+    queue: ExportRepository,
     buckets: Callable[[], BucketClients],
     timeout_millis: int,
     *,
     grace_seconds: float = CLEANUP_GRACE_SECONDS,
 ) -> Reaped:
     """Look once. `buckets` is called only if something has to be cleaned up. Raises SourceUnavailable."""
-    ended = store.reaper.reap(timeout_millis)
-    done = clean_up_lost(store, buckets, grace_seconds=grace_seconds)
+    ended = queue.reaper.reap(timeout_millis)
+    done = clean_up_lost(queue, buckets, grace_seconds=grace_seconds)
     return Reaped(done.cleaned, done.problems, ended)
 
 
 def clean_up_lost(
-    store: ExportRepository, buckets: Callable[[], BucketClients], *, grace_seconds: float = CLEANUP_GRACE_SECONDS
+    queue: ExportRepository, buckets: Callable[[], BucketClients], *, grace_seconds: float = CLEANUP_GRACE_SECONDS
 ) -> CleanedUp:
     """Take away what lost attempts left, as far as it is due.
 
@@ -62,23 +62,23 @@ def clean_up_lost(
     """
     cleaned: list[str] = []
     problems: list[str] = []
-    hanging = set(store.breakers.all_open())
-    for cleanup in store.reaper.pending_cleanups():
+    hanging = set(queue.breakers.all_open())
+    for cleanup in queue.reaper.pending_cleanups():
         export = cleanup.export
         bucket = find_spec(export.export_type).bucket
         if bucket in hanging:
             continue
         try:
-            with noticing(store.breakers, bucket):
+            with noticing(queue.breakers, bucket):
                 for attempt in export.attempts:
                     if attempt.is_lost and attempt.keys and not attempt.cleaned:
-                        clean_up(export, attempt, buckets(), store.database)
+                        clean_up(export, attempt, buckets(), queue.database)
         except VfexportError as error:  # S3 fails, or refuses: one bucket must not keep the others back
             if isinstance(error, BucketHangs):
                 hanging.add(bucket)
             problems.append(f"{export.id} {error.code}: {error.message}")
             continue
-        store.reaper.note_cleaned(cleanup, grace_seconds)
+        queue.reaper.note_cleaned(cleanup, grace_seconds)
         cleaned.append(export.id)
     return CleanedUp(tuple(cleaned), tuple(problems))
 

@@ -30,17 +30,18 @@ def build_deletion_sensor(job: dg.JobDefinition, begun: Sightings | None = None)
     )
     def ccpa_deletions(context: dg.SensorEvaluationContext, mongo: MongoResource) -> dg.RunRequest | dg.SkipReason:
         """Look once. There is one such run at a time; it has no run key, for the same deletion may need many."""
-        from vfexport_core.ccpa.ledger import Ledger  # noqa: PLC0415 the definitions load without a driver
+        from vfexport_core.ccpa.repository import DeletionRepository  # noqa: PLC0415 loads without a driver
+        from vfexport_core.mongo.retry import RetryLimits  # noqa: PLC0415 as above
 
-        ledger = Ledger(mongo.database, patience_seconds=_PATIENCE_SECONDS)
+        deletions = DeletionRepository(mongo.database, RetryLimits(_PATIENCE_SECONDS))
         try:
-            due = ledger.due()
+            due = deletions.due()
             if not due:
                 return dg.SkipReason("no open deletion whose turn it is")
             run = _live_run(context.instance)
             if run is None:
                 return dg.RunRequest()
-            if not _is_dead(run.dagster_run, seen) or ledger.somebody_is_at_work():
+            if not _is_dead(run.dagster_run, seen) or deletions.somebody_is_at_work():
                 return dg.SkipReason(f"{len(due)} open deletions: run {run.dagster_run.run_id} is for them")
         except SourceUnavailable as error:
             return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")

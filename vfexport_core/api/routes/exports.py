@@ -150,7 +150,7 @@ def list_exports(
 ) -> list[ExportOut]:
     """List exports page by page; pages stay right while exports are added. Follow `Link` for the next one."""
     scope = query.list_scope(campaign_id)
-    found = container.store.list(
+    found = container.queue.list(
         campaign_id=campaign_id,
         export_type=None if query.export_type is None else container.catalog.find(query.export_type).type,
         status=query.status,

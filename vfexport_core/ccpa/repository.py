@@ -22,7 +22,7 @@ from vfexport_core.ccpa.records import Deletion, DeletionStatus, Respected, peop
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS, DELETIONS, open_owned
 from vfexport_core.mongo.document import NOW, storable
-from vfexport_core.mongo.retry import RetryLimits, with_retries
+from vfexport_core.mongo.retry import DEFAULT_LIMITS, RetryLimits, with_retries
 from vfexport_core.mongo.schema import INDEX_BUILD_LIMITS, put_indexes, put_validator
 
 if TYPE_CHECKING:
@@ -59,18 +59,12 @@ class Joined(NamedTuple):
     number: int
 
 
-class Ledger:
+class DeletionRepository:
     """The collection of one database; any method may raise SourceUnavailable, as those of `ExportRepository` do."""
 
-    def __init__(
-        self,
-        database: Database[dict[str, Any]],
-        *,
-        patience_seconds: float = 10.0,
-        silent_seconds: float | None = None,
-    ) -> None:
+    def __init__(self, database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT_LIMITS) -> None:
         self._records = open_owned(database, DELETIONS)
-        self._limits = RetryLimits(patience_seconds, silent_seconds)
+        self._limits = limits
 
     def initialise(self) -> None:
         """Create validator and indexes, or bring them up to date; idempotent. Raises InitialisationFailed."""

@@ -80,7 +80,7 @@ def test_every_query_is_answered_by_an_index(service: Service, heard: Service, l
         heard.delete()
     heard.heal_now()
     heard.resume()
-    assert not heard.ledger.somebody_is_at_work()
+    assert not heard.deletions.somebody_is_at_work()
     heard.run(waiting)
     read_depth(heard.database)
     asked = {str(query): query for query in listener.queries}
@@ -103,32 +103,32 @@ def test_a_deletion_that_completes_between_two_looks_is_respected(
     campaign = service.add_campaign(1)
     export = service.request(campaign)
     hasher = UserHasher.from_settings(service.settings)
-    record = service.ledger.begin(service.open_record())
+    record = service.deletions.begin(service.open_record())
     assert record is not None
-    service.ledger.set_campaigns(record, [campaign])
+    service.deletions.set_campaigns(record, [campaign])
     completed: list[bool] = []
-    listener.then = lambda: completed.append(service.ledger.complete(record).is_complete)
-    (respected,) = heard.ledger.respected_by(campaign, export.date.created)
+    listener.then = lambda: completed.append(service.deletions.complete(record).is_complete)
+    (respected,) = heard.deletions.respected_by(campaign, export.date.created)
     assert (respected.user_hash, respected.key_check) == (record.user_hash, hasher.key_check)
     assert completed == [True]
-    assert heard.ledger.respected_by(campaign, export.date.created) == [respected]
-    assert heard.ledger.respected_by("f" * 24, export.date.created) == []
+    assert heard.deletions.respected_by(campaign, export.date.created) == [respected]
+    assert heard.deletions.respected_by("f" * 24, export.date.created) == []
 
 
 def test_what_two_workers_note_is_noted_once(service: Service) -> None:
     """Also by one that does not know whether it has done it, and by one whose record is older than the counter."""
-    record = service.ledger.begin(service.open_record())
+    record = service.deletions.begin(service.open_record())
     assert record is not None
     first, second, third = (ObjectName("b", key) for key in ("one", "two", "three"))
     export_id = str(object_id(1))
-    service.ledger.note(record, [first, second], [export_id])
-    mine = service.ledger.note(record, [second, third], [export_id])
-    mine = service.ledger.note(mine, [first, third], [export_id])
+    service.deletions.note(record, [first, second], [export_id])
+    mine = service.deletions.note(record, [second, third], [export_id])
+    mine = service.deletions.note(mine, [first, third], [export_id])
     service.database[RECORDS].update_one({}, {"$unset": {"notes": ""}})
-    mine = service.ledger.note(service.ledger.get(mine.id), [first], [str(object_id(2))])
-    service.ledger.note(mine, [first, second, third], [])
+    mine = service.deletions.note(service.deletions.get(mine.id), [first], [str(object_id(2))])
+    service.deletions.note(mine, [first, second, third], [])
     stored = service.record()
     assert [entry["key"] for entry in stored["keys"]] == ["one", "two", "three"]
     assert stored["exports"] == [object_id(1), object_id(2)]
-    done = service.ledger.complete(mine)
+    done = service.deletions.complete(mine)
     assert (done.deleted_exports, done.deleted_files) == (2, 3)
