@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-AHEAD_BYTES = 16 * 2**20
+AHEAD_BYTES = 12 * 2**20
 
 
 class Prefetch:

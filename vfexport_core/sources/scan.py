@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vfexport_core.sources.ranges import Range
 
 BATCH_DOCUMENTS = 4_000
-REPLY_BATCHES = 4
+REPLY_BATCHES = 3
 """So many batches are asked for at once: the next reply cannot be asked for before this one is there, and what a round
 trip costs is shared by all of them."""
 _BATCH_BYTES = 4 * 2**20
