@@ -120,8 +120,6 @@ class Settings(BaseSettings):
     """Former values of `ccpa_hash_key`: files that were delivered under them are found by deletions."""
     forked_runs: bool = True
     """Whether Dagster's code location forks runs (``vfexport_dagster.startup``), which reads it by itself."""
-    prompt_dequeuing: bool = True
-    """Whether Dagster's daemon looks for queued runs every half second (the same place), which reads it by itself."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """How log lines look; ``auto``: JSON unless stderr is a terminal."""
     dev_mode: bool = False

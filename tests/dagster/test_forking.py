@@ -16,8 +16,7 @@ import dagster._grpc.server
 import pytest
 
 from vfexport_dagster.startup import forking
-from vfexport_dagster.startup.forking import Signal
-from vfexport_dagster.startup.switches import KNOWN_VERSIONS
+from vfexport_dagster.startup.forking import KNOWN_VERSIONS, Signal
 
 SPAWNING = multiprocessing.get_context("spawn")
 
