@@ -36,12 +36,11 @@ def export_assets(specs: Iterable[ExportSpec]) -> list[dg.AssetSpec]:
 
 def materialization(spec: ExportSpec, export: Export) -> dg.AssetMaterialization:
     """Tell of a FINISHED export: figures, place and digest of its files; columns by name, never what is in them."""
-    seconds = _seconds(export)
     metadata: dict[str, Any] = {
         "rows": export.count or 0,
         "bytes": export.bytes or 0,
-        "seconds": seconds,
-        "rows_per_second": round((export.count or 0) / seconds, 1) if seconds else 0.0,
+        "seconds": export.seconds or 0.0,
+        "rows_per_second": export.rows_per_second,
         "s3_uri": _lines(f"s3://{export.bucket}/{key}" for key in export.keys),
         "sha256": _lines(export.sha256.get(key, "") for key in export.keys),
         "export_id": export.id,
@@ -49,12 +48,6 @@ def materialization(spec: ExportSpec, export: Export) -> dg.AssetMaterialization
         "dagster/column_schema": _columns(spec),
     }
     return dg.AssetMaterialization(asset_key(spec.type), metadata=metadata)
-
-
-def _seconds(export: Export) -> float:
-    if export.date.finished is None or export.date.triggered is None:
-        return 0.0
-    return (export.date.finished - export.date.triggered).total_seconds()
 
 
 def _columns(spec: ExportSpec) -> dg.TableSchema:

@@ -1,66 +1,60 @@
-"""The run configuration of an export job, as the launchpad shows it."""
+"""The run configuration of an export job, as the launchpad shows it: the fields that the type has, one filled in."""
 
 # No postponed annotations here: Dagster reads them when a mapping is declared.
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, create_model
 
 from vfexport_core.catalog.spec import ExportSpec
-from vfexport_core.errors import InvalidRequest
 from vfexport_dagster.run_logging import LOGGER
 
+if TYPE_CHECKING:
+    from vfexport_core.services.launch import Launch
 
-class LaunchConfig(dg.Config):
-    """What to export: either an export that is queued already, or a campaign. The type is that of the job."""
-
-    export_id: str | None = Field(
-        default=None,
-        description="A PENDING export, by its id (24 hexadecimal digits). Leave the other fields out.",
-    )
-    campaign_id: str | None = Field(
-        default=None,
-        description=(
-            "A campaign, by its id (24 hexadecimal digits). An export is queued for it, or, if one of the same type "
-            "and date key is PENDING, that one is taken."
-        ),
-    )
-    date_key: str | None = Field(
-        default=None,
-        description="With campaign_id: the wave to export, a string of digits. Only some types have (and need) one.",
-    )
-    include_all_markets: bool = Field(
-        default=False,
-        description="With campaign_id: one more row for each additional market of a fan, in the types that know it.",
-    )
+_CAMPAIGN = (
+    "A campaign, by its id (24 hexadecimal digits). An export is queued for it; an equal one that is PENDING (of the "
+    "same type and date key) is taken instead."
+)
+_EXPORT = "Instead of a campaign: a PENDING export, by its id (24 hexadecimal digits)."
+_WAVE = "With campaign_id: the wave to export, by its key. Without one, the run fails and names the campaign's waves."
+_MARKETS = "With campaign_id: one more row for each additional market of a fan."
 
 
-class ClaimConfig(LaunchConfig):
-    """The launch, and the type that the job stands for."""
+class ClaimConfig(dg.Config):
+    """The type that the job stands for, and what it was launched with."""
 
     export_type: str
+    launch: dict[str, Any]
+
+    def to_launch(self) -> "Launch":
+        from vfexport_core.services.launch import Launch  # noqa: PLC0415 the definitions load without a driver
+
+        return Launch.from_config(self.export_type, self.launch)
 
 
-def check_launch(config: LaunchConfig) -> None:
-    """Refuse at launch, before there is a run, what could only fail in it; raises InvalidRequest."""
-    if (config.export_id is None) == (config.campaign_id is None):
-        raise InvalidRequest("give either export_id or campaign_id", payload="export_id")
-    if config.export_id is not None and (config.date_key is not None or config.include_all_markets):
-        raise InvalidRequest(
-            "date_key and include_all_markets go with campaign_id; a queued export has its own", payload="export_id"
-        )
+def launch_model(spec: ExportSpec) -> type[dg.Config]:
+    """Return the configuration of a type's job; what a person gave is checked by the run, which can say what to do."""
+    fields: dict[str, Any] = {
+        "campaign_id": (str, Field(default="", description=_CAMPAIGN)),
+        "export_id": (str | None, Field(default=None, description=_EXPORT)),
+    }
+    if spec.needs_date_key:
+        fields["date_key"] = (Any, Field(default="", description=_WAVE))  # digits without quotes are a number
+    if spec.has_additional_markets:
+        fields["include_all_markets"] = (bool, Field(default=False, description=_MARKETS))
+    return create_model(f"{spec.slug}_launch", __base__=dg.Config, **fields)
 
 
 def launch_mapping(spec: ExportSpec) -> dg.ConfigMapping:
     """Map the job's configuration to that of its first op, adding the export type."""
+    model = launch_model(spec)
 
     @dg.config_mapping
-    def launch(config: LaunchConfig) -> dict[str, Any]:
-        check_launch(config)
-        given = config.model_dump(exclude_none=True)
-        claim = {"config": {**given, "export_type": str(spec.type)}}
-        return {"ops": {"claim": claim}, "loggers": {LOGGER: {}}}
+    def launch(config: model) -> dict[str, Any]:  # pyright: ignore[reportInvalidTypeForm] made a line above
+        claim = {"export_type": str(spec.type), "launch": config.model_dump(exclude_none=True)}
+        return {"ops": {"claim": {"config": claim}}, "loggers": {LOGGER: {}}}
 
     return launch
 

@@ -5,9 +5,8 @@
 import dagster as dg
 
 from vfexport_dagster import tags
-from vfexport_dagster.reporting import RunLog, failing
 from vfexport_dagster.resources import BucketsResource, MongoResource
-from vfexport_dagster.session import RESOURCES
+from vfexport_dagster.session import RESOURCES, failing
 
 JOB_NAME = "ccpa_deletion"
 
@@ -24,15 +23,10 @@ def take_up_deletions(context: dg.OpExecutionContext, mongo: MongoResource, buck
     """
     from vfexport_core.services.delete_user import resume_deletions  # noqa: PLC0415 the definitions load without a driver
 
-    log = RunLog.of_run(context)
-    with failing(log):
+    with failing(context):
         resumed = resume_deletions(mongo.backend(buckets).deletion_tools)
-    log.report(f"completed {len(resumed.completed)} deletions: {', '.join(resumed.completed) or 'none'}")
-    if resumed.left:
-        in_the_way = "; ".join(resumed.reasons) or "there was no time for them"
-        raise dg.Failure(
-            f"{len(resumed.left)} deletions are still open, and tried again later: {in_the_way}", allow_retries=False
-        )
+        context.log.info("completed %d deletions: %s", len(resumed.completed), ", ".join(resumed.completed) or "none")
+        resumed.check()
 
 
 @dg.graph

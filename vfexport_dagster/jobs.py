@@ -31,6 +31,6 @@ def build_export_job(spec: ExportSpec) -> dg.JobDefinition:
         logger_defs={LOGGER: run_logger},
         executor_def=dg.in_process_executor,
         resource_defs=dict(RESOURCES),
-        tags={tags.EXPORT_TYPE: str(spec.type), tags.PRIORITY: tags.LAST},
+        tags={tags.PRIORITY: tags.LAST},
         metadata={"bucket": spec.bucket.value, "acl": spec.acl.value, "format": spec.extension},
     )

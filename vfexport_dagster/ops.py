@@ -12,38 +12,39 @@ import dagster as dg
 from vfexport_core.catalog import find_spec
 from vfexport_dagster.assets import materialization
 from vfexport_dagster.config import ClaimConfig
-from vfexport_dagster.reporting import RunLog, Skipped
-from vfexport_dagster.session import AttemptSession
+from vfexport_dagster.session import Attempt
 
-Attempt = dg.ResourceParam[AttemptSession]
 _AFTER = {"after": dg.In(dg.Nothing)}
 
 
 @dg.op(out=dg.Out(dg.Nothing, is_required=False, description="None when there is nothing to do."))
-def claim(context: dg.OpExecutionContext, config: ClaimConfig, attempt: Attempt) -> Iterator[dg.Output[None]]:
+def claim(
+    context: dg.OpExecutionContext, config: ClaimConfig, attempt: dg.ResourceParam[Attempt]
+) -> Iterator[dg.Output[None]]:
     """Take the export when it is its turn: PENDING -> TRIGGERED."""
-    try:
-        attempt.claim(context, config)
-    except Skipped as skipped:
-        RunLog.of_run(context).report(f"nothing to do: {skipped}")
-        return
-    yield dg.Output(None)
+    with attempt.step(context) as session:
+        is_claimed = session.claim(config.to_launch())
+    if is_claimed:
+        yield dg.Output(None)
 
 
 @dg.op(ins=_AFTER, out=dg.Out(dg.Nothing))
-def count(context: dg.OpExecutionContext, attempt: Attempt) -> None:
+def count(context: dg.OpExecutionContext, attempt: dg.ResourceParam[Attempt]) -> None:
     """Count the documents to read, for the types that have such a preliminary count."""
-    attempt.count(context)
+    with attempt.step(context) as session:
+        session.count()
 
 
 @dg.op(ins=_AFTER, out=dg.Out(dg.Nothing))
-def deliver(context: dg.OpExecutionContext, attempt: Attempt) -> None:
+def deliver(context: dg.OpExecutionContext, attempt: dg.ResourceParam[Attempt]) -> None:
     """Write the file to S3 and publish it, all or nothing."""
-    attempt.deliver(context)
+    with attempt.step(context) as session:
+        session.deliver()
 
 
 @dg.op(ins=_AFTER, out=dg.Out(dg.Nothing))
-def finish(context: dg.OpExecutionContext, attempt: Attempt) -> None:
+def finish(context: dg.OpExecutionContext, attempt: dg.ResourceParam[Attempt]) -> None:
     """Record what was delivered: TRIGGERED -> FINISHED."""
-    export = attempt.finish(context)
+    with attempt.step(context) as session:
+        export = session.finish()
     context.log_event(materialization(find_spec(export.export_type), export))

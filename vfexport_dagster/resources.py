@@ -73,16 +73,16 @@ class MongoResource(_SettingsResource):
 
     def store(self, *, retry_seconds: float) -> ExportRepository:
         """Return the queue for a sensor; its methods raise SourceUnavailable after `retry_seconds` of trying."""
-        from vfexport_core.mongo.retry import RetryLimits  # noqa: PLC0415 see `_connect`
+        return self.backend(retry_seconds=retry_seconds).queue
 
-        return self.backend().queue_within(RetryLimits(retry_seconds))
+    def backend(self, buckets: BucketsResource | None = None, *, retry_seconds: float | None = None) -> Backend:
+        """Return what core works with, for a run or, with `retry_seconds`, for a sensor; the clients stay ours."""
+        from vfexport_core.mongo.retry import WORKER_LIMITS, RetryLimits  # noqa: PLC0415 see `_connect`
+        from vfexport_core.services.bootstrap import Backend  # noqa: PLC0415 as above
 
-    def backend(self, buckets: BucketsResource | None = None) -> Backend:
-        """Return what core's use cases work with, for a run; the clients stay those of the resources."""
-        from vfexport_core.services.bootstrap import Backend  # noqa: PLC0415 see `_connect`
-
+        limits = WORKER_LIMITS if retry_seconds is None else RetryLimits(retry_seconds)
         make_buckets = None if buckets is None else lambda _: buckets.clients
-        return Backend.of_worker(self.settings, database=self.database, make_buckets=make_buckets)
+        return Backend(self.settings, limits=limits, database=self.database, make_buckets=make_buckets)
 
 
 class BucketsResource(_SettingsResource):

@@ -8,13 +8,19 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import sys
 from typing import Any
 
 import dagster as dg
 
 from vfexport_core.settings import PREFIX
-from vfexport_core.telemetry.logs import FIELDS_KEY, JsonFormatter, StructuredFormatter, TextFormatter, wants_json
+from vfexport_core.telemetry.logs import (
+    FIELDS_KEY,
+    JsonFormatter,
+    StderrHandler,
+    StructuredFormatter,
+    TextFormatter,
+    wants_json,
+)
 from vfexport_dagster import tags
 
 LOGGER = "stderr"
@@ -54,7 +60,7 @@ class RunTextFormatter(_OfRun, TextFormatter):
 def _run_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
     name = init_context.job_def.name if init_context.job_def else LOGGER
     logger = logging.Logger(name, logging.INFO)  # noqa: LOG001 not one that is kept: its handler goes with the run
-    logger.addHandler(_handler(RunJsonFormatter() if _wants_json() else RunTextFormatter()))
+    logger.addHandler(StderrHandler(RunJsonFormatter() if _wants_json() else RunTextFormatter()))
     return logger
 
 
@@ -70,7 +76,7 @@ def sensor_log() -> logging.Logger:
     logger = logging.getLogger(_SENSORS)
     logger.setLevel(logging.INFO)
     logger.propagate = False  # Dagster's server would print it once more, in its own form
-    logger.addHandler(_handler(JsonFormatter() if _wants_json() else TextFormatter()))
+    logger.addHandler(StderrHandler(JsonFormatter() if _wants_json() else TextFormatter()))
     return logger
 
 
@@ -82,23 +88,6 @@ def log_export(text: str, correlation_id: str | None, export_id: str, **fields: 
 
 def _wants_json() -> bool:
     return wants_json(os.environ.get(_FORMAT, "auto"))
-
-
-def _handler(formatter: logging.Formatter) -> logging.Handler:
-    handler = _Stderr()
-    handler.setFormatter(formatter)
-    return handler
-
-
-class _Stderr(logging.StreamHandler[Any]):
-    """Writes to what stderr is at the moment: Dagster puts a file in its place while a step runs."""
-
-    def __init__(self) -> None:
-        super().__init__(sys.stderr)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stderr
-        super().emit(record)
 
 
 def _meta(record: logging.LogRecord) -> dict[str, Any]:

@@ -1,19 +1,23 @@
-"""Dagster's runs, as `vfexport_core.services.reconcile` looks at them."""
+"""Dagster's runs, as `vfexport_core.services` looks at them and writes to them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from vfexport_core.catalog import all_specs
 from vfexport_core.services.reconcile import Run, RunState
 from vfexport_dagster import tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from vfexport_core.queue.models import Export
+    from vfexport_core.services.launch import Launch
 
 LIVE = (
     *(dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING),
@@ -31,7 +35,7 @@ class DagsterRuns:
 
     def live_runs(self) -> Iterator[Run]:
         runs = self.instance.get_runs(dg.RunsFilter(statuses=list(LIVE)), limit=_AT_ONCE, ascending=True)
-        return (_run_of(run) for run in runs if tags.EXPORT_TYPE in run.tags)
+        return (_run_of(run) for run in runs if export_type_of(run) is not None)
 
     def requested_runs(self, exports: Sequence[Export]) -> Iterator[Run]:
         wanted = dg.RunsFilter(tags={tags.EXPORT_ID: [export.id for export in exports]})
@@ -44,6 +48,13 @@ class DagsterRuns:
         self.instance.add_run_tags(run.run_id, {tags.WITHDRAWN: why})
         self.instance.report_run_canceled(self._found(run), message=f"Not needed any more: {why}.")
 
+    def place(self, run: Run, export: Export | None, seconds: float) -> None:
+        found = RecordedRun(self.instance, self._found(run))
+        self.instance.add_run_tags(run.run_id, tags.placed_tags(found.run, found.asked(), export, seconds))
+
+    def tell(self, run: Run, text: str) -> None:
+        self.instance.report_engine_event(text, self._found(run))
+
     def report_lost(self, run: Run, why: str) -> None:
         self.instance.add_run_tags(run.run_id, {tags.LOST: "true"})
         self.instance.report_run_failed(self._found(run), message=f"Ended by the reaper: {why}.")
@@ -52,6 +63,59 @@ class DagsterRuns:
         found = self.instance.get_run_by_id(run.run_id)
         assert found is not None, "it was found a moment ago"
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """The `RunRecord` of a run in a Dagster instance."""
+
+    instance: dg.DagsterInstance
+    run: dg.DagsterRun
+
+    @property
+    def run_id(self) -> str:
+        return self.run.run_id
+
+    @property
+    def requested_attempt(self) -> int | None:
+        return tags.requested_attempt(self.run)
+
+    @property
+    def is_reexecution(self) -> bool:
+        return self.run.parent_run_id is not None
+
+    def earlier_export_id(self) -> str | None:
+        if tags.EXPORT_ID in self.run.tags:
+            return self.run.tags[tags.EXPORT_ID]
+        parent = self.instance.get_run_by_id(self.run.parent_run_id or "")
+        return None if parent is None else parent.tags.get(tags.EXPORT_ID)
+
+    def asked(self) -> datetime | None:
+        record = self.instance.get_run_record_by_id(self.run_id)
+        moment = None if record is None else record.create_timestamp
+        return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+    def note_export(self, export: Export) -> None:
+        if self.run.tags.get(tags.EXPORT_ID) != export.id:
+            known = tags.export_tags(export, 0)
+            del known[tags.ATTEMPT], known[tags.MAX_RUNTIME]  # it holds neither yet
+            self.instance.add_run_tags(self.run_id, known)
+
+    def note_claimed(self, export: Export, seconds: float) -> None:
+        self.instance.add_run_tags(self.run_id, tags.export_tags(export, tags.longest_run(seconds)))
+
+    def supersede(self, run_ids: Sequence[str], by: str) -> None:
+        for run in self.instance.get_runs(dg.RunsFilter(run_ids=run_ids)):
+            if tags.SUPERSEDED not in run.tags:
+                self.instance.add_run_tags(run.run_id, {tags.SUPERSEDED: by})
+
+    def withdraw(self, why: str) -> None:
+        self.instance.add_run_tags(self.run_id, {tags.WITHDRAWN: why})
+
+
+def export_type_of(run: dg.DagsterRun) -> str | None:
+    """Return the type of export that a run's job is for; None for another job."""
+    return next((spec.type for spec in all_specs() if spec.job_name == run.job_name), None)
 
 
 def _run_of(run: dg.DagsterRun) -> Run:
@@ -63,4 +127,11 @@ def _run_of(run: dg.DagsterRun) -> Run:
         requested_attempt=tags.requested_attempt(run),
         was_lost=tags.LOST in run.tags,
         was_withdrawn=tags.WITHDRAWN in run.tags,
+        launch=_launch_of(run) if state is RunState.WAITING and tags.is_launched(run) else None,
     )
+
+
+def _launch_of(run: dg.DagsterRun) -> Launch:
+    from vfexport_core.services.launch import Launch  # noqa: PLC0415 the definitions load without a driver
+
+    return Launch.from_config(export_type_of(run) or "", run.run_config)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagster_aws.s3 import S3Resource
-from pydantic import Field, SecretStr
+from pydantic import PrivateAttr
 
-from vfexport_core.settings import BucketSettings
 from vfexport_core.storage.buckets import BucketClients
-from vfexport_core.storage.s3.clients import make_client, make_session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
+
+    from vfexport_core.settings import BucketSettings
 
 
 class BucketResource(S3Resource):
@@ -22,44 +24,22 @@ class BucketResource(S3Resource):
     by path, nor leave the retries to the writer, which must know of each.
     """
 
-    bucket: str = Field(description="The bucket's name.")
-    role_arn: str | None = Field(default=None, description="A role to assume with the credentials given or found.")
-    external_id: str | None = Field(default=None, description="What the role's trust policy asks for.")
-    read_seconds: float = Field(default=60, description="How long an answer may take.")
-    variables: str = Field(default="", description="How the bucket's variables begin, to name a wrong one.")
+    _make: Callable[[], Any] = PrivateAttr()
 
     @classmethod
-    def from_settings(cls, settings: BucketSettings, variables: str, *, read_seconds: float) -> Self:
-        secret = settings.secret_access_key
-        return cls(
-            bucket=settings.name,
-            endpoint_url=settings.endpoint_url,
-            region_name=settings.region,
-            aws_access_key_id=settings.access_key_id,
-            aws_secret_access_key=secret.get_secret_value() if secret else None,
-            role_arn=settings.role_arn,
-            external_id=settings.external_id,
-            read_seconds=read_seconds,
-            variables=variables,
-        )
+    def of(cls, settings: BucketSettings, make: Callable[[], Any]) -> Self:
+        resource = cls(endpoint_url=settings.endpoint_url, region_name=settings.region)
+        resource._make = make
+        return resource
 
     def get_client(self) -> Any:
         """Make a plain S3 client, to be closed by the caller; raises ConfigurationError."""
-        secret = self.aws_secret_access_key
-        settings = BucketSettings(
-            name=self.bucket,
-            endpoint_url=self.endpoint_url,
-            region=self.region_name,
-            access_key_id=self.aws_access_key_id,
-            secret_access_key=SecretStr(secret) if secret else None,
-            role_arn=self.role_arn,
-            external_id=self.external_id,
-        )
-        return make_client(make_session(), settings, self.variables, read_seconds=self.read_seconds)
+        return self._make()
 
 
 class RunBuckets(BucketClients):
     """The buckets as a run sees them: each through an S3 resource."""
 
     def make_client(self, settings: BucketSettings, variables: str, read_seconds: float) -> Any:
-        return BucketResource.from_settings(settings, variables, read_seconds=read_seconds).get_client()
+        make = partial(super().make_client, settings, variables, read_seconds)
+        return BucketResource.of(settings, make).get_client()

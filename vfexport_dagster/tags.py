@@ -6,15 +6,25 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import dagster as dg
 
     from vfexport_core.queue.models import Export
 
 EXPORT_ID = "vfexport/export_id"
 CAMPAIGN_ID = "vfexport/campaign_id"
-EXPORT_TYPE = "vfexport/export_type"
+CAMPAIGN = "vfexport/campaign"
+"""The campaign's name."""
+
 ATTEMPT = "vfexport/attempt"
 CORRELATION_ID = "vfexport/correlation_id"
+ERROR = "vfexport/error"
+"""The code of the error that a run ended with."""
+
+SUPERSEDED = "vfexport/superseded"
+"""Of the run of an earlier attempt: there is nothing to do about it any more."""
+
 LOST = "vfexport/lost"
 """Of a run that was reported as failed because its process is gone."""
 
@@ -30,6 +40,8 @@ CLOCK_SKEW_SECONDS = 900.0
 """How far the clocks of a run and of Dagster's daemon may be apart: it subtracts the one from the other."""
 _ENDING_SECONDS = 100.0
 """How long a run whose time is up may need to end (a grace period, and draining)."""
+
+_NAME_LENGTH = 60
 
 LAST = str(-(10**15))
 """The priority of a run that has no export yet: whatever it will queue is younger than all that wait."""
@@ -59,22 +71,44 @@ def export_tags(export: Export, max_runtime_seconds: float) -> dict[str, str]:
     return {
         EXPORT_ID: export.id,
         CAMPAIGN_ID: export.campaign_id,
-        EXPORT_TYPE: export.export_type,
+        CAMPAIGN: export.campaign_name[:_NAME_LENGTH],
         ATTEMPT: str(export.attempt),
         CORRELATION_ID: export.correlation_id,
         MAX_RUNTIME: str(math.ceil(max_runtime_seconds)),
-        PRIORITY: str(-round(export.date.created.timestamp() * 1000)),
+        PRIORITY: _priority(export.date.created),
     }
 
 
 def requested_attempt(run: dg.DagsterRun) -> int | None:
-    """Return the attempt that a run was requested for; None for one that a person started."""
-    return _number(run, ATTEMPT) if run.parent_run_id is None else None
+    """Return the attempt that a run was requested for; None for one that a person started and that has no place yet."""
+    return None if run.parent_run_id is not None or is_launched(run) else _number(run, ATTEMPT)
+
+
+def is_launched(run: dg.DagsterRun) -> bool:
+    """Return whether a person launched a run that was not given its place in the queue.
+
+    The tags of ours that it may have were copied in the launchpad, from another run.
+    """
+    is_requested = ATTEMPT in run.tags and not run.run_config.get("campaign_id")
+    is_placed = run.tags.get(CORRELATION_ID) == run.run_id
+    return run.parent_run_id is None and not is_requested and not is_placed
+
+
+def placed_tags(run: dg.DagsterRun, asked: datetime | None, export: Export | None, seconds: float) -> dict[str, str]:
+    """Return the tags that give a launched run its place: it is its own correlation id."""
+    if export is not None:
+        return export_tags(export, longest_run(seconds)) | {CORRELATION_ID: run.run_id}
+    place = {} if asked is None else {PRIORITY: _priority(asked)}
+    return {EXPORT_ID: "", ATTEMPT: "", CORRELATION_ID: run.run_id} | place
 
 
 def max_runtime(run: dg.DagsterRun) -> int | None:
     """Return how long a run may take, in seconds; None if its tag does not say."""
     return _number(run, MAX_RUNTIME)
+
+
+def _priority(moment: datetime) -> str:
+    return str(-round(moment.timestamp() * 1000))
 
 
 def _number(run: dg.DagsterRun, tag: str) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,12 @@ from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.claim import WaitPolicy
+from vfexport_core.services.launch import Launch
+from vfexport_core.services.run_claim import RunClaim, Skipped
 from vfexport_core.settings import load_settings
 from vfexport_core.telemetry.progress import ProgressLog
 from vfexport_dagster import tags
-from vfexport_dagster.claiming import RunClaim
-from vfexport_dagster.config import ClaimConfig
-from vfexport_dagster.reporting import RunLog, Skipped
+from vfexport_dagster.runs import RecordedRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,23 +30,6 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.queue.models import Export
-
-
-class Lines(logging.Handler):
-    """Keeps what is logged."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-
-
-def run_log() -> tuple[RunLog, list[str]]:
-    logger, kept = logging.Logger("run", logging.INFO), Lines()  # noqa: LOG001 one of its own, gone with the test
-    logger.addHandler(kept)
-    return RunLog(logger, "corr-1"), kept.lines
 
 
 @pytest.fixture
@@ -70,9 +52,9 @@ def claiming(
 ) -> tuple[RunClaim, list[str]]:
     """A run's claim; its clock goes on by a second each time that somebody looks at it."""
     run = instance.create_run_for_job(dg.GraphDefinition("any").to_job(), tags=run_tags or {})
-    ticks, (log, lines) = itertools.count(), run_log()
+    ticks, lines = itertools.count(), list[str]()
     policy = WaitPolicy(1, 60_000, seconds, clock=lambda: next(ticks), sleep=sleep)
-    return RunClaim(run, instance, backend_of(store), policy, log), lines
+    return RunClaim(RecordedRun(instance, run), backend_of(store), policy, lines.append), lines
 
 
 def test_a_run_waits_while_another_export_runs_and_then_has_its_whole_time(
@@ -88,7 +70,7 @@ def test_a_run_waits_while_another_export_runs_and_then_has_its_whole_time(
     claim, lines = claiming(instance, store, sleep=finish_at_the_third_look)
     held, _ = claim.take(export)
     assert store.get(export.id).run_id == claim.run.run_id == held.run_id
-    assert [line for line in lines if "waiting" in line] == [f"waiting: export {other.export_id} is TRIGGERED [corr-1]"]
+    assert [line for line in lines if "waiting" in line] == [f"waiting: export {other.export_id} is TRIGGERED"]
     run = instance.get_run_by_id(claim.run.run_id)
     assert run is not None
     assert int(run.tags[tags.MAX_RUNTIME]) > 60, "what it spent on waiting is not counted"
@@ -116,13 +98,13 @@ def test_a_second_process_of_a_run_starts_no_attempt_and_no_export_of_its_own(
 ) -> None:
     """Dagster may start a run twice, also one that a person asked for: the second one finds the work done."""
     campaign = insert_campaign(database)
-    config = ClaimConfig(export_type="entries", campaign_id=campaign)
+    launch = Launch(export_type="entries", campaign_id=campaign)
     first, _ = claiming(instance, store)
-    held, _ = first.take(first.find_or_request(config))
+    held, _ = first.take(first.find_or_request(launch))
     twin = dataclasses.replace(first, backend=backend_of(ExportRepository(database)))
     store.claimed(held).finish(DELIVERED)
     with pytest.raises(Skipped, match="is FINISHED"):
-        twin.take(twin.find_or_request(config))
+        twin.take(twin.find_or_request(launch))
     assert [export.attempt for export in store.list()] == [1]
 
 
@@ -135,7 +117,7 @@ def test_a_second_process_of_a_reexecution_starts_no_attempt_of_its_own(
     run = instance.create_run_for_job(
         dg.GraphDefinition("any").to_job(), tags=copied, parent_run_id="p", root_run_id="p"
     )
-    first = dataclasses.replace(claiming(instance, store)[0], run=run)
+    first = dataclasses.replace(claiming(instance, store)[0], run=RecordedRun(instance, run))
     held, _ = first.take(store.get(export.id))
     assert held.attempt == 2
 
@@ -198,7 +180,7 @@ def test_a_reexecuted_run_is_one_that_a_person_started(
         dg.GraphDefinition("any").to_job(), tags=copied, parent_run_id="p", root_run_id="p"
     )
     claim, _ = claiming(instance, store)
-    again = RunClaim(run, instance, backend_of(store), claim.policy, claim.log)
+    again = dataclasses.replace(claim, run=RecordedRun(instance, run))
     with pytest.raises(ExportNotClaimable):
         again.take(export)
 
@@ -226,8 +208,8 @@ class Told:
 
 
 def report(expected: int | None, clock: Callable[[], float]) -> Told:
-    log, lines = run_log()
-    return Told(ProgressLog(log.report, expected, clock), lines)
+    lines: list[str] = []
+    return Told(ProgressLog(lines.append, expected, clock), lines)
 
 
 def clock(step: float) -> Callable[[], float]:

@@ -16,12 +16,13 @@ from dagster._daemon.monitoring.run_monitoring import check_run_timeout
 
 from tests.integration.queue_helpers import queued
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.services.pending import Unserved
 from vfexport_core.services.reconcile import AHEAD, REQUESTING_SECONDS, Sightings
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.runs import DagsterRuns
 from vfexport_dagster.sensors.outcome import build_outcome_sensor
-from vfexport_dagster.sensors.pending import Unserved, build_pending_sensor
+from vfexport_dagster.sensors.pending import build_pending_sensor
 from vfexport_dagster.session import RESOURCES
 
 if TYPE_CHECKING:

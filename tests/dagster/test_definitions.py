@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.snap.snap_to_yaml import default_values_yaml_from_type_snap
 
 from vfexport_core.catalog import all_specs, find_spec
-from vfexport_dagster.config import LaunchConfig
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.jobs import build_export_job
 
@@ -89,29 +90,25 @@ def test_sensors_run_by_default_and_every_type_has_an_asset() -> None:
     assert keys == {f"exports/{spec.type}" for spec in all_specs()}
 
 
-def test_the_launchpad_explains_every_field() -> None:
-    (schema,) = {build_export_job(find_spec(name)).run_config_schema.config_type for name in ("entries",)}
-    described = {name: field.description for name, field in schema.fields.items()}
-    assert described.keys() == LaunchConfig.model_fields.keys()
-    assert all(re.match(r".{20,}", text or "") for text in described.values()), described
-
-
 @pytest.mark.parametrize(
-    "config",
+    ("export_type", "prefilled"),
     [
-        {},
-        {"export_id": "a" * 24, "campaign_id": "b" * 24},
-        {"export_id": "a" * 24, "date_key": "1"},
-        {"export_id": "a" * 24, "include_all_markets": True},
+        ("entries", {"campaign_id": "", "include_all_markets": False}),
+        ("codeWaves", {"campaign_id": "", "date_key": ""}),
+        ("scoring", {"campaign_id": ""}),
     ],
 )
-def test_a_launch_that_says_nothing_or_too_much_is_refused_before_there_is_a_run(config: dict[str, object]) -> None:
-    job = defs.resolve_job_def("entries_export")
-    with dg.DagsterInstance.ephemeral() as instance:
-        with pytest.raises(dg.DagsterConfigMappingFunctionError) as refused:
-            job.execute_in_process(run_config=config, instance=instance)
-        assert "InvalidRequest" in repr(refused.value.__cause__)
-        assert instance.get_runs_count() == 0
+def test_the_launchpad_has_the_fields_of_the_type_explains_each_and_fills_them_in(
+    export_type: str, prefilled: dict[str, Any]
+) -> None:
+    job = build_export_job(find_spec(export_type))
+    described = {name: field.description for name, field in job.run_config_schema.config_type.fields.items()}
+    assert described.keys() == prefilled.keys() | {"export_id"}
+    assert all(re.match(r".{20,}", text or "") for text in described.values()), described
+    snapshot = job.get_job_snapshot()
+    (mode,), schema = snapshot.mode_def_snaps, snapshot.config_schema_snapshot
+    shown = default_values_yaml_from_type_snap(schema, schema.get_config_snap(mode.root_config_key))
+    assert yaml.safe_load(shown) == prefilled
 
 
 def test_the_repositorys_dagster_yaml_is_a_valid_instance_that_holds_its_promises(tmp_path: Path) -> None:

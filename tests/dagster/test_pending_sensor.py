@@ -11,12 +11,13 @@ from bson import ObjectId
 
 from tests.integration.queue_helpers import DELIVERED, new_export
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.services.pending import Unserved
 from vfexport_core.services.reconcile import AHEAD, Sightings
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.runs import DagsterRuns
-from vfexport_dagster.sensors.pending import Unserved, build_pending_sensor, plan_requests
+from vfexport_dagster.sensors.pending import build_pending_sensor, plan_requests
 from vfexport_dagster.session import RESOURCES
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def test_pending_exports_are_requested_oldest_first_and_once_each(
         start(instance, request)
     requests, reason = tick()
     assert requests == []
-    assert reason == "no PENDING export without a run"
+    assert reason.startswith("entries of Summer Tour: position 1, starts in about 0:0")
+    assert "scoring of Summer Tour: position 4, starts in about " in reason
 
 
 def test_a_request_is_tagged_so_that_its_run_is_found_by_any_of_it(store: ExportRepository, tick: Any) -> None:
@@ -77,7 +79,7 @@ def test_a_request_is_tagged_so_that_its_run_is_found_by_any_of_it(store: Export
     assert request.tags == {
         tags.EXPORT_ID: export.id,
         tags.CAMPAIGN_ID: export.campaign_id,
-        tags.EXPORT_TYPE: "entries",
+        tags.CAMPAIGN: export.campaign_name,
         tags.ATTEMPT: "1",
         tags.CORRELATION_ID: "corr-9",
         "dagster/sensor_name": "pending_exports",  # Dagster's own addition
@@ -197,7 +199,7 @@ def test_a_type_without_a_job_here_holds_nobody_up(
     requests, _ = tick()
     assert [request.run_key for request in requests] == [f"{even.id}:1"]
     store.close_run(even.id, "run-1", ExportStatus.CANCELED, None, attempt=1)
-    assert "1 PENDING exports are of types that have no job here: codes" in str(tick()[1])
+    assert "nothing runs these types here: codes" in str(tick()[1])
 
 
 def test_a_tick_watches_the_queue_and_returns_as_soon_as_there_is_work(

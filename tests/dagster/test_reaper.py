@@ -12,12 +12,14 @@ from tests.integration.queue_helpers import DELIVERED, ERROR, new_export, queued
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services import reconcile
+from vfexport_core.services.bootstrap import Backend
+from vfexport_core.services.pending import Unserved
 from vfexport_core.services.reconcile import AHEAD, Reconciler, Sightings
+from vfexport_core.settings import load_settings
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import BucketsResource, MongoResource
 from vfexport_dagster.runs import DagsterRuns
-from vfexport_dagster.sensors.pending import Unserved
 from vfexport_dagster.sensors.reaper import build_reaper_sensor
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ class Reaper:
 
     def look(self, seconds: float = 0) -> list[str]:
         self.now += seconds
-        return list(Reconciler(DagsterRuns(self.instance), self.store, self.drift).look())
+        backend = Backend(load_settings(None), database=self.store.database, queue=self.store)
+        return list(Reconciler(DagsterRuns(self.instance), backend, self.drift).look())
 
 
 @pytest.fixture
@@ -227,9 +230,7 @@ def test_a_run_that_died_before_it_claimed_its_export_is_replaced(
 def test_a_run_by_hand_that_died_before_it_had_an_export_does_not_hold_the_queue(
     store: ExportRepository, instance: dg.DagsterInstance, reaper: Reaper
 ) -> None:
-    run = instance.create_run_for_job(
-        defs.resolve_job_def("entries_export"), run_config={"campaign_id": "0" * 24}, tags={tags.EXPORT_TYPE: "entries"}
-    )
+    run = instance.create_run_for_job(defs.resolve_job_def("entries_export"), run_config={"campaign_id": "0" * 24})
     for event in EVENTS["STARTED"]:
         instance.report_dagster_event(dg.DagsterEvent(event.value, run.job_name), run.run_id)
     reaper.look()

@@ -211,6 +211,11 @@ class ExportSpec:
         return "zip" if self.shape.container is Container.ZIP else self.format.value
 
     @property
+    def has_additional_markets(self) -> bool:
+        """Whether a request may ask for a row per additional market of a fan."""
+        return self.expansion is Expansion.MARKETS_IF_ASKED
+
+    @property
     def job_name(self) -> str:
         return f"{self.slug}_export"
 

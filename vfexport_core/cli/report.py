@@ -39,16 +39,9 @@ def summary_of(export: Export, bucket: str) -> dict[str, Any]:
         "rows": export.count,
         "bytes": export.bytes,
         "sha256": digests[0] if one else digests,
-        "seconds": seconds_of(export),
+        "seconds": None if export.seconds is None else round(export.seconds, 3),
         "warnings": (export.meta or {}).get("warnings", {}),
     }
-
-
-def seconds_of(export: Export) -> float | None:
-    """Return how long the run took, by the database's clock."""
-    if export.date.triggered is None or export.date.finished is None:
-        return None
-    return round((export.date.finished - export.date.triggered).total_seconds(), 3)
 
 
 def tell(summary: Mapping[str, Any], *, as_json: bool, err: bool = False) -> None:

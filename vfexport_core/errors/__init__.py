@@ -60,6 +60,7 @@ from vfexport_core.errors.base import (
     VfexportError,
     error_class,
     error_document,
+    error_report,
 )
 from vfexport_core.errors.requests import (
     AccessError,
@@ -159,4 +160,5 @@ __all__ = [
     "WorkerLost",
     "error_class",
     "error_document",
+    "error_report",
 ]

@@ -6,6 +6,7 @@ import traceback
 from typing import ClassVar
 
 INTERNAL_CODE = "InternalError"
+_FRAMES = 8
 
 
 class VfexportError(Exception):
@@ -19,6 +20,11 @@ class VfexportError(Exception):
         super().__init__(message)
         self.message = message
         self.payload = payload
+
+    @property
+    def description(self) -> str:
+        """Code, message and what to do, for whoever reads it."""
+        return f"{self.code}: {self.message}. {self.hint}"
 
     def as_dict(self) -> dict[str, str | None]:
         """Return ``{code, message, payload}``, the form in which an export document keeps an error."""
@@ -57,3 +63,15 @@ def error_document(error: BaseException) -> dict[str, str | None]:
     frame = traceback.extract_tb(error.__traceback__)[-1:]
     place = f" at {frame[0].name}, line {frame[0].lineno}" if frame else ""
     return {"code": INTERNAL_CODE, "message": f"{type(error).__name__}{place}", "payload": None}
+
+
+def error_report(error: BaseException) -> dict[str, str]:
+    """Return what operators are told of any exception: code, message, payload if it has one, hint, ``raised at``.
+
+    Nothing of what else it says: its chain would hold messages of the driver and of Python, and those may quote data.
+    """
+    fields = {name: value for name, value in error_document(error).items() if value is not None}
+    hint = error.hint if isinstance(error, VfexportError) else VfexportError.hint
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    place = "\n".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+    return fields | {"hint": hint, "raised at": place}

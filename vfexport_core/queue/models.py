@@ -49,6 +49,7 @@ class NewExport:
     requester_user_id: str
     correlation_id: str
     source: Source
+    id: str | None = None
 
     def to_document(self) -> Document:
         """Return the PENDING document of attempt 1, without ``_id`` and ``date``: those come with the insertion."""
@@ -197,6 +198,18 @@ class Export:
     def position(self) -> tuple[datetime, str]:
         """Where this export is in the order of the queue; `ExportRepository.list` goes on after such a position."""
         return self.date.created, self.id
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the attempt took that FINISHED it, by MongoDB's clock."""
+        if self.date.triggered is None or self.date.finished is None:
+            return None
+        return (self.date.finished - self.date.triggered).total_seconds()
+
+    @property
+    def rows_per_second(self) -> float:
+        """The rows of a FINISHED export by the time that it took, whole: the one figure for it."""
+        return round((self.count or 0) / self.seconds, 1) if self.seconds else 0.0
 
     @property
     def has_room(self) -> bool:

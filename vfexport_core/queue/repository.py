@@ -184,13 +184,14 @@ class ExportRepository:
     def request(self, new: NewExport) -> tuple[Export, bool]:
         """Queue an export (L1), or return the one of the same campaign, type and date that is still active (L3).
 
-        True when the export is new. Raises CampaignNotFound when the campaign's id cannot be one.
+        True when the export is new. With an id, there is one export of it: asked for again, it is returned, whatever
+        became of it. Raises CampaignNotFound when the campaign's id cannot be one.
         """
         if not ObjectId.is_valid(new.campaign_id):
             raise CampaignNotFound("the campaign's id is not an ObjectId", payload=new.campaign_id[:PAYLOAD_LENGTH])
         self._guard()
         document = new.to_document()
-        export_id = ObjectId()
+        export_id = ObjectId(new.id)
         for _ in range(_REQUEST_TRIES):
             found = self._exports.retried(lambda: self._insert_or_find(export_id, document))
             if found is not None:
@@ -336,8 +337,8 @@ class ExportRepository:
         except DuplicateKeyError:
             active: Document = {name: document.get(name) for name in ("campaignId", "exportType", "dateKey")}
             active["status"] = {"$in": sorted(ACTIVE)}
-            found = documents.find_one(active)
-            return found or documents.find_one({"_id": export_id})
+            own = documents.find_one({"_id": export_id})
+            return own or documents.find_one(active)
         return documents.find_one({"_id": export_id})
 
 

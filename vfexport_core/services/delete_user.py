@@ -119,6 +119,12 @@ class Resumed:
     left: tuple[str, ...]
     reasons: tuple[str, ...] = ()
 
+    def check(self) -> None:
+        """Raise DeleteFailed when some are left, saying what is in the way."""
+        if self.left:
+            in_the_way = "; ".join(self.reasons) or "there was no time for them"
+            raise DeleteFailed(f"{len(self.left)} deletions are still open, and tried again later: {in_the_way}")
+
 
 def resume_deletions(tools: DeletionTools, *, seconds: float = _RESUMED_SECONDS) -> Resumed:
     """Take up the open records whose turn it is again, the oldest first. Raises SourceUnavailable."""

@@ -31,6 +31,8 @@ class ExportRequest:
     requester_user_id: str
     correlation_id: str
     source: Source
+    id: str | None = None
+    """That of the export, from whoever may ask several times for the same one."""
 
 
 def request(backend: Backend, wanted: ExportRequest) -> tuple[Export, bool]:
@@ -50,6 +52,7 @@ def request(backend: Backend, wanted: ExportRequest) -> tuple[Export, bool]:
             requester_user_id=wanted.requester_user_id,
             correlation_id=wanted.correlation_id,
             source=wanted.source,
+            id=wanted.id,
         )
     )
 

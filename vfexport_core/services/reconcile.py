@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vfexport_core.queue.breakers import OpenBreaker
     from vfexport_core.queue.models import Attempt, Export
     from vfexport_core.queue.repository import ExportRepository
+    from vfexport_core.services.bootstrap import Backend
+    from vfexport_core.services.launch import Launch
 
 FINISHING_SECONDS = 60.0
 """A run that has finished ends by itself."""
@@ -52,7 +54,7 @@ class Run:
 
     `export_id` is "" until the run knows its export; `requested_attempt` is None for what a person started. `was_lost`:
     it was reported so, see `report_lost`. `was_withdrawn`: it ended before its claim without fault of its own or its
-    export's.
+    export's. `launch` is what a person launched a run for that waits and has no place in the queue yet.
     """
 
     run_id: str
@@ -61,6 +63,7 @@ class Run:
     requested_attempt: int | None
     was_lost: bool = False
     was_withdrawn: bool = False
+    launch: Launch | None = None
 
 
 class Orchestrator(Protocol):
@@ -76,6 +79,17 @@ class Orchestrator(Protocol):
 
     def cancel_waiting(self, run: Run, why: str) -> None:
         """Take a run that has not begun out of the orchestrator's queue; its export stays as it is."""
+        ...
+
+    def place(self, run: Run, export: Export | None, seconds: float) -> None:
+        """Have a run that a person launched wait in the place of its export, which may take so many seconds.
+
+        Without an export: in the place of one that was asked for when the run was launched.
+        """
+        ...
+
+    def tell(self, run: Run, text: str) -> None:
+        """Tell whoever looks at a run that has not begun."""
         ...
 
     def report_lost(self, run: Run, why: str) -> None:
@@ -163,19 +177,29 @@ class Reconciler:
     """Looks at both sides; `drift` is what each look leaves for the next."""
 
     orchestrator: Orchestrator
-    queue: ExportRepository
+    backend: Backend
     drift: Sightings
+
+    @property
+    def queue(self) -> ExportRepository:
+        return self.backend.queue
 
     def look(self) -> Iterator[str]:
         """Act on what has lasted, and yield what was done."""
-        yield from self._end_needless_runs()
+        runs = [*self.orchestrator.live_runs()]
+        for run in runs:
+            if run.launch is not None:
+                from vfexport_core.services.launch import place_launched  # noqa: PLC0415 it loads a driver
+
+                yield place_launched(run, run.launch, self.backend, self.orchestrator)
+        yield from self._end_needless_runs(run for run in runs if run.launch is None)
         yield from self._fail_hopeless_exports()
         self.drift.forget_unseen()
 
-    def _end_needless_runs(self) -> Iterator[str]:
+    def _end_needless_runs(self, runs: Iterable[Run]) -> Iterator[str]:
         is_busy = self.queue.running() is not None
         waiting = self.queue.breakers.waiting_types()
-        for run in self.orchestrator.live_runs():
+        for run in runs:
             export = self._export_of(run)
             drift = drift_of(run, export, is_busy=is_busy)
             if drift is None and export is not None and run.state is RunState.WAITING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vfexport_core.errors import ExportExpired, ExportNotFound, RunFailed, WorkerLost
 from vfexport_core.queue.models import ExportStatus
@@ -49,7 +49,14 @@ def outcome_of(end: RunEnd, held_seconds: float | None) -> tuple[ExportStatus, E
     return ExportStatus.FAILED, failure(end.message, payload=end.run_id).as_dict()
 
 
-def record_run_end(queue: ExportRepository, end: RunEnd) -> ExportStatus | None:
+class Closed(NamedTuple):
+    """How an export was closed; without an error code when it was cancelled."""
+
+    status: ExportStatus
+    error_code: str | None
+
+
+def record_run_end(queue: ExportRepository, end: RunEnd) -> Closed | None:
     """Close the export of a run (L4, L5); None when there was nothing left to close. Doing it again is harmless.
 
     A PENDING export, which the run should have claimed, ends with its run, unless the run was lost: then nothing is
@@ -57,8 +64,9 @@ def record_run_end(queue: ExportRepository, end: RunEnd) -> ExportStatus | None:
     """
     try:
         status, error = outcome_of(end, queue.held_seconds(end.export_id, end.run_id))
-        is_lost = error is not None and error["code"] == WorkerLost.code
+        code = None if error is None else error["code"]
+        is_lost = code == WorkerLost.code
         closed = queue.close_run(end.export_id, end.run_id, status, error, None if is_lost else end.requested_attempt)
     except ExportNotFound:  # the run never came to know its export, or somebody made one up
         return None
-    return status if closed else None
+    return Closed(status, code) if closed else None

@@ -9,14 +9,19 @@ import json
 import logging
 import sys
 import traceback
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vfexport_core.telemetry import context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
 
 FIELDS_KEY = "fields"
 """``extra={FIELDS_KEY: {...}}`` puts these members into the line."""
 
+_PACKAGE = "vfexport_core"
 _FRAMES = 20
 # The driver logs whole commands, and with them data, below WARNING.
 _TALKATIVE = ("pymongo", "botocore", "boto3", "urllib3")
@@ -58,6 +63,38 @@ class TextFormatter(StructuredFormatter):
         about = " ".join(f"{name}={value}" for name, value in found.items())
         line = f"{_time(record)} {record.levelname:<7} {self.message_of(record)}" + (f"  {about}" if about else "")
         return line if described is None else "\n  ".join([line, described["class"], *described["frames"]])
+
+
+class StderrHandler(logging.StreamHandler[Any]):
+    """Writes to what stderr is at the moment, where something else takes its place for a while."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__(sys.stderr)
+        self.setFormatter(formatter)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+class _Forwarder(logging.Handler):
+    def __init__(self, write: Callable[[str], object]) -> None:
+        super().__init__(logging.WARNING)
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write(record.getMessage())
+
+
+@contextmanager
+def warnings_to(write: Callable[[str], object]) -> Generator[None]:
+    """Also write what this package warns of during the block (requests tried again, for example)."""
+    handler, logger = _Forwarder(write), logging.getLogger(_PACKAGE)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def wants_json(log_format: str) -> bool:

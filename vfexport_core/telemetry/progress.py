@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ _MINUTE, _HOUR = 60, 3_600
 class Meter:
     """Takes totals (documents read, rows and bytes written) and gives rates, from the first totals it saw on.
 
-    `total` is the preliminary number of documents to read, None when it is not known.
+    `total` is the preliminary number of documents to read, None when it is not known; `began` is when nothing had been
+    read yet, if rates count from then on.
     """
 
     total: int | None = None
@@ -29,7 +30,11 @@ class Meter:
     read: int = 0
     rows: int = 0
     bytes: int = 0
+    began: InitVar[float | None] = None
     _start: tuple[float, int, int] | None = field(default=None)
+
+    def __post_init__(self, began: float | None) -> None:
+        self._start = None if began is None else (began, 0, 0)
 
     def update(self, read: int, rows: int, size: int) -> None:
         """Take new totals; the first ones are where the rates begin: a follower may come in the middle."""
@@ -71,12 +76,14 @@ class Meter:
 class ProgressLog:
     """Writes to a log how far an export is, about every second or every twentieth of the way.
 
-    `expected` is the preliminary number of documents to read, None when it is not known.
+    `expected` is the preliminary number of documents to read, None when it is not known. Rates are those since `since`,
+    by `clock`; without it, since the first totals.
     """
 
     write: Callable[[str], object]
     expected: int | None
     clock: Callable[[], float] = time.monotonic
+    since: float | None = None
     _now: float = field(default=0)
     _meter: Meter | None = field(default=None)
     _written: float = field(default=0)
@@ -86,7 +93,7 @@ class ProgressLog:
         """Take documents read, rows and bytes written so far."""
         self._now = self.clock()
         if self._meter is None:
-            self._meter, self._written = Meter(self.expected, lambda: self._now), self._now
+            self._meter, self._written = Meter(self.expected, lambda: self._now, began=self.since), self._now
         self._meter.update(read, rows, size)
         if self._is_due(self._now - self._written, read):
             self._written, self._written_read = self._now, read

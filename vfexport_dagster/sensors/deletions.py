@@ -44,7 +44,7 @@ def build_deletion_sensor(job: dg.JobDefinition, begun: Sightings | None = None)
             if not _is_dead(run.dagster_run, seen) or deletions.somebody_is_at_work():
                 return dg.SkipReason(f"{len(due)} open deletions: run {run.dagster_run.run_id} is for them")
         except SourceUnavailable as error:
-            return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
+            return dg.SkipReason(error.description)
         context.instance.report_run_failed(run.dagster_run, message="It holds no deletion: its process is gone.")
         return dg.RunRequest()
 

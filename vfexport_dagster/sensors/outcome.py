@@ -67,12 +67,14 @@ def build_outcome_sensor() -> dg.SensorDefinition:
         closed: list[str] = []
         for event_type, number, end, correlation_id in run_ends(context.instance, cursor):
             try:
-                status = record_run_end(store, end) if end is not None else None
+                done = record_run_end(store, end) if end is not None else None
             except SourceUnavailable as error:
-                return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
-            if end is not None and status is not None:
-                closed.append(f"{end.export_id} {status}")
-                log_export("export closed", correlation_id, end.export_id, exportStatus=status.value, runId=end.run_id)
+                return dg.SkipReason(error.description)
+            if end is not None and done is not None:
+                closed.append(f"{end.export_id} {done.status}")
+                log_export("export closed", correlation_id, end.export_id, exportStatus=done.status, runId=end.run_id)
+                if done.error_code is not None:
+                    context.instance.add_run_tags(end.run_id, {tags.ERROR: done.error_code})
             cursor[event_type] = number
             context.update_cursor(json.dumps(cursor))
         return dg.SkipReason(", ".join(closed) or "no run ended that left its export open")

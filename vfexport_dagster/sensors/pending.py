@@ -2,16 +2,14 @@
 
 # No postponed annotations here: Dagster reads them when a sensor is declared.
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import Export
-from vfexport_core.services.hanging_buckets import claimable
-from vfexport_core.services.reconcile import AHEAD, Orchestrator, Requests, Sightings
+from vfexport_core.services.pending import Unserved, describe_waiting
+from vfexport_core.services.reconcile import Sightings
 from vfexport_dagster import tags
 from vfexport_dagster.config import launch_config
 from vfexport_dagster.resources import MongoResource
@@ -23,23 +21,6 @@ from vfexport_dagster.runs import DagsterRuns
 # cannot be told that Dagster is being stopped: whoever does that waits for the tick's end.
 TICK_SECONDS = 9.0
 _RETRY_SECONDS = 3.0
-
-
-@dataclass(slots=True)
-class Unserved:
-    """Which PENDING exports need a run; what has one is looked at again in the next tick, not at every poll."""
-
-    orchestrator: Orchestrator
-    ended: Sightings
-    _served: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
-
-    def among(self, exports: Iterable[Export]) -> list[tuple[Export, int]]:
-        """Return those that need one, each with how many of its runs have ended before they claimed it."""
-        unknown = [export for export in exports if (export.id, export.attempt) not in self._served]
-        requests = Requests.of(self.orchestrator, unknown)
-        due = [export for export in unknown if requests.due(export, self.ended)]
-        self._served |= {(export.id, export.attempt) for export in unknown if export not in due}
-        return [(export, len(requests.of_export(export))) for export in due]
 
 
 def plan_requests(
@@ -74,31 +55,20 @@ def build_pending_sensor(
     )
     def pending_exports(context: dg.SensorEvaluationContext, mongo: MongoResource) -> dg.SensorResult | dg.SkipReason:
         """Watch the queue until there is something to ask for, or the tick has lasted long enough."""
-        store = mongo.store(retry_seconds=_RETRY_SECONDS)
-        interval = mongo.settings.polling_interval_millis / 1000
-        unserved = Unserved(DagsterRuns(context.instance), ended)
+        store, settings = mongo.store(retry_seconds=_RETRY_SECONDS), mongo.settings
+        interval = settings.polling_interval_millis / 1000
         ended.forget_unseen()
-        deadline = time.monotonic() + tick_seconds
-        while True:
-            try:
-                new = unserved.among(claimable(store, AHEAD))
-            except SourceUnavailable as error:
-                return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
-            requests = plan_requests(new, job_names, tags.longest_run(mongo.settings.timeout_millis / 1000))
-            if requests:
-                for export, runs in new:
-                    if export.export_type in job_names:
-                        log_export("run requested", export.correlation_id, export.id, runKey=tags.run_key(export, runs))
-                return dg.SensorResult(run_requests=requests)
-            if time.monotonic() + interval >= deadline:
-                return dg.SkipReason(_nothing([export for export, _ in new]))
-            time.sleep(interval)
+        try:
+            unserved = Unserved(DagsterRuns(context.instance), ended)
+            due = unserved.watch(store, job_names, interval=interval, seconds=tick_seconds)
+            if not due:
+                return dg.SkipReason(describe_waiting(store, job_names))
+        except SourceUnavailable as error:
+            return dg.SkipReason(error.description)
+        for export, runs in due:
+            log_export("run requested", export.correlation_id, export.id, runKey=tags.run_key(export, runs))
+        return dg.SensorResult(
+            run_requests=plan_requests(due, job_names, tags.longest_run(settings.timeout_millis / 1000))
+        )
 
     return pending_exports
-
-
-def _nothing(unknown: Sequence[Export]) -> str:
-    if not unknown:
-        return "no PENDING export without a run"
-    types = ", ".join(sorted({export.export_type for export in unknown}))
-    return f"{len(unknown)} PENDING exports are of types that have no job here: {types}"

@@ -35,8 +35,8 @@ def build_reaper_sensor() -> dg.SensorDefinition:
         from vfexport_core.services.hanging_buckets import probe_due  # noqa: PLC0415 the definitions load without a driver
         from vfexport_core.services.reap import clean_up_lost  # noqa: PLC0415 the same
 
-        store = mongo.store(retry_seconds=_RETRY_SECONDS)
-        reconciler = Reconciler(DagsterRuns(context.instance), store, drift)
+        backend = mongo.backend(retry_seconds=_RETRY_SECONDS)
+        store, reconciler = backend.queue, Reconciler(DagsterRuns(context.instance), backend, drift)
         try:
             ended = store.reaper.reap(mongo.settings.timeout_millis)
             told: list[str] = []
@@ -50,7 +50,7 @@ def build_reaper_sensor() -> dg.SensorDefinition:
             told += [f"not cleaned up yet: {problem}" for problem in done.problems]
             told += probe_due(store.breakers, lambda: buckets.clients)
         except SourceUnavailable as error:
-            return dg.SkipReason(f"{error.code}: {error.message}. {error.hint}")
+            return dg.SkipReason(error.description)
         context.update_cursor(json.dumps(drift.names()))  # for people alone
         return dg.SkipReason("; ".join(told) or "no export is late or lost")
 

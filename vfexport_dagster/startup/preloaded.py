@@ -18,7 +18,7 @@ import sqlalchemy.dialects.sqlite
 
 import vfexport_core.mongo.client
 import vfexport_core.queue.repository
-import vfexport_core.services.run_attempt
+import vfexport_core.services.attempt_session
 import vfexport_dagster.s3
 from vfexport_core.telemetry import tracing
 from vfexport_dagster.definitions import defs

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.telemetry.progress import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,6 +41,10 @@ class Estimate:
     position: int
     starts_in_seconds: int
     reason: str | None = None
+
+    def __str__(self) -> str:
+        when = f"starts in about {duration(self.starts_in_seconds)}"
+        return f"position {self.position}, " + (when if self.reason is None else f"waits: {self.reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +105,9 @@ class Estimator:
 def typical_seconds(finished: Iterable[tuple[str, timedelta]]) -> dict[str, float]:
     """Return the median duration of each type; under "" that of all."""
     durations: dict[str, list[float]] = defaultdict(list)
-    for export_type, duration in finished:
-        durations[export_type].append(duration.total_seconds())
-        durations[""].append(duration.total_seconds())
+    for export_type, length in finished:
+        durations[export_type].append(length.total_seconds())
+        durations[""].append(length.total_seconds())
     return {export_type: median(seconds) for export_type, seconds in durations.items()}
 
 

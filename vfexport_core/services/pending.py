@@ -1,0 +1,74 @@
+"""What PENDING exports need of an orchestrator: a run for each that has none that lives; and where they stand."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vfexport_core.queue.statistics.estimates import Estimator
+from vfexport_core.services.hanging_buckets import claimable
+from vfexport_core.services.reconcile import AHEAD, Requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from vfexport_core.queue.models import Export
+    from vfexport_core.queue.repository import ExportRepository
+    from vfexport_core.services.reconcile import Orchestrator, Sightings
+
+_TOLD = 5
+
+
+@dataclass(slots=True)
+class Unserved:
+    """Which PENDING exports need a run; what has one is not looked at again, so an object is for a few seconds only."""
+
+    orchestrator: Orchestrator
+    ended: Sightings
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _served: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
+
+    def among(self, exports: Iterable[Export]) -> list[tuple[Export, int]]:
+        """Return those that need one, each with how many of its runs have ended before they claimed it."""
+        unknown = [export for export in exports if (export.id, export.attempt) not in self._served]
+        requests = Requests.of(self.orchestrator, unknown)
+        due = [export for export in unknown if requests.due(export, self.ended)]
+        self._served |= {(export.id, export.attempt) for export in unknown if export not in due}
+        return [(export, len(requests.of_export(export))) for export in due]
+
+    def watch(
+        self, queue: ExportRepository, types: Collection[str], *, interval: float, seconds: float
+    ) -> list[tuple[Export, int]]:
+        """Look every `interval` until exports of these types need a run; none when `seconds` are over.
+
+        Raises SourceUnavailable.
+        """
+        deadline = self.clock() + seconds
+        while True:
+            due = [
+                (export, runs) for export, runs in self.among(claimable(queue, AHEAD)) if export.export_type in types
+            ]
+            if due or self.clock() + interval >= deadline:
+                return due
+            self.sleep(interval)
+
+
+def describe_waiting(queue: ExportRepository, types: Collection[str]) -> str:
+    """Return where the first PENDING exports stand and when they start, or that none waits; raises SourceUnavailable.
+
+    `types` are those that anything runs here.
+    """
+    waiting, estimator = queue.pending(_TOLD + 1), Estimator(queue)
+    told = [f"{_name(export)}: {estimator.estimate(export) or 'begun'}" for export in waiting[:_TOLD]]
+    if len(waiting) > _TOLD:
+        told.append("and others behind them")
+    unknown = {export.export_type for export in waiting} - {*types}
+    if unknown:
+        told.append(f"nothing runs these types here: {', '.join(sorted(unknown))}")
+    return "; ".join(told) or "no export is PENDING"
+
+
+def _name(export: Export) -> str:
+    return f"{export.export_type} of {export.campaign_name or export.campaign_id}"
