@@ -1,18 +1,26 @@
-"""The files as Dagster's assets: one per export type, a materialization per finished export."""
+"""The files as Dagster's assets: one per export type, a partition per campaign, a materialization per delivery."""
 
-from __future__ import annotations
+# No postponed annotations here: Dagster reads them when a check is declared.
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from vfexport_core.catalog import find_spec
+from vfexport_core.catalog.dictionary import ColumnText, describe_columns
+from vfexport_core.catalog.spec import ExportSpec
+from vfexport_core.queue.models import Export, ExportStatus
+from vfexport_core.services.describe import CHECKS, CheckResult, check_delivered, columns_of, files_of
+from vfexport_dagster.resources import BucketsResource, MongoResource
 
-    from vfexport_core.catalog.spec import ExportSpec
-    from vfexport_core.queue.models import Export
+if TYPE_CHECKING:
+    from vfexport_core.queue.models import Delivered
+    from vfexport_core.services.bootstrap import Backend
 
 GROUP = "exports"
+CAMPAIGNS = dg.DynamicPartitionsDefinition(name="campaigns")
+_OWNERS = ("team:vfexport",)
 
 
 def asset_key(export_type: str) -> dg.AssetKey:
@@ -27,32 +35,69 @@ def export_assets(specs: Iterable[ExportSpec]) -> list[dg.AssetSpec]:
             asset_key(spec.type),
             description=spec.summary,
             group_name=GROUP,
+            owners=_OWNERS,
             kinds={"s3", spec.extension},
-            metadata={"bucket": spec.bucket.value, "dagster/column_schema": _columns(spec)},
+            partitions_def=CAMPAIGNS,
+            metadata={
+                "bucket": spec.bucket.value,
+                "job": spec.job_name,
+                "dagster/column_schema": _schema(describe_columns(spec.columns)),
+            },
         )
         for spec in specs
     ]
 
 
-def materialization(spec: ExportSpec, export: Export) -> dg.AssetMaterialization:
-    """Tell of a FINISHED export: figures, place and digest of its files; columns by name, never what is in them."""
+def export_checks(spec: ExportSpec) -> dg.AssetChecksDefinition:
+    """Declare the checks of a type's latest file; each run makes those of its own."""
+    key = asset_key(spec.type)
+
+    @dg.multi_asset_check(
+        name=f"{spec.slug}_checks",
+        specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in CHECKS.items()],
+    )
+    def checks(mongo: MongoResource, buckets: BucketsResource) -> Iterator[dg.AssetCheckResult]:
+        found = mongo.backend().queue.list(export_type=spec.type, status=ExportStatus.FINISHED, limit=1)
+        for result in check_delivered(found[0] if found else None, buckets.clients):
+            yield dg.AssetCheckResult(asset_key=key, **_check(result))
+
+    return checks
+
+
+def delivered_events(
+    export: Export, delivered: "Delivered", backend: "Backend", location: str | None
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+    """Yield what is told of a FINISHED export: figures, place and digest of its files, columns, and its checks.
+
+    Columns by name, never what is in them. `location` is the code location that its job is in.
+    """
+    key, files = asset_key(export.export_type), files_of(backend, export, delivered)
     metadata: dict[str, Any] = {
         "rows": export.count or 0,
         "bytes": export.bytes or 0,
         "seconds": export.seconds or 0.0,
         "rows_per_second": export.rows_per_second,
-        "s3_uri": _lines(f"s3://{export.bucket}/{key}" for key in export.keys),
-        "sha256": _lines(export.sha256.get(key, "") for key in export.keys),
+        "files": dg.MetadataValue.table([dg.TableRecord(file._asdict() | {"link": file.link or ""}) for file in files]),
+        "s3_uri": "\n".join(f"s3://{export.bucket}/{file.key}" for file in files),
+        "sha256": "\n".join(file.sha256 for file in files),
         "export_id": export.id,
         "campaign_id": export.campaign_id,
-        "dagster/column_schema": _columns(spec),
+        "campaign": export.campaign_name,
+        "dagster/column_schema": _schema(columns_of(backend, export)),
     }
-    return dg.AssetMaterialization(asset_key(spec.type), metadata=metadata)
+    if location is not None:
+        metadata["job"] = dg.MetadataValue.job(find_spec(export.export_type).job_name, location)
+    if files and files[0].link is not None:
+        metadata["console"] = dg.MetadataValue.url(files[0].link)
+    yield dg.AssetMaterialization(key, metadata=metadata, partition=export.campaign_id)
+    for result in check_delivered(export, backend.buckets):
+        yield dg.AssetCheckEvaluation(asset_key=key, **_check(result))
 
 
-def _columns(spec: ExportSpec) -> dg.TableSchema:
-    return dg.TableSchema([dg.TableColumn(column.header, "string") for column in spec.columns])
+def _check(result: CheckResult) -> dict[str, Any]:
+    severity = dg.AssetCheckSeverity.ERROR if result.is_error else dg.AssetCheckSeverity.WARN
+    return {"check_name": result.name, "passed": result.passed, "description": result.text, "severity": severity}
 
 
-def _lines(texts: Iterable[str]) -> str:
-    return "\n".join(texts)
+def _schema(columns: Iterable[ColumnText]) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(one.header, one.form, description=one.source) for one in columns])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from vfexport_core.catalog import all_specs
-from vfexport_dagster.assets import export_assets
+from vfexport_dagster.assets import export_assets, export_checks
 from vfexport_dagster.deletion import build_deletion_job
 from vfexport_dagster.jobs import build_export_job
 from vfexport_dagster.sensors.deletions import build_deletion_sensor
@@ -23,6 +23,8 @@ def build_definitions() -> dg.Definitions:
     deletion = build_deletion_job()
     return dg.Definitions(
         assets=export_assets(specs),
+        asset_checks=[export_checks(spec) for spec in specs],
+        executor=dg.in_process_executor,
         jobs=[*jobs.values(), deletion],
         sensors=[
             build_pending_sensor(jobs),

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from vfexport_core.catalog import find_spec
-from vfexport_dagster.assets import materialization
 from vfexport_dagster.config import ClaimConfig
 from vfexport_dagster.session import Attempt
 
@@ -47,4 +45,4 @@ def finish(context: dg.OpExecutionContext, attempt: dg.ResourceParam[Attempt]) -
     """Record what was delivered: TRIGGERED -> FINISHED."""
     with attempt.step(context) as session:
         export = session.finish()
-    context.log_event(materialization(find_spec(export.export_type), export))
+    attempt.tell_delivered(context, export)

@@ -11,6 +11,7 @@ import dagster as dg
 from vfexport_core.errors import error_report
 from vfexport_core.telemetry.logs import warnings_to
 from vfexport_dagster import tags
+from vfexport_dagster.assets import CAMPAIGNS, delivered_events
 from vfexport_dagster.event_log import outlast_outages
 from vfexport_dagster.resources import BucketsResource, MongoResource
 from vfexport_dagster.runs import RecordedRun
@@ -18,6 +19,7 @@ from vfexport_dagster.runs import RecordedRun
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
+    from vfexport_core.queue.models import Export
     from vfexport_core.services.attempt_session import AttemptSession
 
 
@@ -34,7 +36,8 @@ class Attempt:
         mongo: MongoResource = context.resources.mongo
         self._log: logging.Logger = context.log or logging.getLogger(__name__)
         run = RecordedRun(context.instance, context.run)
-        self.session = AttemptSession(RunClaim.of(run, mongo.backend(context.resources.buckets), self._report))
+        self._backend = mongo.backend(context.resources.buckets)
+        self.session = AttemptSession(RunClaim.of(run, self._backend, self._report))
 
     def _report(self, text: str) -> None:
         self._log.info(text)
@@ -44,6 +47,18 @@ class Attempt:
         self._log = context.log
         with failing(context):
             yield self.session
+
+    def tell_delivered(self, context: dg.OpExecutionContext, export: Export) -> None:
+        """Record the files of a FINISHED export as its type's asset, which stays FINISHED if that fails."""
+        delivered, origin = self.session.delivered, context.run.remote_job_origin
+        assert delivered is not None, "it has finished"
+        try:
+            context.instance.add_dynamic_partitions(str(CAMPAIGNS.name), [export.campaign_id])
+            location = None if origin is None else origin.location_name
+            for event in delivered_events(export, delivered, self._backend, location):
+                context.log_event(event)
+        except Exception as error:  # noqa: BLE001 whatever it is
+            context.log.warning("the asset could not be described: %s", error_report(error))
 
 
 @contextmanager

@@ -10,6 +10,8 @@ import pytest
 from tests.ccpa import USER_ID, Service
 from vfexport_core.services.reconcile import Sightings
 from vfexport_core.storage.buckets import BucketClients
+from vfexport_dagster import tags
+from vfexport_dagster.assets import asset_key
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.deletion import JOB_NAME, build_deletion_job
 from vfexport_dagster.resources import MongoResource
@@ -121,3 +123,17 @@ def test_a_mongodb_that_does_not_answer_is_told(
     monkeypatch.setattr("vfexport_dagster.sensors.deletions._PATIENCE_SECONDS", 0.2)
     monkeypatch.setenv("VFEXPORT_MONGO_URI", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100")
     assert "SourceUnavailable" in tick(instance).skip_message
+
+
+def test_a_completed_deletion_is_told_on_the_asset_that_lost_a_file(runner: Runner, service: Service) -> None:
+    campaign = service.add_campaign(50)
+    exported = service.exported(campaign)
+    runner.instance.create_run_for_job(defs.resolve_job_def("entries_export"), tags=tags.export_tags(exported, 60))
+    open_record(service)
+    assert runner.run(JOB_NAME, {}).success
+    tick(runner.instance)
+    key = asset_key("entries")
+    ((observed,), _, _) = runner.instance.fetch_observations(key, limit=10)
+    assert observed.partition_key == campaign
+    assert observed.asset_observation.metadata["deletion"].value == service.record()["_id"].__str__()
+    assert USER_ID not in str(observed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import pytest
 from bson import ObjectId
 
@@ -12,9 +13,12 @@ from tests.dagster.conftest import Buckets, Runner, reference_bytes
 from tests.integration.queue_helpers import new_export
 from tests.s3_faults import ACCESS_DENIED, Run
 from vfexport_core import pipeline
+from vfexport_core.catalog import find_spec
 from vfexport_core.queue.models import Export, ExportStatus
 from vfexport_core.telemetry.progress import ProgressLog
 from vfexport_dagster import tags
+from vfexport_dagster.assets import export_checks
+from vfexport_dagster.session import RESOURCES
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -64,12 +68,44 @@ def test_a_finished_export_is_a_materialization_with_figures_and_no_fan_data(
     assert metadata["seconds"] > 0
     assert metadata["rows_per_second"] == pytest.approx(200 / metadata["seconds"], rel=0.1)
     assert any(line.endswith(f", {metadata['rows_per_second']:,} rows/s") for line in runner.log(result))
-    names = [column.name for column in metadata["dagster/column_schema"].columns]
-    assert names[0] == "id"
-    assert "Select Show" in names
+    columns = {column.name: column for column in metadata["dagster/column_schema"].columns}
+    assert next(iter(columns)) == "id"
+    assert (columns["Select Show"].type, columns["Select Show"].description) == ("text", "show(M)")
+    assert not [name for name in columns if "one per preference" in name], "they are those of the campaign"
+    assert [dict(record.data) for record in metadata["files"]] == [
+        {"key": key, "rows": 200, "sha256": finished.sha256[key], "link": ""}
+    ]
+    assert event.partition == export.campaign_id
+    assert runner.instance.get_dynamic_partitions("campaigns") == [export.campaign_id]
     told = "\n".join([*runner.log(result), *(str(value) for value in metadata.values())])
     emails = [user["integrations"]["ticketmaster"].get("email") for user in database["users"].find().limit(50)]
     assert not [email for email in emails if isinstance(email, str) and email and email in told]
+
+
+def checks(result: Any) -> dict[str, dg.AssetCheckEvaluation]:
+    return {one.check_name: one for one in result.get_asset_check_evaluations()}
+
+
+def test_a_delivered_file_is_checked_in_its_bucket_and_again_whenever_asked(
+    runner: Runner, store: ExportRepository, export: Export, buckets: Buckets
+) -> None:
+    result = runner.run_requested(export)
+    assert {name: one.passed for name, one in checks(result).items()} == {
+        "file_in_store": True,
+        "has_rows": True,
+        "few_warnings": True,
+    }
+    finished = store.get(export.id)
+    buckets.client.put_object(Bucket=finished.bucket, Key=finished.keys[0], Body=b"something else")
+    declared = export_checks(find_spec("entries"))
+    job = dg.define_asset_job("check", selection=dg.AssetSelection.checks(declared))
+    checking = dg.Definitions(asset_checks=[declared], jobs=[job], resources=RESOURCES, executor=dg.in_process_executor)
+    again = checking.resolve_job_def("check").execute_in_process(instance=runner.instance)
+    assert {name: one.passed for name, one in checks(again).items()} == {
+        "file_in_store": False,
+        "has_rows": True,
+        "few_warnings": True,
+    }
 
 
 def test_the_log_tells_the_way(runner: Runner, export: Export) -> None:

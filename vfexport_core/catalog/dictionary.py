@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from vfexport_core.catalog import all_specs
@@ -138,6 +139,26 @@ def _condition(condition: Condition) -> str:
             return f"{field} is the request's `dateKey`"
         case _:
             assert_never(condition)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnText:
+    """A column by its name in the header, what its values usually are, and where they come from."""
+
+    header: str
+    form: str
+    source: str
+
+
+def describe_columns(columns: Iterable[Column | PreferenceColumns]) -> list[ColumnText]:
+    """Return columns as text; those of a campaign's preferences are one as long as no campaign is known."""
+    each = "or_false(E.fields[id]) for each of C.preferences, in their order"
+    return [
+        ColumnText(column.header, format_form(column.expression), format_expression(column.expression))
+        if isinstance(column, Column)
+        else ColumnText(f"{column.header}, one per preference", "text", each)
+        for column in columns
+    ]
 
 
 def _column(column: Column | PreferenceColumns) -> tuple[str, str, str]:

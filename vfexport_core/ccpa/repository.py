@@ -254,6 +254,12 @@ class DeletionRepository:
         """Return the open records that nobody works on, and are due again: the later, the more often tried."""
         return [record for record, now in self._open_ones(limit) if _is_due(record, now)]
 
+    def completed_since(self, moment: datetime, limit: int = 20) -> list[tuple[datetime, Deletion]]:
+        """Return deletions that were completed after `moment`, and when, earliest first."""
+        query, order = {"date.completed": {"$gt": moment}}, [("date.completed", 1)]
+        found = self._retrying(lambda: list(self._records.find(query).sort(order).limit(limit)))
+        return [(document["date"]["completed"], Deletion.from_document(document)) for document in found]
+
     def somebody_is_at_work(self) -> bool:
         """Return whether a worker holds one of the open records."""
         return any(is_leased(record, now) for record, now in self._open_ones(_OPEN_AT_MOST))

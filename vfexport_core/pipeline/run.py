@@ -66,6 +66,7 @@ def run_export(attempt: Attempt, *, settings: Settings, database: Database[Docum
         bytes=sink.bytes_written,
         sha256=sink.sha256,
         meta=pipeline.counters.meta(),
+        row_counts=tuple(rows[file] for file in sink.keys),
     )
 
 

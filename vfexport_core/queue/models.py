@@ -151,6 +151,8 @@ class Delivered:
     bytes: int
     sha256: tuple[str, ...]
     meta: Document = field(default_factory=dict[str, Any])
+    row_counts: tuple[int, ...] = ()
+    """The rows of each file, parallel to `keys`; told where the files are, not kept with the export."""
 
     def to_fields(self) -> Document:
         """Return its fields: ``key`` and one digest for one file, ``keys`` and a list for any other number."""

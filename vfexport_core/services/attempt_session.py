@@ -32,7 +32,7 @@ class AttemptSession:
         self._has_counted = False
         self._expected: int | None = None
         self._since = 0.0
-        self._delivered: Delivered | None = None
+        self.delivered: Delivered | None = None
 
     def close(self) -> None:
         """Stop keeping the claim, if it is still kept."""
@@ -62,13 +62,13 @@ class AttemptSession:
             self.count()
         with self._claimed() as worker:
             delivered = worker.deliver(ProgressLog(self._run.report, self._expected, since=self._since))
-        self._delivered = delivered
+        self.delivered = delivered
         self._run.report(f"published {delivered.rows:,} rows, {delivered.bytes:,} bytes as {', '.join(delivered.keys)}")
         return delivered
 
     def finish(self) -> Export:
         """Record what was delivered and return the FINISHED export; a file that cannot be recorded is taken away."""
-        delivered = self._delivered or self.deliver()
+        delivered = self.delivered or self.deliver()
         with self._claimed() as worker:
             export = worker.finish(delivered)
         pace = f"{export.seconds or 0:,.1f} s, {export.rows_per_second:,} rows/s"

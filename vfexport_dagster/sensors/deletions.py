@@ -2,18 +2,24 @@
 
 # No postponed annotations here: Dagster reads them when a sensor is declared.
 
+from datetime import UTC, datetime, timedelta
+
 import dagster as dg
 
+from vfexport_core.ccpa.records import Deletion
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.services.reconcile import Sightings
+from vfexport_dagster import tags
+from vfexport_dagster.assets import asset_key
 from vfexport_dagster.deletion import JOB_NAME
 from vfexport_dagster.resources import MongoResource
-from vfexport_dagster.runs import LIVE
+from vfexport_dagster.runs import LIVE, export_type_of
 
 DEAD_SECONDS = 120.0
 """A run that has begun and holds no deletion for so long has lost its process; its place in the queue is needed."""
 
 _PATIENCE_SECONDS = 5.0
+_LOOK_BACK = timedelta(days=1)
 _BEGUN = frozenset({dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING})
 
 
@@ -34,7 +40,11 @@ def build_deletion_sensor(job: dg.JobDefinition, begun: Sightings | None = None)
         from vfexport_core.mongo.retry import RetryLimits  # noqa: PLC0415 as above
 
         deletions = DeletionRepository(mongo.database, RetryLimits(_PATIENCE_SECONDS))
+        since = datetime.fromisoformat(context.cursor) if context.cursor else datetime.now(UTC) - _LOOK_BACK
         try:
+            for moment, record in deletions.completed_since(since):
+                observe(context.instance, record)
+                context.update_cursor(moment.isoformat())
             due = deletions.due()
             if not due:
                 return dg.SkipReason("no open deletion whose turn it is")
@@ -49,6 +59,17 @@ def build_deletion_sensor(job: dg.JobDefinition, begun: Sightings | None = None)
         return dg.RunRequest()
 
     return ccpa_deletions
+
+
+def observe(instance: dg.DagsterInstance, record: Deletion) -> None:
+    """Record on the assets that files of them were deleted, as far as Dagster's runs made them."""
+    runs = instance.get_runs(dg.RunsFilter(tags={tags.EXPORT_ID: sorted(record.noted_exports)}))
+    for export_type, campaign_id in {(export_type_of(run), run.tags.get(tags.CAMPAIGN_ID)) for run in runs}:
+        if export_type is None:
+            continue
+        about = {"deletion": record.id, "what": "files that held a person's data were deleted (CCPA)"}
+        observation = dg.AssetObservation(asset_key(export_type), partition=campaign_id, metadata=about)
+        instance.report_runless_asset_event(observation)
 
 
 def _live_run(instance: dg.DagsterInstance) -> dg.RunRecord | None:
