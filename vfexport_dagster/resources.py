@@ -7,8 +7,6 @@ load anywhere. A wrong variable fails the run with ConfigurationError, which nam
 
 from __future__ import annotations
 
-import atexit
-import threading
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -20,7 +18,6 @@ from vfexport_core.telemetry import tracing
 from vfexport_dagster import tags
 
 if TYPE_CHECKING:
-    from pymongo import MongoClient
     from pymongo.database import Database
 
     from vfexport_core.queue.repository import ExportRepository
@@ -43,14 +40,16 @@ class MongoResource(_SettingsResource):
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Read the settings and make a client; raises ConfigurationError."""
+        from vfexport_core.mongo.client import connect, connect_shared  # noqa: PLC0415 the web server needs no driver
+
         self._settings = load_settings(self.env_file)
-        if context.run is None:
-            self._client = _shared_client(self._settings)
+        if context.run is None:  # a new client per tick would connect anew each time
+            self._client = connect_shared(self._settings)
             return
         # A run has its process to itself.
         correlation_id = context.run.tags.get(tags.CORRELATION_ID, context.run.run_id)
         telemetry.bind(correlationId=correlation_id, runId=context.run.run_id)
-        self._client = _connect(self._settings)
+        self._client = connect(self._settings)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         if context.run is None:
@@ -77,7 +76,7 @@ class MongoResource(_SettingsResource):
 
     def backend(self, buckets: BucketsResource | None = None, *, retry_seconds: float | None = None) -> Backend:
         """Return what core works with, for a run or, with `retry_seconds`, for a sensor; the clients stay ours."""
-        from vfexport_core.mongo.retry import WORKER_LIMITS, RetryLimits  # noqa: PLC0415 see `_connect`
+        from vfexport_core.mongo.retry import WORKER_LIMITS, RetryLimits  # noqa: PLC0415 see `setup_for_execution`
         from vfexport_core.services.bootstrap import Backend  # noqa: PLC0415 as above
 
         limits = WORKER_LIMITS if retry_seconds is None else RetryLimits(retry_seconds)
@@ -106,23 +105,3 @@ class BucketsResource(_SettingsResource):
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 Dagster's signature
         if self._clients is not None:
             self._clients.close()
-
-
-def _connect(settings: Settings) -> MongoClient[dict[str, Any]]:
-    from vfexport_core.mongo.client import connect  # noqa: PLC0415 the web server needs no driver
-
-    return connect(settings)
-
-
-def _shared_client(settings: Settings) -> MongoClient[dict[str, Any]]:
-    """Return the client that all sensors of this process share: a new one per tick would connect anew each time."""
-    uri = settings.mongo_uri.get_secret_value()
-    with _lock:
-        if uri not in _clients:
-            _clients[uri] = _connect(settings)
-            atexit.register(_clients[uri].close)
-        return _clients[uri]
-
-
-_lock = threading.Lock()
-_clients: dict[str, MongoClient[dict[str, Any]]] = {}

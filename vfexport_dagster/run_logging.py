@@ -13,14 +13,7 @@ from typing import Any
 import dagster as dg
 
 from vfexport_core.settings import PREFIX
-from vfexport_core.telemetry.logs import (
-    FIELDS_KEY,
-    JsonFormatter,
-    StderrHandler,
-    StructuredFormatter,
-    TextFormatter,
-    wants_json,
-)
+from vfexport_core.telemetry.logs import FIELDS_KEY, StderrHandler
 from vfexport_dagster import tags
 
 LOGGER = "stderr"
@@ -30,37 +23,25 @@ _FORMAT = f"{PREFIX}LOG_FORMAT"
 _SENSORS = "vfexport_dagster.sensors"
 
 
-class _OfRun(StructuredFormatter):
-    """Knows a record of Dagster's: its message as it was given, the run, the job and the step."""
-
-    def message_of(self, record: logging.LogRecord) -> str:
-        return str(_meta(record).get("orig_message") or super().message_of(record))
-
-    def fields_of(self, record: logging.LogRecord) -> dict[str, Any]:
-        meta = _meta(record)
-        run_tags = meta.get("job_tags") or {}
-        named = {
-            "correlationId": run_tags.get(tags.CORRELATION_ID),
-            "exportId": run_tags.get(tags.EXPORT_ID),
-            "runId": meta.get("run_id"),
-            "job": meta.get("job_name"),
-            "step": meta.get("step_key"),
-        }
-        return {name: value for name, value in named.items() if value} | super().fields_of(record)
-
-
-class RunJsonFormatter(_OfRun, JsonFormatter):
-    pass
-
-
-class RunTextFormatter(_OfRun, TextFormatter):
-    pass
+def _read_record(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
+    """Return the message of a record of Dagster's as it was given, and the run, the job and the step."""
+    meta: dict[str, Any] = getattr(record, "dagster_meta", None) or {}
+    run_tags = meta.get("job_tags") or {}
+    named = {
+        "correlationId": run_tags.get(tags.CORRELATION_ID),
+        "exportId": run_tags.get(tags.EXPORT_ID),
+        "runId": meta.get("run_id"),
+        "job": meta.get("job_name"),
+        "step": meta.get("step_key"),
+    }
+    message = str(meta.get("orig_message") or record.getMessage())
+    return message, {name: value for name, value in named.items() if value}
 
 
 def _run_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
     name = init_context.job_def.name if init_context.job_def else LOGGER
     logger = logging.Logger(name, logging.INFO)  # noqa: LOG001 not one that is kept: its handler goes with the run
-    logger.addHandler(StderrHandler(RunJsonFormatter() if _wants_json() else RunTextFormatter()))
+    logger.addHandler(StderrHandler(_log_format(), _read_record))
     return logger
 
 
@@ -76,7 +57,7 @@ def sensor_log() -> logging.Logger:
     logger = logging.getLogger(_SENSORS)
     logger.setLevel(logging.INFO)
     logger.propagate = False  # Dagster's server would print it once more, in its own form
-    logger.addHandler(StderrHandler(JsonFormatter() if _wants_json() else TextFormatter()))
+    logger.addHandler(StderrHandler(_log_format()))
     return logger
 
 
@@ -86,9 +67,5 @@ def log_export(text: str, correlation_id: str | None, export_id: str, **fields: 
     sensor_log().info(text, extra={FIELDS_KEY: about})
 
 
-def _wants_json() -> bool:
-    return wants_json(os.environ.get(_FORMAT, "auto"))
-
-
-def _meta(record: logging.LogRecord) -> dict[str, Any]:
-    return getattr(record, "dagster_meta", None) or {}
+def _log_format() -> str:
+    return os.environ.get(_FORMAT, "auto")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -63,6 +65,20 @@ def connect(settings: Settings, *, silence_millis: int = SCAN_SILENCE_MILLIS) ->
     except (InvalidURI, MongoConfigurationError, ValueError):
         # The driver's message repeats parts of the address, and the address holds a password.
         raise ConfigurationError("VFEXPORT_MONGO_URI is not a MongoDB address", payload="VFEXPORT_MONGO_URI") from None
+
+
+def connect_shared(settings: Settings) -> MongoClient[Document]:
+    """Return the client that this process has for the configured deployment; it stays open until the process ends."""
+    uri = settings.mongo_uri.get_secret_value()
+    with _lock:
+        if uri not in _shared:
+            _shared[uri] = connect(settings)
+            atexit.register(_shared[uri].close)
+        return _shared[uri]
+
+
+_lock = threading.Lock()
+_shared: dict[str, MongoClient[Document]] = {}
 
 
 @contextmanager

@@ -27,50 +27,60 @@ _FRAMES = 20
 _TALKATIVE = ("pymongo", "botocore", "boto3", "urllib3")
 
 
+def read_record(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
+    """Return a record's message, and what it is about beside what its code works for and says itself."""
+    return record.getMessage(), {}
+
+
 class StructuredFormatter(logging.Formatter):
-    """What both forms have in common: the parts of a line."""
+    """What both forms have in common: the parts of a line, of a record that `read` can read."""
 
-    def message_of(self, record: logging.LogRecord) -> str:
-        return record.getMessage()
+    def __init__(self, read: Callable[[logging.LogRecord], tuple[str, dict[str, Any]]] = read_record) -> None:
+        super().__init__()
+        self._read = read
 
-    def fields_of(self, record: logging.LogRecord) -> dict[str, Any]:
-        """Return what the line is about: what its code works for, what it says itself, how it came to an exception."""
-        found: dict[str, Any] = context.fields() | getattr(record, FIELDS_KEY, {})
+    def parts_of(self, record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
+        """Return the message, and what the line is about, and how it came to an exception."""
+        message, about = self._read(record)
+        found: dict[str, Any] = about | context.fields() | getattr(record, FIELDS_KEY, {})
         if record.exc_info and record.exc_info[1] is not None:
             found["exception"] = _describe(record.exc_info[1])
-        return found
+        return message, found
 
 
 class JsonFormatter(StructuredFormatter):
     """Formats a record as one line of JSON: time, level, logger, message, correlationId, fields, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
+        message, found = self.parts_of(record)
         line: dict[str, Any] = {
             "time": _time(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": self.message_of(record),
+            "message": message,
         }
-        return json.dumps(line | self.fields_of(record), default=str)
+        return json.dumps(line | found, default=str)
 
 
 class TextFormatter(StructuredFormatter):
     """The same for a person at a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        found = self.fields_of(record)
+        message, found = self.parts_of(record)
         described = found.pop("exception", None)
         about = " ".join(f"{name}={value}" for name, value in found.items())
-        line = f"{_time(record)} {record.levelname:<7} {self.message_of(record)}" + (f"  {about}" if about else "")
+        line = f"{_time(record)} {record.levelname:<7} {message}" + (f"  {about}" if about else "")
         return line if described is None else "\n  ".join([line, described["class"], *described["frames"]])
 
 
 class StderrHandler(logging.StreamHandler[Any]):
     """Writes to what stderr is at the moment, where something else takes its place for a while."""
 
-    def __init__(self, formatter: logging.Formatter) -> None:
+    def __init__(
+        self, log_format: str, read: Callable[[logging.LogRecord], tuple[str, dict[str, Any]]] = read_record
+    ) -> None:
         super().__init__(sys.stderr)
-        self.setFormatter(formatter)
+        self.setFormatter(JsonFormatter(read) if wants_json(log_format) else TextFormatter(read))
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
