@@ -106,7 +106,7 @@ class RecordedRun:
 
     def supersede(self, run_ids: Sequence[str], by: str) -> None:
         for run in self.instance.get_runs(dg.RunsFilter(run_ids=run_ids)):
-            if tags.SUPERSEDED not in run.tags:
+            if tags.SUPERSEDED not in run.tags and run.status is not dg.DagsterRunStatus.SUCCESS:
                 self.instance.add_run_tags(run.run_id, {tags.SUPERSEDED: by})
 
     def withdraw(self, why: str) -> None:

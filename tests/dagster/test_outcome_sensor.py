@@ -125,6 +125,7 @@ def test_a_run_that_took_too_long_makes_its_export_expired(
     assert expired.status is ExportStatus.EXPIRED
     assert expired.error is not None
     assert (expired.error["code"], expired.error["payload"]) == ("ExportExpired", run.run_id)
+    assert instance.get_run_by_id(run.run_id).tags[tags.ERROR] == "ExportExpired"
 
 
 @pytest.mark.parametrize(

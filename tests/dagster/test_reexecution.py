@@ -65,6 +65,11 @@ def test_a_failed_export_is_delivered_in_a_new_attempt(
     run = runner.instance.get_run_by_id(result.run_id)
     assert run is not None
     assert (run.tags[tags.EXPORT_ID], run.tags[tags.ATTEMPT]) == (export.id, "2")
+    earlier = runner.instance.get_run_by_id(failed.run_id)
+    assert earlier is not None
+    assert earlier.tags[tags.ERROR] == "DeliveryRefused"
+    assert earlier.tags[tags.SUPERSEDED] == f"attempt 2, run {result.run_id[:8]}"
+    assert tags.SUPERSEDED not in run.tags
 
 
 def test_what_could_not_be_recorded_is_delivered_again_from_the_failure_on(

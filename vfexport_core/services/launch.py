@@ -39,7 +39,7 @@ class Launch:
             export_type=export_type,
             export_id=config.get("export_id") or None,
             campaign_id=config.get("campaign_id") or None,
-            date_key=None if date_key in {None, ""} else str(date_key),
+            date_key=None if date_key is None or date_key == "" else str(date_key),
             include_all_markets=bool(config.get("include_all_markets")),
         )
 
