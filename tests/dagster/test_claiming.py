@@ -230,3 +230,11 @@ def test_progress_is_told_every_twentieth_of_the_way_but_not_all_the_time() -> N
         told.progress(step, step * 2, step * 10)
     assert 3 <= len(told.lines) <= 5
     assert told.lines[-1].startswith("100%, 200 rows")
+
+
+def test_rates_count_from_the_claim_on() -> None:
+    lines: list[str] = []
+    progress = ProgressLog(lines.append, 1_000, clock=clock(10), since=-10)
+    progress(100, 100, 0)
+    progress(200, 200, 0)
+    assert lines == [" 20%, 200 rows, 10 rows/s, 0.0 MB, 1:20 left"]

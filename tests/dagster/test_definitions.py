@@ -16,6 +16,7 @@ import yaml
 from dagster._core.snap.snap_to_yaml import default_values_yaml_from_type_snap
 
 from vfexport_core.catalog import all_specs, find_spec
+from vfexport_dagster.assets import CAMPAIGNS
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.jobs import build_export_job
 
@@ -42,6 +43,7 @@ SENSORS = ["ccpa_deletions", "export_watchdog", "pending_exports", "run_outcome"
 
 NAMES = """
 import json, sys
+from vfexport_dagster.assets import CAMPAIGNS
 from vfexport_dagster.definitions import defs
 repository = defs.get_repository_def()
 print(json.dumps({
@@ -88,6 +90,9 @@ def test_sensors_run_by_default_and_every_type_has_an_asset() -> None:
     assert {sensor.default_status for sensor in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}
     keys = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs()}
     assert keys == {f"exports/{spec.type}" for spec in all_specs()}
+    checked = {key.asset_key.to_user_string() for key in repository.asset_graph.asset_check_keys}
+    assert checked == keys
+    assert all(spec.owners and spec.partitions_def is CAMPAIGNS for spec in defs.resolve_all_asset_specs())
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,6 @@ def test_a_campaign_that_is_not_there_fails_the_run_and_queues_nothing(
         {},
         {"campaign_id": ""},
         {"export_id": "a" * 24, "campaign_id": "b" * 24},
-        {"export_id": "a" * 24, "include_all_markets": True},
     ],
 )
 def test_a_launch_that_says_nothing_or_too_much_fails_in_its_first_step(
