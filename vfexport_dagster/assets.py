@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from vfexport_core.catalog import find_spec
-from vfexport_core.catalog.dictionary import ColumnText, describe_columns
+from vfexport_core.catalog.dictionary import ColumnText, describe_columns, describe_type
 from vfexport_core.catalog.spec import ExportSpec
 from vfexport_core.queue.models import Export, ExportStatus
 from vfexport_core.services.describe import CHECKS, CheckResult, check_delivered, columns_of, files_of
@@ -33,7 +33,7 @@ def export_assets(specs: Iterable[ExportSpec]) -> list[dg.AssetSpec]:
     return [
         dg.AssetSpec(
             asset_key(spec.type),
-            description=spec.summary,
+            description=describe_type(spec),
             group_name=GROUP,
             owners=_OWNERS,
             kinds={"s3", spec.extension},

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
@@ -78,7 +79,7 @@ def _overview(specs: tuple[ExportSpec, ...]) -> Iterator[str]:
 def _type(spec: ExportSpec) -> Iterator[str]:
     yield f"## {spec.type}"
     yield ""
-    yield f"{spec.summary[:1].upper()}{spec.summary[1:]}."
+    yield _sentence(spec.summary)
     yield ""
     for name, value in _facts(spec):
         yield f"- {name}: {value}"
@@ -161,6 +162,13 @@ def describe_columns(columns: Iterable[Column | PreferenceColumns]) -> list[Colu
     ]
 
 
+def describe_type(spec: ExportSpec) -> str:
+    """Return what an export of this type is, and what the letters stand for in the sources of its columns."""
+    sources = " ".join(column.source for column in describe_columns(spec.columns))
+    used = [f"- `{letter}`: {text}" for letter, text in letters().items() if re.search(rf"\b{letter}\b", sources)]
+    return "\n".join([_sentence(spec.summary), "", "In the sources of the columns:", "", *used])
+
+
 def _column(column: Column | PreferenceColumns) -> tuple[str, str, str]:
     if isinstance(column, Column):
         return _code(column.header), _source(column.expression), format_form(column.expression)
@@ -170,6 +178,10 @@ def _column(column: Column | PreferenceColumns) -> tuple[str, str, str]:
 
 def _source(expression: Expression) -> str:
     return _code(format_expression(expression))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _code(text: str) -> str:
