@@ -53,10 +53,11 @@ class Attempt:
         delivered, origin = self.session.delivered, context.run.remote_job_origin
         assert delivered is not None, "it has finished"
         try:
-            context.instance.add_dynamic_partitions(str(CAMPAIGNS.name), [export.campaign_id])
+            with suppress(Exception):  # while Dagster's storage is away; the events wait for it
+                context.instance.add_dynamic_partitions(str(CAMPAIGNS.name), [export.campaign_id])
             location = None if origin is None else origin.location_name
             for event in delivered_events(export, delivered, self._backend, location):
-                context.log_event(event)
+                context.log_event(event)  # pyright: ignore[reportArgumentType] it takes checks, too
         except Exception as error:  # noqa: BLE001 whatever it is
             context.log.warning("the asset could not be described: %s", error_report(error))
 

@@ -72,7 +72,7 @@ def test_a_finished_export_is_a_materialization_with_figures_and_no_fan_data(
     assert next(iter(columns)) == "id"
     assert (columns["Select Show"].type, columns["Select Show"].description) == ("text", "show(M)")
     assert not [name for name in columns if "one per preference" in name], "they are those of the campaign"
-    assert [dict(record.data) for record in metadata["files"]] == [
+    assert [dict(record.data) for record in event.materialization.metadata["files"].records] == [
         {"key": key, "rows": 200, "sha256": finished.sha256[key], "link": ""}
     ]
     assert event.partition == export.campaign_id
