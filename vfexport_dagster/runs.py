@@ -128,6 +128,7 @@ def _run_of(run: dg.DagsterRun) -> Run:
         was_lost=tags.LOST in run.tags,
         was_withdrawn=tags.WITHDRAWN in run.tags,
         launch=_launch_of(run) if state is RunState.WAITING and tags.is_launched(run) else None,
+        is_stopping=run.status is dg.DagsterRunStatus.CANCELING,
     )
 
 

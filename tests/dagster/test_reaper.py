@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 EVENTS = {
     "STARTING": [dg.DagsterEventType.RUN_STARTING],
     "STARTED": [dg.DagsterEventType.RUN_STARTING, dg.DagsterEventType.RUN_START],
+    "CANCELING": [dg.DagsterEventType.RUN_STARTING, dg.DagsterEventType.RUN_START, dg.DagsterEventType.RUN_CANCELING],
+    "CANCELED": [dg.DagsterEventType.RUN_STARTING, dg.DagsterEventType.RUN_START, dg.DagsterEventType.RUN_CANCELED],
     "NOT_STARTED": [],  # QUEUED needs a code location of its own
 }
 
@@ -138,6 +142,43 @@ def test_a_lost_run_is_known_by_its_error_when_its_export_goes_on(
     store.claim(store.retry(export.id).id, "cli-1")
     reaper.look()
     assert "reported as failed" in reaper.look(5)[0]
+
+
+@pytest.fixture
+def claim_of_a_dead_process() -> str:
+    command = "from vfexport_core.queue.process import new_claim_id; print(new_claim_id())"
+    return subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def claim(store: ExportRepository, export: Export, run: dg.DagsterRun, claim_id: str) -> None:
+    store.claim(export.id, run.run_id)
+    store.database["exports"].update_one({"_id": ObjectId(export.id)}, {"$set": {"claimId": claim_id}})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_a_run_whose_process_is_gone_is_ended_before_its_lease_is(
+    instance: dg.DagsterInstance, reaper: Reaper, export: Export, claim_of_a_dead_process: str
+) -> None:
+    run = start(instance, export, "STARTED")
+    claim(reaper.store, export, run, claim_of_a_dead_process)
+    assert reaper.look() == [], "Dagster may say so itself"
+    (told,) = reaper.look(3)
+    assert "its process is gone" in told
+    failed = reaper.store.get(export.id)
+    assert (failed.status, failed.error and failed.error["code"]) == (ExportStatus.FAILED, "WorkerLost")
+    assert status_of(instance, run) == "FAILURE"
+    assert reaper.look(5) == []
+
+
+@pytest.mark.parametrize("status", ["CANCELING", "CANCELED"])
+def test_how_a_run_ended_that_was_told_to_stop_is_for_dagster_to_say(
+    status: str, instance: dg.DagsterInstance, reaper: Reaper, export: Export, claim_of_a_dead_process: str
+) -> None:
+    run = start(instance, export, status)
+    claim(reaper.store, export, run, claim_of_a_dead_process)
+    assert [reaper.look(), reaper.look(30)] == [[], []]
+    assert reaper.store.get(export.id).status is ExportStatus.TRIGGERED
+    assert status_of(instance, run) == status
 
 
 @pytest.mark.parametrize("end", ["fail", "expire", "cancel"])

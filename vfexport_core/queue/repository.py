@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from bson import ObjectId
 from pymongo import DESCENDING
@@ -33,6 +32,7 @@ from vfexport_core.queue.claimed import ClaimedExport
 from vfexport_core.queue.collection import PAYLOAD_LENGTH, ExportCollection, object_id
 from vfexport_core.queue.lease import LEASE_SECONDS
 from vfexport_core.queue.models import ACTIVE, FINAL, RETRYABLE, Claim, Export, ExportStatus
+from vfexport_core.queue.process import new_claim_id
 from vfexport_core.queue.reaper import ExportReaper
 from vfexport_core.queue.removal import ExportRemoval
 from vfexport_core.queue.statistics.counters import ExportCounters
@@ -279,7 +279,7 @@ class ExportRepository:
 
     @cached_property
     def _claim_id(self) -> str:
-        return uuid4().hex
+        return new_claim_id()
 
     def _claimant(self, run_id: str) -> Claimant:
         return Claimant(run_id, self._claim_id, self._lease_millis)

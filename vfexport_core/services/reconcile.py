@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from vfexport_core.errors import ExportNotFound, RunFailed, WorkerLost
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.process import is_gone
+from vfexport_core.services.record_run_end import RunEnd, record_run_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +32,8 @@ ENDING_SECONDS = 20.0
 """So does one that knows that its attempt has failed; what it could not clean up in that time is left to the reaper."""
 LOST_SECONDS = 3.0
 """A run that is not heard of any more does not."""
+GONE_SECONDS = 3.0
+"""Of a run whose process has ended the orchestrator hears, if anything is there to tell it."""
 CLAIMING_SECONDS = 30.0
 """A run that has begun claims its export, or fails, within seconds once no other is running."""
 REQUESTING_SECONDS = 30.0
@@ -54,7 +58,8 @@ class Run:
 
     `export_id` is "" until the run knows its export; `requested_attempt` is None for what a person started. `was_lost`:
     it was reported so, see `report_lost`. `was_withdrawn`: it ended before its claim without fault of its own or its
-    export's. `launch` is what a person launched a run for that waits and has no place in the queue yet.
+    export's. `launch` is what a person launched a run for that waits and has no place in the queue yet. `is_stopping`:
+    it was told to stop, and how it ends is for the orchestrator to say.
     """
 
     run_id: str
@@ -64,6 +69,7 @@ class Run:
     was_lost: bool = False
     was_withdrawn: bool = False
     launch: Launch | None = None
+    is_stopping: bool = False
 
 
 class Orchestrator(Protocol):
@@ -102,10 +108,14 @@ class Orchestrator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A run whose export needs it no longer, and why; it is acted on when it has lasted for `grace_seconds`."""
+    """A run whose export needs it no longer, and why; it is acted on when it has lasted for `grace_seconds`.
+
+    `holds`: its export still waits for it, and ends with it.
+    """
 
     why: str
     grace_seconds: float
+    holds: bool = False
 
 
 @dataclass(slots=True)
@@ -210,6 +220,8 @@ class Reconciler:
                 self.orchestrator.cancel_waiting(run, drift.why)
                 yield f"run {run.run_id} cancelled: {drift.why}"
             else:
+                if drift.holds:
+                    record_run_end(self.queue, RunEnd(run_id=run.run_id, export_id=run.export_id, message=drift.why))
                 self.orchestrator.report_lost(run, drift.why)
                 yield f"run {run.run_id} reported as failed: {drift.why}"
 
@@ -245,7 +257,8 @@ def drift_of(run: Run, export: Export | None, *, is_busy: bool) -> Drift | None:
         why = f"it has not claimed export {export.id}, although none is running"
         return None if is_busy else Drift(why, CLAIMING_SECONDS)
     if mine.ended is None:
-        return None
+        is_lost = export.run_id == run.run_id and not run.is_stopping and is_gone(export.claim_id)
+        return Drift("its process is gone", GONE_SECONDS, holds=True) if is_lost else None
     grace = FINISHING_SECONDS if mine.status is ExportStatus.FINISHED else ENDING_SECONDS
     grace = LOST_SECONDS if _was_lost(export, mine) else grace
     return Drift(f"its attempt {mine.attempt} of export {export.id} is {mine.status}", grace)
