@@ -98,7 +98,14 @@ def test_the_same_request_again_gives_the_active_export(api: Api, campaign: str)
     assert (running.status_code, running.json()["status"]) == (200, "TRIGGERED")
 
 
-def test_waves_are_told_apart_by_their_date_key(api: Api, campaign: str) -> None:
+def insert_codes(database: Database[dict[str, Any]], campaign: str, *date_keys: Any) -> None:
+    codes = [{"_id": f"{campaign}-{key}", "campaignId": campaign, "dateKey": key} for key in date_keys]
+    database["codes"].insert_many(codes)
+
+
+def test_waves_are_told_apart_by_their_date_key(api: Api, database: Database[dict[str, Any]], campaign: str) -> None:
+    insert_codes(database, campaign, "1700000000000", "1700000000001")
+
     def post(date_key: str) -> httpx.Response:
         body = {"exportType": "codeWaves", "dateKey": date_key}
         return api.post(f"/campaigns/{campaign}/exports", token=api.token("*"), json=body)
@@ -107,6 +114,38 @@ def test_waves_are_told_apart_by_their_date_key(api: Api, campaign: str) -> None
     assert [answer.status_code for answer in (first, again, other)] == [202, 200, 202]
     assert first.json()["dateKey"] == "1700000000000"
     assert (again.json()["id"], other.json()["dateKey"]) == (first.json()["id"], "1700000000001")
+
+
+def test_a_wave_that_no_code_belongs_to_is_refused_with_those_there_are(
+    api: Api, database: Database[dict[str, Any]], campaign: str
+) -> None:
+    def refusal(**body: str) -> tuple[int, str, str]:
+        path = f"/campaigns/{campaign}/exports"
+        response = api.post(path, token=api.token("*"), json={"exportType": "codeWaves", **body})
+        error = response.json()["error"]
+        assert error["payload"] == "dateKey"
+        return response.status_code, error["code"], error["message"]
+
+    status, code, message = refusal(dateKey="5")
+    assert (status, code) == (400, "UnknownDateKey")
+    assert message == "no code of the campaign has the dateKey 5; none of its codes has one"
+    # Dirty: as a number, and what no request can name.
+    insert_codes(database, campaign, "1700000000001", 1700000000000, None, "soon", True)
+    insert_codes(database, insert_campaign(database), "5")
+    waves = "its waves are 1700000000000, 1700000000001"
+    assert refusal(dateKey="5") == (400, "UnknownDateKey", f"no code of the campaign has the dateKey 5; {waves}")
+    status, code, message = refusal()
+    assert (status, code) == (400, "MissingDateKey")
+    assert message.endswith(f"; {waves}")
+    assert database["exports"].count_documents({}) == 0
+
+
+def test_additional_markets_are_refused_where_there_are_no_rows_of_them(api: Api, campaign: str) -> None:
+    body = {"exportType": "scoring", "includeAllMarkets": True}
+    response = api.post(f"/campaigns/{campaign}/exports", token=api.token("*"), json=body)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["payload"]) == (400, "InvalidRequest", "includeAllMarkets")
+    assert "scoring" in error["message"]
 
 
 def test_the_catalog_is_listed_for_any_caller(api: Api) -> None:

@@ -179,6 +179,7 @@ def use_the_api(settings: Settings, campaign: str) -> None:
         made = api.post(path, token=token, json={"exportType": "artistOptIn"}).json()
         for read in (f"{path}/{made['id']}", path, f"{path}?exportType=entries&limit=1"):
             assert api.get(read, token=token).status_code == 200
+        assert api.post(path, token=token, json={"exportType": "codeWaves"}).status_code == 400  # names the waves
         assert api.post(f"{path}/{made['id']}/cancel", token=token).status_code == 202
         assert api.post(f"{path}/{made['id']}/retry", token=token).status_code == 202
         for read in ("/ready", "/metrics"):

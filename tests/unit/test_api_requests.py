@@ -83,7 +83,6 @@ WRONG_BODIES: dict[str, tuple[Any, str, str | None]] = {
     "a type with a line end": ({"exportType": "entries\n"}, "InvalidExportType", None),
     "a long type": ({"exportType": "y" * 65}, "InvalidExportType", None),
     "half a surrogate as a type": (b'{"exportType":"\\ud800"}', "InvalidExportType", None),
-    "no date": ({"exportType": "codeWaves"}, "MissingDateKey", "dateKey"),
     "date null": ({"exportType": "codeWaves", "dateKey": None}, "InvalidDateKey", "dateKey"),
     "date number": ({"exportType": "codeWaves", "dateKey": 1700000000000}, "InvalidDateKey", "dateKey"),
     "date operator": ({"exportType": "codeWaves", "dateKey": {"$gt": ""}}, "InvalidDateKey", "dateKey"),
@@ -96,6 +95,7 @@ WRONG_BODIES: dict[str, tuple[Any, str, str | None]] = {
     "markets text": ({"exportType": "entries", "includeAllMarkets": "true"}, "InvalidRequest", "includeAllMarkets"),
     "markets number": ({"exportType": "entries", "includeAllMarkets": 1}, "InvalidRequest", "includeAllMarkets"),
     "markets null": ({"exportType": "entries", "includeAllMarkets": None}, "InvalidRequest", "includeAllMarkets"),
+    "markets in vain": ({"exportType": "scoring", "includeAllMarkets": True}, "InvalidRequest", "includeAllMarkets"),
 }
 
 

@@ -117,12 +117,17 @@ def _add_catalog(schemas: Document, catalog: Registry) -> None:
     names = [spec.type for spec in specs]
     schemas["ExportType"] = {"type": "string", "enum": names, "description": "A type of GET /export-types."}
     schemas["NewExport"]["properties"]["exportType"] = {"$ref": _REF.format(model="ExportType")}
-    if dated := [spec.type for spec in specs if spec.needs_date_key]:
-        undated = [spec.type for spec in specs if not spec.needs_date_key]
-        schemas["NewExport"]["anyOf"] = [
-            {"properties": {"exportType": {"enum": undated}}},
-            {"properties": {"exportType": {"enum": dated}}, "required": ["dateKey"]},
-        ]
+    alike: dict[tuple[bool, bool], list[str]] = {}
+    for spec in specs:
+        alike.setdefault((spec.needs_date_key, spec.has_additional_markets), []).append(spec.type)
+    schemas["NewExport"]["anyOf"] = [
+        {
+            "properties": {"exportType": {"enum": types}}
+            | ({} if has_additional_markets else {"includeAllMarkets": {"const": False}}),
+            **({"required": ["dateKey"]} if needs_date_key else {}),
+        }
+        for (needs_date_key, has_additional_markets), types in alike.items()
+    ]
 
 
 def _correct(operation: Document) -> None:

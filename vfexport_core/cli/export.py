@@ -21,14 +21,11 @@ from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services import exports
 from vfexport_core.services.bootstrap import Backend
-from vfexport_core.settings import Settings, load_settings
+from vfexport_core.settings import load_settings
 from vfexport_core.sources.campaigns import find_campaign
 
 if TYPE_CHECKING:
-    from pymongo.database import Database
-
     from vfexport_core.catalog import ExportSpec
-    from vfexport_core.mongo.document import Document
     from vfexport_core.queue.models import Export
     from vfexport_core.storage.buckets import BucketClients
 
@@ -69,16 +66,19 @@ def export(
         as_json=as_json,
     )
     exports.check_date_key(wanted.spec, wanted.date_key)
+    exports.check_additional_markets(wanted.spec, include_all_markets=wanted.all_markets)
     with Backend.of_worker(load_settings()) as backend:
         if output is None:
             _through_the_queue(wanted, backend)
         else:
-            _to_output(wanted, output, backend.settings, backend.database)
+            _to_output(wanted, output, backend)
 
 
-def _to_output(wanted: Wanted, output: str, settings: Settings, database: Database[Document]) -> None:
+def _to_output(wanted: Wanted, output: str, backend: Backend) -> None:
     start = time.monotonic()
+    settings, database = backend.settings, backend.database
     campaign = find_campaign(database, wanted.campaign_id)
+    exports.check_wave(backend, wanted.spec, wanted.campaign_id, wanted.date_key)
     plan = ExportPlan.load(
         wanted.spec,
         campaign,

@@ -13,6 +13,7 @@
     │   │   ├── InvalidExportType
     │   │   ├── MissingDateKey
     │   │   ├── InvalidDateKey
+    │   │   ├── UnknownDateKey        no code of the campaign belongs to this wave
     │   │   ├── InvalidRequest
     │   │   │   └── RequestTooLarge   413
     │   │   └── MethodNotAllowed      405
@@ -86,6 +87,7 @@ from vfexport_core.errors.requests import (
     RequestTooLarge,
     RouteNotFound,
     Unauthenticated,
+    UnknownDateKey,
 )
 from vfexport_core.errors.runs import (
     BucketHangs,
@@ -156,6 +158,7 @@ __all__ = [
     "SpoolFull",
     "TransientError",
     "Unauthenticated",
+    "UnknownDateKey",
     "VfexportError",
     "WorkerLost",
     "error_class",

@@ -24,6 +24,13 @@ class InvalidDateKey(RequestError):
     hint = "dateKey is a string of digits (epoch milliseconds)."
 
 
+class UnknownDateKey(RequestError):
+    """The wave that was asked for is none of the campaign's: an export of it would be empty."""
+
+    code = "UnknownDateKey"
+    hint = "Send the dateKey of a wave that has codes; the message lists them."
+
+
 class InvalidRequest(RequestError):
     code = "InvalidRequest"
 

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vfexport_core.errors import ExportNotFound, InvalidDateKey, MissingDateKey
+from vfexport_core.errors import ExportNotFound, InvalidDateKey, InvalidRequest, MissingDateKey, UnknownDateKey
 from vfexport_core.queue.models import NewExport
-from vfexport_core.sources.campaigns import find_campaign
+from vfexport_core.sources.campaigns import find_campaign, find_wave_keys, is_wave
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vfexport_core.services.bootstrap import Backend
 
 DATE_KEY_PATTERN = "[0-9]{1,32}"
+_LISTED_WAVES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +39,14 @@ class ExportRequest:
 def request(backend: Backend, wanted: ExportRequest) -> tuple[Export, bool]:
     """Queue an export, or return the active one of the same campaign, type and date key; True when it is new.
 
-    Raises CampaignNotFound, MissingDateKey, InvalidDateKey, SourceUnavailable.
+    Raises CampaignNotFound, MissingDateKey and UnknownDateKey (both name the campaign's waves), InvalidDateKey,
+    InvalidRequest (additional markets of a type without), SourceUnavailable.
     """
-    check_date_key(wanted.spec, wanted.date_key)
+    if wanted.date_key is not None:
+        given_date_key(wanted.date_key)
+    check_additional_markets(wanted.spec, include_all_markets=wanted.include_all_markets)
     name = find_campaign(backend.database, wanted.campaign_id).get("name")
+    check_wave(backend, wanted.spec, wanted.campaign_id, wanted.date_key)
     return backend.queue.request(
         NewExport(
             campaign_id=wanted.campaign_id,
@@ -84,6 +89,30 @@ def check_date_key(spec: ExportSpec, date_key: str | None) -> None:
         given_date_key(date_key)
     elif spec.needs_date_key:
         raise MissingDateKey(f"{spec.type} needs a date key, the key of the wave to export", payload="dateKey")
+
+
+def check_wave(backend: Backend, spec: ExportSpec, campaign_id: str, date_key: str | None) -> None:
+    """Raise MissingDateKey or UnknownDateKey when the type exports a wave, and this names none of the campaign's."""
+    if not spec.needs_date_key or (date_key is not None and is_wave(backend.database, campaign_id, date_key)):
+        return
+    keys = find_wave_keys(backend.database, campaign_id, quickly=True)
+    more = len(keys) - _LISTED_WAVES
+    listed = ", ".join(keys[:_LISTED_WAVES]) + (f" and {more} more" if more > 0 else "")
+    waves = f"; its waves are {listed}" if keys else ""
+    if date_key is None:
+        raise MissingDateKey(
+            f"{spec.type} needs dateKey, the key of one of the campaign's waves{waves}", payload="dateKey"
+        )
+    waves = waves or "; none of its codes has one"
+    raise UnknownDateKey(f"no code of the campaign has the dateKey {date_key}{waves}", payload="dateKey")
+
+
+def check_additional_markets(spec: ExportSpec, *, include_all_markets: bool) -> None:
+    """Raise InvalidRequest when additional markets are asked for in a type that has no rows of them."""
+    if include_all_markets and not spec.has_additional_markets:
+        raise InvalidRequest(
+            f"{spec.type} has no rows of additional markets: leave includeAllMarkets out", payload="includeAllMarkets"
+        )
 
 
 def given_date_key(value: object) -> str:

@@ -27,6 +27,7 @@ from vfexport_core.queue.lease import Heartbeat, HeartbeatTimings
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.statistics.counters import ExportCounters
 from vfexport_core.services.hanging_buckets import noticing
+from vfexport_core.sources.campaigns import check_markets
 from vfexport_core.telemetry import context, tracing
 
 if TYPE_CHECKING:
@@ -133,12 +134,16 @@ class Worker:
         self.stop()
 
     def count(self) -> int | None:
-        """Count the documents to read, and note it; None for a type without a preliminary count."""
+        """Count the documents to read, and note it; None for a type without a preliminary count.
+
+        Raises NoMarketsFound when the type needs markets and the campaign has none: that needs no count.
+        """
         from vfexport_core.pipeline import count_rows  # noqa: PLC0415 a claim comes before the time to load Arrow
 
         self._heartbeat.check()
         with self._span("count"):
             backend = self._backend
+            check_markets(self._spec, self.export.campaign_id, backend.database)
             found = count_rows(self._spec, self.export.campaign_id, backend.database, backend.settings)
             if found is not None:
                 self._attempt.claimed.set_count(found)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bson import ObjectId
 from bson.errors import InvalidId
 from pymongo.errors import PyMongoError
 
-from vfexport_core.errors import CampaignNotFound
+from vfexport_core.errors import CampaignNotFound, NoMarketsFound
 from vfexport_core.mongo.client import open_deciding
 from vfexport_core.mongo.retry import CALLER_LIMITS, ReadRetries, RetryLimits, retry_read, with_retries
+from vfexport_core.sources.conditions import stored_date_keys
 from vfexport_core.sources.ranges import CampaignRange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from pymongo.collection import Collection
     from pymongo.database import Database
 
+    from vfexport_core.catalog import ExportSpec
     from vfexport_core.mongo.document import Document
+
+T = TypeVar("T")
 
 
 def find_campaign(database: Database[Document], campaign_id: str, *, limits: RetryLimits = CALLER_LIMITS) -> Document:
@@ -41,6 +46,65 @@ def find_markets(database: Database[Document], campaign_id: str) -> list[Documen
     """Read the campaign's markets, by ``_id``; raises SourceUnavailable."""
     markets, match = open_deciding(database, "markets"), CampaignRange(campaign_id).match()
     return retry_read(lambda: list(markets.find(match).sort("_id", 1)), ReadRetries("markets", operation="find"))
+
+
+def check_markets(spec: ExportSpec, campaign_id: str, database: Database[Document]) -> None:
+    """Raise NoMarketsFound when the type needs markets and the campaign has none; SourceUnavailable."""
+    if not spec.needs_markets:
+        return
+    markets, match = open_deciding(database, "markets"), CampaignRange(campaign_id).match()
+    if retry_read(lambda: markets.find_one(match, {"_id": 1}), ReadRetries("markets", operation="find")) is None:
+        raise NoMarketsFound(f"campaign {campaign_id} has no market", payload=campaign_id)
+
+
+def is_wave(database: Database[Document], campaign_id: str, date_key: str) -> bool:
+    """Return whether a code of the campaign has this date key; raises SourceUnavailable.
+
+    No index is expected to serve this: where the codes are too many to tell while a caller waits, True.
+    """
+    match = {**CampaignRange(campaign_id).match(), "dateKey": {"$in": stored_date_keys(date_key)}}
+    return _ask_codes(database, lambda codes: codes.find_one(match, {"_id": 1}) is not None, otherwise=True)
+
+
+def find_wave_keys(database: Database[Document], campaign_id: str, *, quickly: bool = False) -> list[str]:
+    """Return the date keys that the campaign's codes have, in ascending order; raises SourceUnavailable.
+
+    All codes are read for this, for as long as it takes; `quickly`: none when a caller would have to wait for that.
+    """
+    match = CampaignRange(campaign_id).match()
+
+    def look(codes: Collection[Document]) -> list[Any]:
+        return codes.distinct("dateKey", match)
+
+    if quickly:
+        found = _ask_codes(database, look, otherwise=[])
+    else:
+        codes = open_deciding(database, "codes")
+        found = retry_read(lambda: look(codes), ReadRetries("codes", operation="distinct"))
+    return sorted({text for value in found if (text := _date_key(value))}, key=lambda text: (len(text), text))
+
+
+def _ask_codes(database: Database[Document], look: Callable[[Collection[Document]], T], *, otherwise: T) -> T:
+    """Return what `look` finds in the campaign's codes; `otherwise` when there is no time to find it."""
+    codes = open_deciding(database, "codes")
+
+    def look_within_time() -> T:
+        try:
+            return look(codes)
+        except PyMongoError as error:
+            # A slow answer to this is no sign of a silent server.
+            if error.timeout:
+                return otherwise
+            raise
+
+    return with_retries(codes, look_within_time, CALLER_LIMITS, name="find")
+
+
+def _date_key(value: Any) -> str:
+    """Return a stored date key as a request names it; empty for what none can name."""
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    text = str(number) if isinstance(number, (str, int)) and not isinstance(number, bool) else ""
+    return text if text.isascii() and text.isdecimal() else ""
 
 
 def find_promoters(database: Database[Document], ids: Sequence[str]) -> list[Document]:

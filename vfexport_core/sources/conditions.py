@@ -28,12 +28,12 @@ def condition_expression(condition: Condition, date_key: str | None) -> Any:
         case IsOneOf():
             return {"$in": [field, {"$literal": list(condition.values)}]}
         case IsDateKey():
-            return {"$in": [field, {"$literal": _date_keys(date_key)}]}
+            return {"$in": [field, {"$literal": stored_date_keys(date_key)}]}
         case _:
             assert_never(condition)
 
 
-def _date_keys(date_key: str | None) -> list[str | int]:
+def stored_date_keys(date_key: str | None) -> list[str | int]:
     """Return the forms in which a wave's key may be stored: its digits, or (dirty) the number that they write."""
     if date_key is None:
         return []

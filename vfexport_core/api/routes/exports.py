@@ -40,6 +40,7 @@ from vfexport_core.errors import (
     RequestTooLarge,
     SourceUnavailable,
     Unauthenticated,
+    UnknownDateKey,
 )
 from vfexport_core.queue.models import Export
 from vfexport_core.services import exports
@@ -63,8 +64,8 @@ _ERRORS = (Unauthenticated, KeysUnavailable, MissingPermissions, CampaignNotFoun
         HTTPStatus.OK: {"model": ExportOut, **_NEXT}
         | openapi.described("The one that is PENDING or TRIGGERED already.", "Location", "Retry-After"),
         **openapi.errors(
-            *(InvalidRequest, InvalidExportType, MissingDateKey, InvalidDateKey, RequestTooLarge, NotInitialized),
-            *_ERRORS,
+            *(InvalidRequest, InvalidExportType, MissingDateKey, InvalidDateKey, UnknownDateKey, RequestTooLarge),
+            *(NotInitialized, *_ERRORS),
         ),
     },
     openapi_extra=openapi.request_body(NewExport),
