@@ -163,6 +163,30 @@ class TestPlaceInQueue:
         self.triggered_before(database, claim, 50)
         assert self.read(api, export)[0]["startsInSeconds"] in {152, 153}
 
+    def test_a_running_export_says_when_it_may_end(self, api: Api, database: Database[dict[str, Any]]) -> None:
+        def ends(claim: Claim) -> tuple[int | None, int]:
+            export = api.services.store.get(claim.export_id)
+            response = api.get(f"/campaigns/{export.campaign_id}/exports/{export.id}", token=api.token("*"))
+            return response.json().get("endsInSeconds"), int(response.headers["Retry-After"])
+
+        claim = triggered(api.services.store)
+        assert ends(claim) == (None, 1), "nothing is known yet"
+        api.services.store.claimed(claim).set_count(400)
+        for read, seconds, wanted in ((100, 10, (30, 30)), (100, 50, (150, 60)), (400, 50, (0, 1))):
+            api.services.store.claimed(claim).progress(read, read, 1_000)
+            self.triggered_before(database, claim, seconds)
+            assert ends(claim) == wanted
+        api.services.store.claimed(claim).finish(DELIVERED)
+        export = api.services.store.get(claim.export_id)
+        path = f"/campaigns/{export.campaign_id}/exports/{export.id}"
+        assert "endsInSeconds" not in api.get(path, token=api.token("*")).json()
+
+    def test_by_how_long_such_exports_took(self, api: Api, database: Database[dict[str, Any]]) -> None:
+        self.took(api, database, "codes", 20)
+        export = api.services.store.get(triggered(api.services.store, export_type="codes").export_id)
+        wire = api.get(f"/campaigns/{export.campaign_id}/exports/{export.id}", token=api.token("*")).json()
+        assert wire["endsInSeconds"] == 20
+
     def test_an_etag_changes_with_the_position_only(self, api: Api, export: Export) -> None:
         running, _ = api.services.store.claim(export.id, "run-1")
         second, third = (api.services.store.request(new_export())[0] for _ in range(2))

@@ -319,6 +319,22 @@ def test_the_list_can_be_filtered(api: Api, campaign: str) -> None:
     assert one == alone
 
 
+def test_the_list_can_be_of_one_name_of_the_campaign(
+    api: Api, campaign: str, database: Database[dict[str, Any]]
+) -> None:
+    path, token = f"/campaigns/{campaign}/exports", api.token("*")
+    ids: dict[str, list[str]] = {}
+    for name, types in (("Summer Tour", ["entries"]), ("Autumn & Winter|", ["scoring", "codes"])):
+        database["campaigns"].update_one({}, {"$set": {"name": name}})
+        ids[name] = [api.post(path, token=token, json={"exportType": kind}).json()["id"] for kind in types]
+    for name, wanted in (*ids.items(), ("Autumn", [])):
+        first = api.get(path, token=token, params={"campaignName": name, "limit": 1, "sortDir": "asc"})
+        seen = [wire["id"] for wire in first.json()]
+        if "next" in first.links:
+            seen += [wire["id"] for wire in api.get(first.links["next"]["url"], token=token).json()]
+        assert seen == wanted
+
+
 def test_the_list_can_be_bounded_in_time(api: Api, campaign: str) -> None:
     exports = [queue(api, campaign, date_key=str(number)) for number in range(5)]
     moments = [iso(export.date.created) for export in exports]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from tests.api_client import Api, api_without_mongodb, insert_campaign, run_to_end, running_api
@@ -53,6 +54,37 @@ def test_the_document_is_valid_and_complete(settings: Settings) -> None:
     assert secured == {key for key, statuses in DOCUMENTED.items() if 401 in statuses}
     assert served["components"]["schemas"]["ExportType"]["enum"] == [spec.type for spec in all_specs()]
     assert "422" not in str(served["paths"])
+
+
+def test_every_field_is_described_and_every_example_is_as_described() -> None:
+    with running_api(make_settings(dev_mode=True)) as api:
+        document = api.document
+    schemas = document["components"]["schemas"]
+    for name, schema in schemas.items():
+        for field, described in schema.get("properties", {}).items():
+            inner = schemas[described["$ref"].rpartition("/")[2]] if "$ref" in described else {}
+            assert described.get("description") or inner.get("description"), (name, field)
+            assert described.get("examples") or {"properties", "enum"} & inner.keys(), (name, field)
+            for example in described.get("examples", ()):
+                validator_of(document, described).validate(example)
+        for example in schema.get("examples", ()):
+            validator_of(document, schema).validate(example)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert all(parameter["description"] for parameter in operation["parameters"]), (method, path)
+            for status, answer in operation["responses"].items():
+                media = answer.get("content", {}).get("application/json", {})
+                for example in media.get("examples", {}).values():
+                    validator_of(document, media["schema"]).validate(example["value"])
+                assert int(status) < 400 or media["examples"].keys() == codes_of(answer), (method, path, status)
+
+
+def validator_of(document: dict[str, Any], schema: dict[str, Any]) -> Draft202012Validator:
+    return Draft202012Validator({**schema, "components": document["components"]})
+
+
+def codes_of(answer: dict[str, Any]) -> set[str]:
+    return set(answer["description"].rpartition(": ")[2].rstrip(".").split(", "))
 
 
 def test_the_document_says_what_a_cursor_looks_like() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,15 @@ WRONG_BODIES: dict[str, tuple[Any, str, str | None]] = {
 @pytest.mark.parametrize(("body", "code", "payload"), WRONG_BODIES.values(), ids=WRONG_BODIES)
 def test_a_wrong_body_is_refused(api: Api, body: Any, code: str, payload: str | None) -> None:
     assert problem(post(api, body)) == (400, code, payload)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"x": 1}', b"{}"])
+def test_a_refusal_shows_a_body_that_would_do(body: bytes) -> None:
+    with running_api(make_settings(dev_mode=True)) as api:
+        error = api.post("/dev/token", content=body).json()["error"]
+        shown = json.loads(re.search(r"\{.*\}", error["hint"])[0])
+        assert error["code"] == "InvalidRequest"
+        assert api.post("/dev/token", json=shown).status_code == 200
 
 
 @pytest.mark.parametrize("body", [{"exportType": "scoring", "includeAllMarkets": False}, {"exportType": "entries"}])

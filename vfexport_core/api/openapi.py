@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from vfexport_core.api import correlation
+from vfexport_core.api.examples import error_example
 from vfexport_core.api.schemas import ErrorOut, NewExport, NewToken
 
 if TYPE_CHECKING:
@@ -60,25 +61,30 @@ _CORRELATION_PARAMETER: Document = {
 }
 
 
-def described(text: str, *headers: str) -> Document:
-    """Return the description of an answer and of the headers it may carry."""
-    return {
+def described(text: str, *headers: str, examples: Document | None = None) -> Document:
+    """Return the description of an answer and of the headers it may carry, with examples of it by their names."""
+    answer: Document = {
         "description": text,
         "headers": {name: {"description": _HEADERS[name][0], "schema": _HEADERS[name][1]} for name in headers},
     }
+    if examples is not None:
+        shown = {name: {"value": value} for name, value in examples.items()}
+        answer["content"] = {"application/json": {"examples": shown}}
+    return answer
 
 
 def errors(*classes: type[VfexportError]) -> Responses:
     """Return the description of a route's error answers, by the errors that it raises."""
-    codes: dict[int, list[str]] = {}
+    by_status: dict[int, list[type[VfexportError]]] = {}
     for error in classes:
-        codes.setdefault(error.status, []).append(error.code)
-    return {status: _error(HTTPStatus(status), names) for status, names in sorted(codes.items())}
+        by_status.setdefault(error.status, []).append(error)
+    return {status: _error(HTTPStatus(status), found) for status, found in sorted(by_status.items())}
 
 
-def _error(status: HTTPStatus, codes: list[str]) -> Document:
-    text = f"{status.phrase}: {', '.join(codes)}."
-    return {"model": ErrorOut, **described(text, *_ERROR_HEADERS.get(status, ()))}
+def _error(status: HTTPStatus, classes: list[type[VfexportError]]) -> Document:
+    shown = {error.code: error_example(error) for error in classes}
+    text = f"{status.phrase}: {', '.join(error.code for error in classes)}."
+    return {"model": ErrorOut, **described(text, *_ERROR_HEADERS.get(status, ()), examples=shown)}
 
 
 def links(**operations: str) -> Document:
@@ -116,7 +122,7 @@ def _add_catalog(schemas: Document, catalog: Registry) -> None:
     specs = catalog.all()
     names = [spec.type for spec in specs]
     schemas["ExportType"] = {"type": "string", "enum": names, "description": "A type of GET /export-types."}
-    schemas["NewExport"]["properties"]["exportType"] = {"$ref": _REF.format(model="ExportType")}
+    schemas["NewExport"]["properties"]["exportType"] |= {"$ref": _REF.format(model="ExportType")}
     alike: dict[tuple[bool, bool], list[str]] = {}
     for spec in specs:
         alike.setdefault((spec.needs_date_key, spec.has_additional_markets), []).append(spec.type)
@@ -136,6 +142,9 @@ def _correct(operation: Document) -> None:
     for status, answer in answers.items():
         if status == "304":
             answer.pop("content", None)
+        for example in answer.get("content", {}).get("application/json", {}).get("examples", {}).values():
+            if "error" in example["value"]:  # an error without a payload says so; the framework drops every null
+                example["value"]["error"].setdefault("payload", None)
         headers = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS_OF_ALL}
         answer["headers"] = answer.get("headers", {}) | headers
     for parameter in operation.get("parameters", []):

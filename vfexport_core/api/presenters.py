@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +33,30 @@ _MILLIS = 1000
 _LONGEST_RETRY_SECONDS = 60
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What may become of an export: its `place` in the queue while PENDING, when it ends while TRIGGERED."""
+
+    place: Estimate | None = None
+    ends_in_seconds: int | None = None
+
+    @property
+    def wait_seconds(self) -> int:
+        """In how many seconds it is likely to be in another state; 0 when nothing is known."""
+        return self.place.starts_in_seconds if self.place is not None else self.ends_in_seconds or 0
+
+
+_NO_OUTLOOK = Outlook()
+
+
 def export_out(
     export: Export,
     *,
-    queue: Estimate | None = None,
+    outlook: Outlook = _NO_OUTLOOK,
     path: str | None = None,
     path_expires: datetime | None = None,
 ) -> ExportOut:
-    """Return the export as callers see it, with its place in the `queue` and the `path` to download its file from."""
+    """Return the export as callers see it, with its `outlook` and the `path` to download its file from."""
     finished = export.status is ExportStatus.FINISHED
     digests = [export.sha256[key] for key in export.keys] if finished else []
     single = finished and len(export.keys) == 1
@@ -55,7 +72,8 @@ def export_out(
         requester_user_id=export.requester_user_id,
         date=ExportDatesOut.model_validate(export.date),
         attempt=export.attempt,
-        queue=None if queue is None else QueueOut.model_validate(queue),
+        queue=None if outlook.place is None else QueueOut.model_validate(outlook.place),
+        ends_in_seconds=outlook.ends_in_seconds,
         count=export.count,
         progress=_progress(export),
         meta=None if export.meta is None else plain(export.meta),
@@ -79,13 +97,13 @@ def export_json(export: Export) -> dict[str, Any]:
     return export_out(export).model_dump(mode="json")
 
 
-def present(export: Export, container: Container, place: Estimate | None = None) -> ExportOut:
-    """Return the export with its pre-signed URL and its `place` in the queue, where it has either."""
+def present(export: Export, container: Container, outlook: Outlook = _NO_OUTLOOK) -> ExportOut:
+    """Return the export with its pre-signed URL and its `outlook`, where it has either."""
     # Before it is signed, so that it is never said to be good for longer than it is.
     now = datetime.now(UTC)
     path = _download_path(export, container)
     expires = None if path is None else now + timedelta(seconds=container.settings.signed_url_seconds)
-    return export_out(export, queue=place, path=path, path_expires=expires)
+    return export_out(export, outlook=outlook, path=path, path_expires=expires)
 
 
 def _download_path(export: Export, container: Container) -> str | None:
@@ -122,23 +140,25 @@ def plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def place_in_queue(export: Export, container: Container) -> Estimate | None:
-    """Estimate when a PENDING export starts; None for any other, and while MongoDB has no time for such a question."""
+def outlook_of(export: Export, container: Container) -> Outlook:
+    """Estimate when an export starts or ends; nothing is known while MongoDB has no time for such a question."""
     try:
-        return container.estimator.estimate(export)
+        return Outlook(container.estimator.estimate(export), container.estimator.ends_in_seconds(export))
     except SourceUnavailable as error:
         # What was asked for is done: that must not be answered with an error for want of a guess.
         _log.warning("no estimate for export %s: %s", export.id, error.message)
-        return None
+        return _NO_OUTLOOK
 
 
-def polling_headers(export: Export, place: Estimate | None, container: Container) -> dict[str, str]:
-    """Return when to ask again, while the export can change by itself: not before it is likely to have started."""
+def polling_headers(export: Export, outlook: Outlook, container: Container) -> dict[str, str]:
+    """Return when to ask again, while the export can change by itself: when it is likely to have started or ended.
+
+    Whoever wants to see how far it is meanwhile may ask sooner.
+    """
     if export.status in FINAL:
         return {}
     interval = max(1, math.ceil(container.settings.polling_interval_millis / _MILLIS))
-    wait = min(place.starts_in_seconds, _LONGEST_RETRY_SECONDS) if place is not None else 0
-    return {"Retry-After": str(max(interval, wait))}
+    return {"Retry-After": str(max(interval, min(outlook.wait_seconds, _LONGEST_RETRY_SECONDS)))}
 
 
 def location(request: Request, campaign_id: str, export_id: str | None = None) -> str:

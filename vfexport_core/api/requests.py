@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from fastapi import Depends, Request
-from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
+from vfexport_core.api.errors import request_error
 from vfexport_core.api.schemas import RequestModel
 from vfexport_core.errors import InvalidRequest, RequestTooLarge
 from vfexport_core.mongo.document import has_lone_surrogate
@@ -37,7 +38,12 @@ def json_body(model: type[Model]) -> Any:
     """
 
     async def read(request: Request) -> Model:
-        return parse_body(model, await read_body(request))
+        try:
+            return parse_body(model, await read_body(request))
+        except InvalidRequest as error:
+            if error.status == HTTPStatus.BAD_REQUEST:
+                error.hint = f"Send a JSON body such as {json.dumps(model.example)}."
+            raise
 
     return Depends(read)
 
@@ -59,12 +65,12 @@ async def read_body(request: Request) -> bytes:
 
 
 def parse_body(model: type[Model], body: bytes) -> Model:
-    """Return the body as `model`; raises InvalidRequest for what is not JSON, RequestValidationError for the rest."""
+    """Return the body as `model`; raises InvalidRequest, InvalidExportType, InvalidDateKey."""
     try:
         return model.model_validate(parse_object(body), by_alias=True)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
-        raise RequestValidationError([{**problem, "loc": ("body", *problem["loc"])} for problem in problems]) from None
+        raise request_error([{**problem, "loc": ("body", *problem["loc"])} for problem in problems]) from None
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -30,10 +30,11 @@ LARGEST_PAGE = 200
 DEFAULT_PAGE = 50
 MOST_CAMPAIGNS = 200
 MOST_PERMISSIONS = 20
+LONGEST_NAME = 1_000
 
-_ID = "65b9f2c4a1b2c3d4e5f60718"
-_CAMPAIGN_ID = "65a0f2c4a1b2c3d4e5f60718"
-_KEY = f"{_CAMPAIGN_ID}/entries/2026-01-31.csv"
+EXPORT_ID_EXAMPLE = "65b9f2c4a1b2c3d4e5f60718"
+CAMPAIGN_ID_EXAMPLE = "65a0f2c4a1b2c3d4e5f60718"
+KEY_EXAMPLE = f"{CAMPAIGN_ID_EXAMPLE}/entries/Summer-Tour-20260131T093000Z-{EXPORT_ID_EXAMPLE}.csv"
 
 
 def iso(moment: datetime) -> str:
@@ -56,8 +57,9 @@ Moment: TypeAlias = Annotated[
 ]
 
 
-def _without_null(schema: dict[str, Any]) -> None:
-    """Drop ``"default": null``: it means that the field may be absent, which `required` says."""
+def _describe(schema: dict[str, Any], model: type["RequestModel"]) -> None:
+    """Show the model's example, and drop ``"default": null``: that a field may be absent is what `required` says."""
+    schema["examples"] = [model.example]
     for field in schema["properties"].values():
         if field.get("default", ...) is None:
             del field["default"]
@@ -67,8 +69,10 @@ class RequestModel(BaseModel):
     """What callers send: nothing is coerced, no field is unknown, null is no value."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, extra="forbid", strict=True, frozen=True, json_schema_extra=_without_null
+        alias_generator=to_camel, extra="forbid", strict=True, frozen=True, json_schema_extra=_describe
     )
+
+    example: ClassVar[dict[str, Any]] = {}
 
     @field_validator("*", mode="before")
     @classmethod
@@ -95,6 +99,8 @@ DateKey: TypeAlias = Annotated[str, Field(pattern=f"^{DATE_KEY_PATTERN}$")]
 class NewExport(RequestModel):
     """What to export."""
 
+    example = {"exportType": "entries"}
+
     export_type: str = Field(description="A type of GET /export-types.", examples=["entries"])
     date_key: DateKey | Absent = Field(
         default=None,
@@ -102,7 +108,9 @@ class NewExport(RequestModel):
         examples=["1700000000000"],
     )
     include_all_markets: bool = Field(
-        default=False, description="One more row per additional market of a fan, in the types that have such rows."
+        default=False,
+        description="One more row per additional market of a fan, in the types that have such rows.",
+        examples=[False],
     )
 
 
@@ -113,6 +121,8 @@ Permission: TypeAlias = Annotated[str, Field(pattern="^[A-Z_]{1,64}$")]
 class NewToken(RequestModel):
     """For whom the token is, and what it allows."""
 
+    example = {"userId": "admin-1", "permissions": {"*": ["REPORT"]}}
+
     user_id: str = Field(pattern="^[A-Za-z0-9._@:|-]{1,128}$", description="Its `sub`.", examples=["admin-1"])
     permissions: dict[CampaignKey, Annotated[list[Permission], Field(max_length=MOST_PERMISSIONS)]] = Field(
         max_length=MOST_CAMPAIGNS,
@@ -120,7 +130,7 @@ class NewToken(RequestModel):
         examples=[{"*": ["REPORT"]}],
         json_schema_extra={"additionalProperties": False},
     )
-    supreme: bool = Field(default=False, description="Whether the token allows CCPA deletions.")
+    supreme: bool = Field(default=False, description="Whether the token allows CCPA deletions.", examples=[False])
 
 
 def _whole_number(value: Any) -> Any:
@@ -156,6 +166,9 @@ class ListQuery(BaseModel):
 
     export_type: str | Absent = Field(default=None, description="Only exports of this type.")
     status: ExportStatus | Absent = Field(default=None, description="Only exports in this state.")
+    campaign_name: Annotated[str, Field(max_length=LONGEST_NAME)] | Absent = Field(
+        default=None, description="Only exports that were asked for while the campaign had this name, the whole of it."
+    )
     since: QueryMoment | Absent = Field(
         default=None, description="Only exports that were asked for at this moment or later."
     )
@@ -181,7 +194,8 @@ class ListQuery(BaseModel):
     def list_scope(self, campaign_id: str) -> str:
         """Return the name of the list that a cursor belongs to: everything but the size of its pages."""
         between = ("" if moment is None else iso(moment) for moment in (self.since, self.until))
-        return "|".join((campaign_id, self.export_type or "", self.status or "", self.sort_dir, *between))
+        filters = (self.export_type or "", self.status or "", self.sort_dir, *between, self.campaign_name or "")
+        return "|".join((campaign_id, *filters))
 
     def parameters(self) -> dict[str, str]:
         """Return the parameters as they were sent, without the cursor."""
@@ -233,7 +247,7 @@ class ExportErrorOut(AnswerModel):
 
     code: str = Field(description="The kind of error.", examples=["NoMarketsFound"])
     message: str = Field(description="What happened.", examples=["the campaign has no market"])
-    payload: str | None = Field(description="What it happened to.", examples=[_CAMPAIGN_ID])
+    payload: str | None = Field(description="What it happened to.", examples=[CAMPAIGN_ID_EXAMPLE])
     hint: str = Field(
         description="What to do about it.", examples=["Add a market to the campaign, then retry the export."]
     )
@@ -242,20 +256,25 @@ class ExportErrorOut(AnswerModel):
 class ExportOut(AnswerModel):
     """One export. `key` or `keys`, `bytes`, `sha256` and `path` are there when it is FINISHED.
 
-    `queue` is there while it is PENDING, except in lists.
+    `queue` is there while it is PENDING, `endsInSeconds` while it is TRIGGERED, except in lists.
     """
 
-    id: str = Field(description="The export's ObjectId.", examples=[_ID])
-    campaign_id: str = Field(description="The campaign's ObjectId.", examples=[_CAMPAIGN_ID])
+    id: str = Field(description="The export's ObjectId.", examples=[EXPORT_ID_EXAMPLE])
+    campaign_id: str = Field(description="The campaign's ObjectId.", examples=[CAMPAIGN_ID_EXAMPLE])
     campaign_name: str = Field(description="The campaign's name at the time.", examples=["Summer Tour"])
     export_type: str = Field(description="A type of GET /export-types.", examples=["entries"])
     status: ExportStatus = Field(description="Where the export is on its way.", examples=["FINISHED"])
     date_key: Omitted[str] = Field(default=None, description="The wave's key.", examples=["1700000000000"])
-    include_all_markets: bool = Field(description="Whether additional markets have rows of their own.")
+    include_all_markets: bool = Field(
+        description="Whether additional markets have rows of their own.", examples=[False]
+    )
     requester_user_id: str = Field(description="Who asked for it: the token's `sub`.", examples=["admin-1"])
     date: ExportDatesOut = Field(description="When it came into each state.")
     attempt: int = Field(description="1, and one more each time it is run again.", examples=[1])
     queue: Omitted[QueueOut] = Field(default=None, description="Its place in the queue.")
+    ends_in_seconds: Omitted[int] = Field(
+        default=None, description="In how many seconds its run may have ended: a guess.", examples=[75]
+    )
     count: Omitted[int] = Field(
         default=None, description="Rows when FINISHED, before that the documents to read.", examples=[27_991]
     )
@@ -264,11 +283,23 @@ class ExportOut(AnswerModel):
         default=None, description="Figures of the run.", examples=[{"warnings": {"unknownUser": 2}}]
     )
     error: Omitted[ExportErrorOut] = Field(default=None, description="Why it FAILED.")
-    key: Omitted[str] = Field(default=None, description="The key of its file in S3.", examples=[_KEY])
-    keys: Omitted[list[str]] = Field(default=None, description="The keys of its files, if not exactly one.")
+    key: Omitted[str] = Field(default=None, description="The key of its file in S3.", examples=[KEY_EXAMPLE])
+    keys: Omitted[list[str]] = Field(
+        default=None,
+        description="The keys of its files, if not exactly one.",
+        examples=[["NA/DM_ArtistPresale_Band_en-us.csv", "UK/DM_ArtistPresale_Band_en-gb.csv"]],
+    )
     bytes: Omitted[int] = Field(default=None, description="The size of all its files.", examples=[4_812_013])
-    sha256: Omitted[str | list[str]] = Field(default=None, description="Hexadecimal, of `key` or of each of `keys`.")
-    path: Omitted[str] = Field(default=None, description="A signed address to download the file from, for a while.")
+    sha256: Omitted[str | list[str]] = Field(
+        default=None,
+        description="Hexadecimal, of `key` or of each of `keys`.",
+        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+    )
+    path: Omitted[str] = Field(
+        default=None,
+        description="A signed address to download the file from, for a while.",
+        examples=[f"https://exports-bucket.s3.us-east-1.amazonaws.com/{KEY_EXAMPLE}?X-Amz-Expires=900"],
+    )
     path_expires: Omitted[Moment] = Field(default=None, description="When `path` stops working, at the latest.")
 
 
@@ -279,13 +310,15 @@ class ExportTypeOut(AnswerModel):
     """One export type."""
 
     type: str = Field(description="Its name, for `exportType`.", examples=["entries"])
-    bucket: Literal["exportsS3", "scoringS3", "vfScoringS3", "sfmcS3"] = Field(description="Where its files go.")
-    format: Literal["csv", "zip"] = Field(description="The form of its files.")
+    bucket: Literal["exportsS3", "scoringS3", "vfScoringS3", "sfmcS3"] = Field(
+        description="Where its files go.", examples=["exportsS3"]
+    )
+    format: Literal["csv", "zip"] = Field(description="The form of its files.", examples=["csv"])
     columns: list[str] = Field(
         description="The header of its files; `#{type}.{id}` stands for one column per preference of the campaign.",
         examples=[["id", "contest_title"]],
     )
-    needs_date_key: bool = Field(description="Whether a request needs a `dateKey`.")
+    needs_date_key: bool = Field(description="Whether a request needs a `dateKey`.", examples=[False])
 
 
 class DeletedCount(AnswerModel):
@@ -304,15 +337,15 @@ class DeletedOut(AnswerModel):
 class TokenOut(AnswerModel):
     """Send it as ``Authorization: Bearer {token}``."""
 
-    token: str = Field(description="A signed JWT.")
-    token_type: Literal["Bearer"] = Field(description="How to send it.")
+    token: str = Field(description="A signed JWT.", examples=["eyJhbGciOiJFUzI1NiIsImtpZCI6InZmZXhwb3J0LWRldiJ9..."])
+    token_type: Literal["Bearer"] = Field(description="How to send it.", examples=["Bearer"])
     expires_in: int = Field(description="Seconds until it expires.", examples=[3_600])
 
 
 class HeartbeatOut(AnswerModel):
     """The process is alive."""
 
-    status: Literal["alive"] = Field(description="Always the same.")
+    status: Literal["alive"] = Field(description="Always the same.", examples=["alive"])
 
 
 CheckOutcome: TypeAlias = Literal["ok", "failed", "timeout"]
@@ -328,7 +361,7 @@ Checks: TypeAlias = Annotated[
 class ReadyOut(AnswerModel):
     """Everything answers."""
 
-    status: Literal["ready"] = Field(description="Always the same.")
+    status: Literal["ready"] = Field(description="Always the same.", examples=["ready"])
     checks: Checks
 
 

@@ -63,11 +63,14 @@ def show(*, export_id: str, as_json: bool) -> None:
     """Show the export with id EXPORT: its place in the queue, its attempts, how it ended."""
     with Backend(load_settings()) as backend:
         export = services.read(backend, export_id)
-        place = Estimator(backend.queue).estimate(export)
+        estimator = Estimator(backend.queue)
+        place, ends_in_seconds = estimator.estimate(export), estimator.ends_in_seconds(export)
     summary = _summary(export) | {"attempts": [_attempt(attempt) for attempt in export.attempts]}
     if place is not None:
         reason = {} if place.reason is None else {"reason": place.reason}
         summary["queue"] = {"position": place.position, "startsInSeconds": place.starts_in_seconds} | reason
+    if ends_in_seconds is not None:
+        summary["endsInSeconds"] = ends_in_seconds
     _tell(summary, as_json=as_json)
 
 

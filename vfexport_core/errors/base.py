@@ -14,12 +14,14 @@ class VfexportError(Exception):
 
     code: ClassVar[str] = INTERNAL_CODE
     status: ClassVar[int] = 500
-    hint: ClassVar[str] = "Look for the correlation id in the logs."
+    hint: str = "Look for the correlation id in the logs."
 
-    def __init__(self, message: str, *, payload: str | None = None) -> None:
+    def __init__(self, message: str, *, payload: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.payload = payload
+        if hint is not None:
+            self.hint = hint
 
     @property
     def description(self) -> str:

@@ -153,6 +153,7 @@ class ExportRepository:
         campaign_id: str | None = None,
         export_type: str | None = None,
         status: ExportStatus | None = None,
+        campaign_name: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         descending: bool = True,
@@ -161,10 +162,11 @@ class ExportRepository:
     ) -> Exports:
         """Return up to `limit` exports that fit, in the order of the queue or its reverse, from behind `after` on.
 
-        Those created from `since` on and before `until`. `after` is `Export.position` of the last one seen: pages stay
-        right while exports are added and removed.
+        Those created from `since` on and before `until`, when the campaign's whole name was `campaign_name`. `after` is
+        `Export.position` of the last one seen: pages stay right while exports are added and removed.
         """
         wanted = {"campaignId": campaign_id and campaign_id.lower(), "exportType": export_type, "status": status}
+        wanted["campaignName"] = campaign_name
         query: Document = {name: str(value) for name, value in wanted.items() if value is not None}
         bounds = {"$gte": since, "$lt": until}
         between = {operator: moment for operator, moment in bounds.items() if moment is not None}

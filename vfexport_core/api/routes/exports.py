@@ -10,14 +10,14 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from vfexport_core.api import correlation, cursor, openapi
+from vfexport_core.api import correlation, cursor, examples, openapi
 from vfexport_core.api.container import Container, ContainerOf
 from vfexport_core.api.dependencies import CallerOf, CampaignId, ExportId
 from vfexport_core.api.presenters import (
     entity_tag,
     export_json,
     location,
-    place_in_queue,
+    outlook_of,
     polling_headers,
     present,
     tag_matches,
@@ -52,6 +52,12 @@ router = APIRouter(tags=["exports"])
 _log = logging.getLogger(__name__)
 
 _NEXT = openapi.links(read="read_export", cancel="cancel_export", retry="retry_export")
+_STATES = {
+    "FINISHED": examples.FINISHED,
+    "PENDING": examples.PENDING,
+    "TRIGGERED": examples.TRIGGERED,
+    "FAILED": examples.FAILED,
+}
 _ERRORS = (Unauthenticated, KeysUnavailable, MissingPermissions, CampaignNotFound, SourceUnavailable, DeliveryFailed)
 
 
@@ -60,9 +66,16 @@ _ERRORS = (Unauthenticated, KeysUnavailable, MissingPermissions, CampaignNotFoun
     summary="Request an export",
     status_code=HTTPStatus.ACCEPTED,
     responses={
-        HTTPStatus.ACCEPTED: openapi.described("The export is new and PENDING.", "Location", "Retry-After") | _NEXT,
+        HTTPStatus.ACCEPTED: openapi.described(
+            "The export is new and PENDING.", "Location", "Retry-After", examples={"PENDING": examples.PENDING}
+        )
+        | _NEXT,
         HTTPStatus.OK: {"model": ExportOut, **_NEXT}
-        | openapi.described("The one that is PENDING or TRIGGERED already.", "Location", "Retry-After"),
+        | openapi.described(
+            "The one that is PENDING or TRIGGERED already.",
+            *("Location", "Retry-After"),
+            examples={"TRIGGERED": examples.TRIGGERED},
+        ),
         **openapi.errors(
             *(InvalidRequest, InvalidExportType, MissingDateKey, InvalidDateKey, UnknownDateKey, RequestTooLarge),
             *(NotInitialized, *_ERRORS),
@@ -103,7 +116,7 @@ def request_export(
     summary="Read an export",
     response_model=ExportOut,
     responses={
-        HTTPStatus.OK: openapi.described("The export.", "ETag", "Retry-After"),
+        HTTPStatus.OK: openapi.described("The export.", "ETag", "Retry-After", examples=_STATES),
         HTTPStatus.NOT_MODIFIED: openapi.described(
             "The export is as it was when the ETag was given.", "ETag", "Retry-After"
         ),
@@ -119,25 +132,29 @@ def read_export(
 ) -> ExportOut | Response:
     """Return one export; poll it with `If-None-Match`, no more often than `Retry-After` says."""
     export = exports.read(container.backend, export_id, campaign_id)
-    place = place_in_queue(export, container)
+    outlook = outlook_of(export, container)
     tag = entity_tag(
         export_json(export),
         now=time.time(),
         url_seconds=container.settings.signed_url_seconds,
-        position=None if place is None else place.position,
+        position=None if outlook.place is None else outlook.place.position,
     )
-    headers = polling_headers(export, place, container) | {"ETag": tag}
+    headers = polling_headers(export, outlook, container) | {"ETag": tag}
     if tag_matches(", ".join(if_none_match), tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     response.headers.update(headers)
-    return present(export, container, place)
+    return present(export, container, outlook)
 
 
 @router.get(
     "/campaigns/{campaignId}/exports",
     summary="List a campaign's exports",
     responses={
-        HTTPStatus.OK: openapi.described("A page of exports, newest first unless asked otherwise.", "Link"),
+        HTTPStatus.OK: openapi.described(
+            "A page of exports, newest first unless asked otherwise.",
+            "Link",
+            examples={"page": [examples.FINISHED, examples.FAILED]},
+        ),
         **openapi.errors(InvalidRequest, InvalidExportType, *_ERRORS),
     },
 )
@@ -155,6 +172,7 @@ def list_exports(
         campaign_id=campaign_id,
         export_type=None if query.export_type is None else container.catalog.find(query.export_type).type,
         status=query.status,
+        campaign_name=query.campaign_name,
         since=query.since,
         until=query.until,
         descending=query.descending,
@@ -176,7 +194,9 @@ def list_exports(
     status_code=HTTPStatus.ACCEPTED,
     responses={
         HTTPStatus.ACCEPTED: openapi.described(
-            "The export is CANCELED, or will be when its run has seen it.", "Location", "Retry-After"
+            "The export is CANCELED, or will be when its run has seen it.",
+            *("Location", "Retry-After"),
+            examples={"CANCELED": examples.CANCELED},
         ),
         **openapi.errors(ExportNotFound, ExportNotCancelable, *_ERRORS),
     },
@@ -195,7 +215,9 @@ def cancel_export(
     status_code=HTTPStatus.ACCEPTED,
     responses={
         HTTPStatus.ACCEPTED: openapi.described(
-            "The export is PENDING again, in a new attempt.", "Location", "Retry-After"
+            "The export is PENDING again, in a new attempt.",
+            *("Location", "Retry-After"),
+            examples={"PENDING": examples.PENDING_AGAIN},
         ),
         **openapi.errors(ExportNotFound, ExportNotRetryable, NotInitialized, *_ERRORS),
     },
@@ -214,8 +236,8 @@ def _changed(request: Request, response: Response, container: Container, export:
 
 
 def _located(request: Request, response: Response, container: Container, export: Export) -> ExportOut:
-    """Return the export with its place in the queue; headers say where and when it can be read."""
-    place = place_in_queue(export, container)
+    """Return the export with its outlook; headers say where and when it can be read."""
+    outlook = outlook_of(export, container)
     response.headers["Location"] = location(request, export.campaign_id, export.id)
-    response.headers.update(polling_headers(export, place, container))
-    return present(export, container, place)
+    response.headers.update(polling_headers(export, outlook, container))
+    return present(export, container, outlook)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from vfexport_core.api import openapi
 from vfexport_core.api.container import ContainerOf
 from vfexport_core.api.errors import not_ready_response
+from vfexport_core.api.examples import NOT_READY
 from vfexport_core.api.metrics import CONTENT_TYPE
 from vfexport_core.api.readiness import SCHEMA
 from vfexport_core.api.schemas import HeartbeatOut, NotReadyOut, ReadyOut
@@ -28,7 +29,10 @@ async def heartbeat() -> HeartbeatOut:
     "/ready",
     summary="Can it work?",
     response_model=ReadyOut,
-    responses={status: {**answer, "model": NotReadyOut} for status, answer in openapi.errors(NotReady).items()},
+    responses={
+        HTTPStatus.SERVICE_UNAVAILABLE: {"model": NotReadyOut}
+        | openapi.described("Service Unavailable: NotReady.", "Retry-After", examples={"NotReady": NOT_READY})
+    },
 )
 async def ready(container: ContainerOf) -> ReadyOut | Response:
     """Ask MongoDB, whether it is set up, and every configured bucket, in parallel and for a bounded time."""

@@ -1,4 +1,4 @@
-"""When a PENDING export may start: what runs, what waits before it, and how long such exports took of late."""
+"""When a PENDING export may start and a TRIGGERED one end: by what runs and waits, and how long that took of late."""
 
 from __future__ import annotations
 
@@ -88,13 +88,30 @@ class Estimator:
         seconds = _wait_seconds(ahead if breaker else passed, snapshot.running, self._typical)
         return Estimate(ahead.total() + 1, math.ceil(seconds), None if breaker is None else str(breaker))
 
+    def ends_in_seconds(self, export: Export) -> int | None:
+        """Guess in how many seconds a TRIGGERED export ends; None for any other, and where nothing tells.
+
+        Raises SourceUnavailable.
+        """
+        if export.status is not ExportStatus.TRIGGERED:
+            return None
+        with self._lock:
+            self._look_up_typical(self._clock())
+            usual = self._typical.get(export.export_type, self._typical.get(""))
+        if usual is None and _seconds_at_its_pace(export) is None:
+            return None
+        return math.ceil(_remaining_seconds(export, usual or 0.0))
+
+    def _look_up_typical(self, now: float) -> None:
+        if now >= self._typical_until:
+            since = datetime.now(UTC) - _RECENTLY
+            self._typical = typical_seconds(self._repository.durations_since(since, _RECENT))
+            self._typical_until = now + _TYPICAL_SECONDS
+
     def _take_snapshot(self) -> _Snapshot:
         began = self._clock()
         try:
-            if began >= self._typical_until:
-                since = datetime.now(UTC) - _RECENTLY
-                self._typical = typical_seconds(self._repository.durations_since(since, _RECENT))
-                self._typical_until = began + _TYPICAL_SECONDS
+            self._look_up_typical(began)
             queue = self._repository
             self._last = _Snapshot(began, queue.pending_positions(), queue.running(), queue.breakers.waiting_types())
         except SourceUnavailable as error:
@@ -124,7 +141,14 @@ def _remaining_seconds(running: Export, typical: float) -> float:
     progress, started = running.progress, running.date.triggered
     if progress is None or progress.updated is None or started is None:
         return typical
+    at_its_pace = _seconds_at_its_pace(running)
+    return max(0.0, typical - (progress.updated - started).total_seconds()) if at_its_pace is None else at_its_pace
+
+
+def _seconds_at_its_pace(running: Export) -> float | None:
+    """Return how long the rest takes if it goes on as it began; None while that is unknown."""
+    progress, started = running.progress, running.date.triggered
+    if progress is None or progress.updated is None or started is None or not (running.count and progress.read):
+        return None
     elapsed = (progress.updated - started).total_seconds()
-    if running.count and progress.read:
-        return elapsed * max(0, running.count - progress.read) / progress.read
-    return max(0.0, typical - elapsed)
+    return elapsed * max(0, running.count - progress.read) / progress.read
