@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.queue.models import Claim
+
 
 @pytest.fixture
 def cli(settings_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
@@ -35,20 +37,49 @@ def store(database: Database[dict[str, Any]]) -> ExportRepository:
 def test_the_queue_is_listed_newest_first_and_filtered(cli: Cli, store: ExportRepository) -> None:
     claim = triggered(store)
     store.claimed(claim).finish(DELIVERED)
-    second, third = queued(store, export_type="scoring"), queued(store, campaign_name="Winter Tour")
+    second = queued(store, export_type="codeWaves", date_key="17")
+    third = queued(store, campaign_name="Winter Tour", requester_user_id="cli:ada")
     lines = cli.run("exports", "list").stdout.splitlines()
-    assert lines[0].split() == ["EXPORT", "TYPE", "STATUS", "CREATED", "ROWS", "CAMPAIGN"]
+    columns = ["EXPORT", "TYPE", "WAVE", "STATUS", "ERROR", "CREATED", "SECONDS", "ROWS", "SOURCE", "CAMPAIGN"]
+    assert lines[0].split() == columns
     assert [line.split()[0] for line in lines[1:]] == [third.id, second.id, claim.export_id]
-    assert lines[1].endswith("  Winter Tour")
+    assert lines[1].endswith("  cli     Winter Tour")
+    assert lines[2].split()[1:4] == ["codeWaves", "17", "PENDING"]
     assert lines[3].split()[1:3] == ["entries", "FINISHED"]
     for arguments, wanted in [
         (["--status", "pending", "--limit", "1"], [third.id]),
-        (["--type", "scoring"], [second.id]),
+        (["--type", "codeWaves"], [second.id]),
         (["--campaign", third.campaign_id], [third.id]),
-        (["--campaign", "0" * 24], []),
     ]:
         found = json.loads(cli.run("exports", "list", "--json", *arguments).stdout)
         assert [export["id"] for export in found] == wanted
+
+
+def test_rows_are_those_of_files_and_errors_have_their_code(cli: Cli, store: ExportRepository) -> None:
+    finished = triggered(store)
+    store.claimed(finished).finish(DELIVERED)
+    failed = triggered(store, export_type="scoring")
+    store.claimed(failed).set_count(12_345)
+    store.claimed(failed).fail(ERROR)
+    header, *lines = cli.run("exports", "list").stdout.splitlines()
+    cells = {line.split()[0]: line for line in lines}
+
+    def cell(claim: Claim, column: str) -> str:
+        end = header.index(column) + len(column)  # figures are flush right
+        return cells[claim.export_id][:end].split("  ")[-1].strip()
+
+    assert cell(finished, "ROWS") == f"{DELIVERED.rows:,}"
+    assert cell(failed, "ROWS") == ""
+    assert "12,345" not in cells[failed.export_id]
+    assert cells[failed.export_id].split()[2:4] == ["FAILED", "Boom"]
+    assert float(cell(failed, "SECONDS")) >= 0
+
+
+@pytest.mark.parametrize("campaign", ["nope", "0" * 24])
+def test_a_campaign_that_is_not_there_is_no_empty_list(cli: Cli, store: ExportRepository, campaign: str) -> None:
+    result = cli.run("exports", "list", "--campaign", campaign, "--json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert error_of(result.stderr)["code"] == "CampaignNotFound"
 
 
 @pytest.mark.parametrize("arguments", [["--status", "nonsense"], ["--type", "nonsense"], ["--limit", "0"]])

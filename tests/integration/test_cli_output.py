@@ -123,10 +123,14 @@ def test_a_failure_leaves_no_file(mongo_only: Cli, database: Database[dict[str, 
         (["65f000000000000000000001", "codeWaves"], "MissingDateKey", 2),
         (["65f000000000000000000001", "codeWaves", "--date-key", "tomorrow"], "InvalidDateKey", 2),
         (["65f000000000000000000001"], "WrongUsage", 2),
+        (["65f000000000000000000001", "scoring", "--all-markets"], "WrongUsage", 2),
+        (["65f000000000000000000001", "reminderEmail", "--output", "x.csv"], "WrongUsage", 2),
+        (["65f000000000000000000001", "entries", "--output", "x.ZIP"], "WrongUsage", 2),
     ],
 )
 def test_what_was_asked_for_wrongly(mongo_only: Cli, arguments: list[str], code: str, status: int) -> None:
-    result = mongo_only.run("export", *arguments, "--output", "-", "--json")
+    output = [] if "--output" in arguments else ["--output", "-"]
+    result = mongo_only.run("export", *arguments, *output, "--json")
     assert (error_of(result.stderr)["code"], result.exit_code) == (code, status)
     assert result.stdout == ""
 

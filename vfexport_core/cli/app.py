@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from vfexport_core.cli import signals
-from vfexport_core.cli.errors import JSON_ERRORS, reporting_errors
+from vfexport_core.cli.errors import DEBUG, JSON_ERRORS, reporting_errors
+from vfexport_core.cli.service_warnings import shown_warnings
 from vfexport_core.errors import CheckoutOnly
 
 if TYPE_CHECKING:
@@ -82,8 +85,19 @@ class LazyGroup(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with reporting_errors(as_json=ctx.meta[JSON_ERRORS]):
+        as_json: bool = ctx.meta[JSON_ERRORS]
+        with (
+            reporting_errors(as_json=as_json),
+            shown_warnings(quiet=as_json, everything=bool(os.environ.get(DEBUG))),
+        ):
             return super().invoke(ctx)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # By the summaries: what is only named need not be imported.
+        found = [
+            CompletionItem(name, help=entry.summary) for name, entry in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

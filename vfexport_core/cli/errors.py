@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vfexport_core.cli import signals
+from vfexport_core.cli.hints import hint_of
 from vfexport_core.errors import INTERNAL_CODE, RequestError, TransientError, VfexportError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def failure_of(error: Exception) -> Failure:
         return Failure(
             code=error.code,
             message=error.message.rstrip("."),
-            hint=error.hint,
+            hint=hint_of(error),
             payload=error.payload,
             status=USAGE if isinstance(error, RequestError) else status,
         )

@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,13 +17,14 @@ from vfexport_core.catalog import Bucket, find_spec
 from vfexport_core.cli.output import STDOUT, opened_output
 from vfexport_core.cli.progress import shown
 from vfexport_core.cli.queued import QueuedExport
-from vfexport_core.cli.report import failure_of_export, summary_of, tell
+from vfexport_core.cli.report import CLI_REQUESTER, failure_of_export, summary_of, tell
 from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services import exports
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.settings import load_settings
 from vfexport_core.sources.campaigns import find_campaign
+from vfexport_core.storage.keys import CONTENT_TYPES
 
 if TYPE_CHECKING:
     from vfexport_core.catalog import ExportSpec
@@ -66,12 +68,23 @@ def export(
         as_json=as_json,
     )
     exports.check_date_key(wanted.spec, wanted.date_key)
-    exports.check_additional_markets(wanted.spec, include_all_markets=wanted.all_markets)
+    if all_markets and not wanted.spec.has_additional_markets:
+        raise click.UsageError(f"--all-markets: {wanted.spec.type} has no rows of additional markets.")
+    if output is not None:
+        _check_extension(wanted.spec, output)
     with Backend.of_worker(load_settings()) as backend:
         if output is None:
             _through_the_queue(wanted, backend)
         else:
             _to_output(wanted, output, backend)
+
+
+def _check_extension(spec: ExportSpec, output: str) -> None:
+    """Refuse a name that would say something else of the file than it is; one without an extension says nothing."""
+    said = PurePath(output).suffix.lower().removeprefix(".")
+    if said in CONTENT_TYPES and said != spec.extension:
+        right = PurePath(output).with_suffix(f".{spec.extension}")
+        raise click.UsageError(f"--output: {spec.type} is a {spec.extension.upper()} file; name it {right}.")
 
 
 def _to_output(wanted: Wanted, output: str, backend: Backend) -> None:
@@ -149,4 +162,4 @@ def requester() -> str:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name
         user = str(os.getuid())
-    return f"cli:{user}"
+    return f"{CLI_REQUESTER}{user}"

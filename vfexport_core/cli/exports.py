@@ -10,17 +10,18 @@ import click
 from vfexport_core.api.presenters import export_json
 from vfexport_core.api.schemas import iso
 from vfexport_core.catalog import find_spec
-from vfexport_core.cli.report import tell
+from vfexport_core.cli.report import CLI_REQUESTER, table, tell
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.statistics.estimates import Estimator
 from vfexport_core.services import exports as services
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.settings import load_settings
+from vfexport_core.sources.campaigns import find_campaign
 
 if TYPE_CHECKING:
     from vfexport_core.queue.models import Attempt, Export
 
-_COLUMNS = (("EXPORT", 24), ("TYPE", 20), ("STATUS", 9), ("CREATED", 24), ("ROWS", 12), ("CAMPAIGN", 0))
+_COLUMNS = ("EXPORT", "TYPE", "WAVE", "STATUS", "ERROR", "CREATED", "SECONDS", "ROWS", "SOURCE", "CAMPAIGN")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -46,14 +47,13 @@ def list_exports(
             status=None if status is None else ExportStatus(status),
             limit=limit,
         )
+        if not found and campaign is not None:
+            find_campaign(backend.database, campaign)  # an empty list may mean that there is no such campaign
     if as_json:
         click.echo(json.dumps([_summary(export) for export in found], ensure_ascii=False))
         return
-    click.echo(_line(*(name for name, _ in _COLUMNS)))
-    for export in found:
-        rows = "" if export.count is None else f"{export.count:,}"
-        created = iso(export.date.created)
-        click.echo(_line(export.id, export.export_type, export.status.value, created, rows, export.campaign_name))
+    for line in table(_COLUMNS, [_cells(export) for export in found], right=("SECONDS", "ROWS")):
+        click.echo(line)
 
 
 @exports.command()
@@ -92,9 +92,38 @@ def cancel(*, export_id: str, as_json: bool) -> None:
         _tell(_summary(services.cancel(backend, export_id)), as_json=as_json)
 
 
+def _cells(export: Export) -> tuple[str, ...]:
+    seconds = _seconds(export)
+    delivered = export.status is ExportStatus.FINISHED and export.count is not None
+    return (
+        export.id,
+        export.export_type,
+        export.date_key or "",
+        export.status.value,
+        (export.error or {}).get("code", ""),
+        iso(export.date.created),
+        "" if seconds is None else f"{seconds:,.1f}",
+        f"{export.count:,}" if delivered else "",
+        _source(export),
+        export.campaign_name,
+    )
+
+
+def _seconds(export: Export) -> float | None:
+    """Return how long the run took, by MongoDB's clock; None while it has not ended, or was never begun."""
+    date = export.date
+    ended = date.finished or date.failed or date.expired or date.canceled
+    return None if date.triggered is None or ended is None else (ended - date.triggered).total_seconds()
+
+
+def _source(export: Export) -> str:
+    """Return where it was asked for: over the API, in Dagster, or on a command line (stored like those of the API)."""
+    return "cli" if export.requester_user_id.startswith(CLI_REQUESTER) else export.source
+
+
 def _summary(export: Export) -> dict[str, Any]:
     """Return an export as the API does, with what operators need besides."""
-    summary = export_json(export) | {"source": export.source, "correlationId": export.correlation_id}
+    summary = export_json(export) | {"source": _source(export), "correlationId": export.correlation_id}
     if export.run_id is not None:
         summary["runId"] = export.run_id
     if export.bucket is not None:
@@ -127,7 +156,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return "; ".join(_text(item) for item in value) or "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _line(*cells: str) -> str:
-    return "  ".join(f"{cell:<{width}}" for cell, (_, width) in zip(cells, _COLUMNS, strict=True)).rstrip()

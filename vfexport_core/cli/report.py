@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfexport_core.cli.errors import FAILED, PASSING, CommandFailed, Failure
+from vfexport_core.cli.hints import hint_of_class
 from vfexport_core.errors import (
     INTERNAL_CODE,
     ExportCanceled,
@@ -20,9 +21,12 @@ from vfexport_core.queue.models import ExportStatus
 from vfexport_core.telemetry.progress import MEGABYTE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from vfexport_core.queue.models import Export
+
+CLI_REQUESTER = "cli:"
+"""How the id of a requester begins who asked on a command line."""
 
 _LABELS = {"exportId": "export", "sha256": "SHA-256"}
 
@@ -42,6 +46,17 @@ def summary_of(export: Export, bucket: str) -> dict[str, Any]:
         "seconds": None if export.seconds is None else round(export.seconds, 3),
         "warnings": (export.meta or {}).get("warnings", {}),
     }
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> list[str]:
+    """Return the lines of a table, each column as wide as its longest cell; those in `right` are flush right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    sides = [">" if name in right else "<" for name in header]
+    cells = [
+        [f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)]
+        for row in (header, *rows)
+    ]
+    return ["  ".join(row).rstrip() for row in cells]
 
 
 def tell(summary: Mapping[str, Any], *, as_json: bool, err: bool = False) -> None:
@@ -71,7 +86,7 @@ def failure_of_export(export: Export) -> CommandFailed:
     failure = Failure(
         code=code or INTERNAL_CODE,
         message=error.get("message") or f"the export is {export.status}",
-        hint=cls.hint,
+        hint=hint_of_class(cls),
         payload=error.get("payload") or export.id,
         status=PASSING if issubclass(cls, TransientError) else FAILED,
     )
