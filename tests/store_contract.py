@@ -220,6 +220,12 @@ class StoreContract:
                 ask()
         assert looked.there() == ["a"]
 
+    def test_it_reads_an_object_whole_and_none_that_is_not_there(self, looked: Looked) -> None:
+        looked.put(KEY, content(LARGE), EXPORT)
+        assert b"".join(looked.store.read(KEY)) == content(LARGE)
+        with pytest.raises(DeliveryRefused):
+            list(looked.store.read(SHARED))
+
     def test_it_signs_an_address(self, looked: Looked) -> None:
         looked.put(KEY, b"x", EXPORT)
         assert KEY in looked.store.sign(KEY, 60)

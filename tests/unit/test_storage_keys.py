@@ -90,31 +90,41 @@ def test_content_types():
 @pytest.mark.parametrize(
     ("name", "export_type", "extension", "expected"),
     [
-        ("Eras Tour", "entries", "csv", "Eras Tour - entries.csv"),
-        ("Eras Tour", "promoterEmailOptIn", "zip", "Eras Tour - promoterEmailOptIn.zip"),
-        ("Eras Tour", "reminderEmail", "zip", "Combined - Eras Tour ASU - Reminder Email Data.zip"),
-        ("Eras Tour", "reminderEmailSample", "csv", "Eras Tour - reminderEmailSample.csv"),
-        ("Beyoncé 日本 🎤", "entries", "csv", "Beyoncé 日本 🎤 - entries.csv"),
-        ("AC/DC\\live", "entries", "csv", "AC-DC-live - entries.csv"),
-        ("../../etc/passwd", "entries", "csv", "..-..-etc-passwd - entries.csv"),
-        ("a\r\nSet-Cookie: b", "entries", "csv", "a Set-Cookie: b - entries.csv"),
-        ("a\x00\x7f\x85\u2028b", "entries", "csv", "a b - entries.csv"),
-        ("vsc.\u202eexe", "entries", "csv", "vsc.exe - entries.csv"),
-        ('The "Tour"', "entries", "csv", 'The "Tour" - entries.csv'),
-        ("{name} %s {0}", "entries", "csv", "{name} %s {0} - entries.csv"),
-        ("\ud800x", "entries", "csv", "\ufffdx - entries.csv"),
-        ("  ", "entries", "csv", "campaign - entries.csv"),
-        ("", "entries", "csv", "campaign - entries.csv"),
+        ("Eras Tour", "entries", "csv", "Eras Tour - entries - 2025-03-04.csv"),
+        ("Eras Tour", "promoterEmailOptIn", "zip", "Eras Tour - promoterEmailOptIn - 2025-03-04.zip"),
+        ("Eras Tour", "reminderEmail", "zip", "Combined - Eras Tour ASU - Reminder Email Data - 2025-03-04.zip"),
+        ("Eras Tour", "reminderEmailSample", "csv", "Eras Tour - reminderEmailSample - 2025-03-04.csv"),
+        ("Beyoncé 日本 🎤", "entries", "csv", "Beyoncé 日本 🎤 - entries - 2025-03-04.csv"),
+        ("AC/DC\\live", "entries", "csv", "AC-DC-live - entries - 2025-03-04.csv"),
+        ("../../etc/passwd", "entries", "csv", "..-..-etc-passwd - entries - 2025-03-04.csv"),
+        ("a\r\nSet-Cookie: b", "entries", "csv", "a Set-Cookie: b - entries - 2025-03-04.csv"),
+        ("a\x00\x7f\x85\u2028b", "entries", "csv", "a b - entries - 2025-03-04.csv"),
+        ("vsc.\u202eexe", "entries", "csv", "vsc.exe - entries - 2025-03-04.csv"),
+        ('The "Tour"', "entries", "csv", 'The "Tour" - entries - 2025-03-04.csv'),
+        ("{name} %s {0}", "entries", "csv", "{name} %s {0} - entries - 2025-03-04.csv"),
+        ("\ud800x", "entries", "csv", "\ufffdx - entries - 2025-03-04.csv"),
+        ("  ", "entries", "csv", "campaign - entries - 2025-03-04.csv"),
+        ("", "entries", "csv", "campaign - entries - 2025-03-04.csv"),
     ],
 )
 def test_download_names(name, export_type, extension, expected):
-    assert download_name(name, export_type, extension) == expected
+    assert download_name(name, export_type, extension, CREATED) == expected
+
+
+def test_download_names_tell_the_files_of_a_campaign_apart():
+    def name(created=CREATED, **options):
+        return download_name("Eras Tour", "codeWaves", "csv", created, **options)
+
+    assert name(date_key="17") == "Eras Tour - codeWaves - wave 17 - 2025-03-04.csv"
+    assert name(all_markets=True) == "Eras Tour - codeWaves - all markets - 2025-03-04.csv"
+    late = datetime.fromisoformat("2025-03-05T00:30:00+01:00")
+    assert name(late) == "Eras Tour - codeWaves - 2025-03-04.csv", "the day is that of UTC"
 
 
 @patiently
 @given(st.text(min_size=100, max_size=400))
 def test_long_download_names_fit_a_file_system_and_keep_their_extension(name):
-    result = download_name(name, "reminderEmail", "zip")
+    result = download_name(name, "reminderEmail", "zip", CREATED, date_key="9" * 32, all_markets=True)
     assert len(result.encode()) <= 255
     assert result.endswith(".zip")
 
@@ -177,5 +187,5 @@ def test_any_name_gives_one_header_that_says_the_name(name):
 @patiently
 @given(st.text())
 def test_download_names_survive_the_header(name):
-    file_name = download_name(name, "entries", "csv")
+    file_name = download_name(name, "entries", "csv", CREATED)
     assert saved_as(content_disposition(file_name)) == file_name

@@ -14,7 +14,7 @@ from vfexport_core.api.schemas import ExportDatesOut, ExportErrorOut, ExportOut,
 from vfexport_core.catalog import Bucket
 from vfexport_core.errors import INTERNAL_CODE, SourceUnavailable, error_class
 from vfexport_core.queue.models import FINAL, ExportStatus
-from vfexport_core.storage.keys import download_name
+from vfexport_core.services.delivered import download_name_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,7 +112,7 @@ def _download_path(export: Export, container: Container) -> str | None:
     if export.status is not ExportStatus.FINISHED or len(export.keys) != 1 or bucket is Bucket.SFMC:
         return None
     key = export.keys[0]
-    name = download_name(export.campaign_name, export.export_type, key.rpartition(".")[2])
+    name = download_name_of(export, key.rpartition(".")[2])
     return container.buckets.sign_download(bucket, key, container.settings.signed_url_seconds, name)
 
 

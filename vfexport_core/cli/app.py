@@ -36,6 +36,10 @@ class _Entry:
 COMMANDS = {
     "export": _Entry("vfexport_core.cli.export", "export", "Export a campaign: to S3 through the queue, or to a file."),
     "exports": _Entry("vfexport_core.cli.exports", "exports", "List, show, retry and cancel the queue's exports."),
+    "types": _Entry("vfexport_core.cli.catalog", "types", "List the export types."),
+    "waves": _Entry("vfexport_core.cli.catalog", "waves", "List a campaign's waves."),
+    "plan": _Entry("vfexport_core.cli.plan", "plan", "Say what an export would do: reads, time, bucket, key."),
+    "verify": _Entry("vfexport_core.cli.delivered", "verify", "Hold an export's files against its record."),
     "ccpa": _Entry("vfexport_core.cli.ccpa", "ccpa", "Delete what was exported of a user."),
     "api": _Entry("vfexport_core.cli.api", "api", "Serve the HTTP API."),
     "serve": _Entry("vfexport_core.cli.serve", "serve", "Run API and Dagster on this machine; restart what ends."),

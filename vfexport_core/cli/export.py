@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfexport_core.catalog import Bucket, find_spec
+from vfexport_core.cli import completion
 from vfexport_core.cli.output import STDOUT, opened_output
 from vfexport_core.cli.progress import shown
 from vfexport_core.cli.queued import QueuedExport
@@ -44,8 +45,8 @@ class Wanted:
 
 
 @click.command()
-@click.argument("campaign", metavar="CAMPAIGN")
-@click.argument("export_type", metavar="TYPE")
+@click.argument("campaign", metavar="CAMPAIGN", shell_complete=completion.campaigns)
+@click.argument("export_type", metavar="TYPE", shell_complete=completion.types)
 @click.option("--date-key", metavar="K", help="The wave to export (codeWaves): its key, epoch milliseconds.")
 @click.option("--all-markets", is_flag=True, help="One more row per additional market of a fan (entries).")
 @click.option("--output", metavar="FILE", type=click.Path(dir_okay=False), help="Write to FILE, or - for stdout.")

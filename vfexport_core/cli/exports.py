@@ -10,6 +10,8 @@ import click
 from vfexport_core.api.presenters import export_json
 from vfexport_core.api.schemas import iso
 from vfexport_core.catalog import find_spec
+from vfexport_core.cli import completion
+from vfexport_core.cli.delivered import download
 from vfexport_core.cli.report import CLI_REQUESTER, table, tell
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.statistics.estimates import Estimator
@@ -22,17 +24,21 @@ if TYPE_CHECKING:
     from vfexport_core.queue.models import Attempt, Export
 
 _COLUMNS = ("EXPORT", "TYPE", "WAVE", "STATUS", "ERROR", "CREATED", "SECONDS", "ROWS", "SOURCE", "CAMPAIGN")
+_export_id = click.argument("export_id", metavar="EXPORT", shell_complete=completion.exports)
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
 def exports() -> None:
-    """Look at the queue, run exports again, cancel them. Needs VFEXPORT_MONGO_URI."""
+    """Look at the queue, run exports again, cancel them, download files. Needs VFEXPORT_MONGO_URI."""
+
+
+exports.add_command(download)
 
 
 @exports.command("list")
-@click.option("--campaign", metavar="ID", help="Only of this campaign.")
-@click.option("--type", "export_type", metavar="TYPE", help="Only of this type.")
+@click.option("--campaign", metavar="ID", help="Only of this campaign.", shell_complete=completion.campaigns)
+@click.option("--type", "export_type", metavar="TYPE", help="Only of this type.", shell_complete=completion.types)
 @click.option("--status", type=click.Choice([*ExportStatus], case_sensitive=False), help="Only with this status.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="As many at most.")
 @_as_json
@@ -57,7 +63,7 @@ def list_exports(
 
 
 @exports.command()
-@click.argument("export_id", metavar="EXPORT")
+@_export_id
 @_as_json
 def show(*, export_id: str, as_json: bool) -> None:
     """Show the export with id EXPORT: its place in the queue, its attempts, how it ended."""
@@ -75,7 +81,7 @@ def show(*, export_id: str, as_json: bool) -> None:
 
 
 @exports.command()
-@click.argument("export_id", metavar="EXPORT")
+@_export_id
 @_as_json
 def retry(*, export_id: str, as_json: bool) -> None:
     """Run the FAILED, EXPIRED or CANCELED export with id EXPORT again, in a new attempt."""
@@ -84,7 +90,7 @@ def retry(*, export_id: str, as_json: bool) -> None:
 
 
 @exports.command()
-@click.argument("export_id", metavar="EXPORT")
+@_export_id
 @_as_json
 def cancel(*, export_id: str, as_json: bool) -> None:
     """Cancel the export with id EXPORT: at once if it is PENDING, by its run if it is TRIGGERED."""

@@ -28,11 +28,13 @@
     │   │   ├── CampaignExists        a synthetic campaign is loaded already
     │   │   ├── ExportNotRetryable
     │   │   ├── ExportNotCancelable
+    │   │   ├── ExportNotFinished     a file is asked for that is not delivered
     │   │   ├── ExportNotClaimable    a run asked for an export that is not PENDING
     │   │   └── LeaseLost             a run no longer owns its export (L6)
     │   ├── ExportExpired             an export took longer than timeoutMillis (L4)
     │   ├── ExportCanceled            an export was cancelled while somebody waited for it
     │   ├── RunFailed                 a run failed before it could say why
+    │   ├── FileDiffers               a delivered file is not what was recorded
     │   ├── OutputFailed              a file on this machine cannot be written
     │   ├── NoMarketsFound            the export ends FAILED
     │   ├── PromotersNotFound         the export ends FAILED
@@ -71,6 +73,7 @@ from vfexport_core.errors.requests import (
     DeleteFailed,
     ExportNotCancelable,
     ExportNotClaimable,
+    ExportNotFinished,
     ExportNotFound,
     ExportNotRetryable,
     InvalidDateKey,
@@ -98,6 +101,7 @@ from vfexport_core.errors.runs import (
     EmbeddedServerFailed,
     ExportCanceled,
     ExportExpired,
+    FileDiffers,
     HashKeyMissing,
     InitialisationFailed,
     NoMarketsFound,
@@ -129,8 +133,10 @@ __all__ = [
     "ExportExpired",
     "ExportNotCancelable",
     "ExportNotClaimable",
+    "ExportNotFinished",
     "ExportNotFound",
     "ExportNotRetryable",
+    "FileDiffers",
     "HashKeyMissing",
     "InitialisationFailed",
     "InvalidDateKey",

@@ -100,6 +100,13 @@ class ExportNotCancelable(ConflictError):
     hint = "Only PENDING and TRIGGERED exports can be cancelled."
 
 
+class ExportNotFinished(ConflictError):
+    """What was delivered is asked for, and nothing is delivered yet."""
+
+    code = "ExportNotFinished"
+    hint = "Only FINISHED exports have files; `vfexport exports show EXPORT` says how this one stands."
+
+
 class ExportNotClaimable(ConflictError):
     code = "ExportNotClaimable"
     hint = "The export is not PENDING: it runs elsewhere or has ended. Retry it first if it failed."

@@ -57,6 +57,13 @@ class OutputFailed(PermanentError):
     hint = "Check that the folder exists, may be written and has room."
 
 
+class FileDiffers(PermanentError):
+    """A delivered file is not what was recorded when it was delivered."""
+
+    code = "FileDiffers"
+    hint = "Find out who changed or removed the file, and export it anew."
+
+
 class NoMarketsFound(PermanentError):
     code = "NoMarketsFound"
     hint = "Add a market to the campaign, then retry the export."

@@ -49,7 +49,16 @@ class FileNaming:
         """Return the header that says under which name a file downloads."""
         if file is not None:
             return content_disposition(key.rpartition("/")[2])
-        return content_disposition(download_name(self.export.campaign_name, self.spec.type, self.spec.extension))
+        export = self.export
+        name = download_name(
+            export.campaign_name,
+            self.spec.type,
+            self.spec.extension,
+            export.date.created,
+            date_key=export.date_key,
+            all_markets=export.include_all_markets,
+        )
+        return content_disposition(name)
 
     def _key(self, file: FileName, *, shared_minute: bool) -> str:
         if file is not None:

@@ -42,6 +42,16 @@ def find_campaign(database: Database[Document], campaign_id: str, *, limits: Ret
     return campaign
 
 
+def newest_campaigns(database: Database[Document], limit: int, limits: RetryLimits) -> list[tuple[str, str]]:
+    """Return ids and names of the campaigns that were made last; raises SourceUnavailable."""
+    campaigns = open_deciding(database, "campaigns")
+
+    def find() -> list[Document]:
+        return list(campaigns.find({}, {"name": 1}).sort("_id", -1).limit(limit))
+
+    return [(str(one["_id"]), str(one.get("name") or "")) for one in with_retries(campaigns, find, limits, name="find")]
+
+
 def find_markets(database: Database[Document], campaign_id: str) -> list[Document]:
     """Read the campaign's markets, by ``_id``; raises SourceUnavailable."""
     markets, match = open_deciding(database, "markets"), CampaignRange(campaign_id).match()

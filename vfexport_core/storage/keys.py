@@ -29,10 +29,10 @@ _NO_NAME = "campaign"
 _NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9_]+")
 _CAMPAIGN_FOLDER = re.compile(r"[0-9a-f]{24}/")
 
-# File systems take 255 bytes; the longest pattern around the campaign's name has 42.
-_DOWNLOAD_NAME_BYTES = 200
-_DOWNLOAD_PATTERN = "{name} - {type}.{extension}"
-_DOWNLOAD_PATTERNS = {"reminderEmail": "Combined - {name} ASU - Reminder Email Data.{extension}"}
+# File systems take 255 bytes; what stands around the campaign's name has 110 at most.
+_DOWNLOAD_NAME_BYTES = 140
+_DOWNLOAD_PATTERN = "{name} - {type}"
+_DOWNLOAD_PATTERNS = {"reminderEmail": "Combined - {name} ASU - Reminder Email Data"}
 _SEPARATORS = re.compile(r"[/\\]")
 # Line ends and control characters would end the header; the two Unicode separators end lines in some programs.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -114,11 +114,27 @@ def staging_key(export_id: str, attempt: int, number: int) -> str:
     return f"{staging_prefix(export_id, attempt)}{number}"
 
 
-def download_name(campaign_name: str, export_type: str, extension: str) -> str:
-    """Return the file name that a person gets: unicode, without path separators and control characters."""
+def download_name(
+    campaign_name: str,
+    export_type: str,
+    extension: str,
+    created: datetime,
+    *,
+    date_key: str | None = None,
+    all_markets: bool = False,
+) -> str:
+    """Return the file name that a person gets: unicode, without path separators and control characters.
+
+    It tells the files of one campaign apart: by their wave, by whether additional markets have rows, and by the day (in
+    UTC) on which they were asked for.
+    """
     name = _plain(campaign_name).encode("utf-8")[:_DOWNLOAD_NAME_BYTES].decode("utf-8", "ignore").strip()
     pattern = _DOWNLOAD_PATTERNS.get(export_type, _DOWNLOAD_PATTERN)
-    return pattern.format(name=name or _NO_NAME, type=export_type, extension=extension)
+    parts = [pattern.format(name=name or _NO_NAME, type=export_type)]
+    parts += [f"wave {date_key}"] if date_key is not None else []
+    parts += ["all markets"] if all_markets else []
+    parts.append(created.astimezone(UTC).strftime("%Y-%m-%d"))
+    return f"{' - '.join(parts)}.{extension}"
 
 
 def content_disposition(name: str) -> str:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
 from vfexport_core.storage.keys import EXPORT_ID, staging_prefix
-from vfexport_core.storage.object_store import GRACE_SECONDS, SHA256, ObjectVersion
+from vfexport_core.storage.object_store import GRACE_SECONDS, PIECE_BYTES, SHA256, ObjectVersion
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from typing_extensions import Buffer
@@ -63,6 +63,11 @@ class LocalStore:
     def sign(self, key: str, seconds: int, download_name: str | None = None) -> str:  # noqa: ARG002 a file has one name
         """Return the file's address, which is good for as long as the file is there."""
         return self.path(key).absolute().as_uri()
+
+    def read(self, key: str) -> Iterator[bytes]:
+        with self.failing("read", key), self.path(key).open("rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                yield piece
 
     def list(self, keys: Iterable[str], stop: threading.Event | None = None) -> dict[str, builtins.list[ObjectVersion]]:
         self._check(stop)

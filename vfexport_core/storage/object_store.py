@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from typing_extensions import Buffer
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 SHA256 = "sha256"
 """The metadata that every store adds to what it is given: the digest of the object's bytes, in hex."""
+
+PIECE_BYTES = 2**20
+"""How many bytes of an object are read at a time."""
 
 GRACE_SECONDS = 10.0
 """How long what is under way for a writer may take when it is given up."""
@@ -122,6 +125,10 @@ class ObjectStore(Protocol):
 
         `download_name` replaces the file name that is kept with the object. The store is not asked anything.
         """
+        ...
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """Yield the bytes of an object; raises DeliveryRefused when there is none, also in the middle of it."""
         ...
 
     def list(self, keys: Iterable[str], stop: threading.Event | None = None) -> dict[str, list[ObjectVersion]]:

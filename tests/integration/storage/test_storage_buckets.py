@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+from datetime import UTC, datetime
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
@@ -155,12 +156,12 @@ def test_a_signed_url_downloads_under_the_name_kept_with_the_object(own_settings
 
 def test_a_signed_url_can_say_another_name(own_settings, store):
     store.put(KEY, b"x")
-    name = download_name('Beyoncé "日本" 50%/\r\nx', "entries", "csv")
+    name = download_name('Beyoncé "日本" 50%/\r\nx', "entries", "csv", datetime(2026, 1, 31, tzinfo=UTC))
     with BucketClients(own_settings()) as buckets:
         status, disposition, _, body = download(buckets.sign_download("exportsS3", KEY, 60, name))
     assert (status, body) == (200, b"x")
     assert disposition.isascii()
-    assert unquote(disposition.partition("filename*=UTF-8''")[2]) == 'Beyoncé "日本" 50%- x - entries.csv'
+    assert unquote(disposition.partition("filename*=UTF-8''")[2]) == 'Beyoncé "日本" 50%- x - entries - 2026-01-31.csv'
 
 
 def test_signing_for_aws_names_the_region_and_the_bucket_s_host(no_aws):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vfexport_core.storage.keys import content_disposition
+from vfexport_core.storage.object_store import PIECE_BYTES
 from vfexport_core.storage.s3 import cleanup
 from vfexport_core.storage.s3.failures import S3_ERRORS, delivery_error
 from vfexport_core.storage.s3.writer import Limits, S3Writer
@@ -13,7 +15,7 @@ from vfexport_core.storage.s3.writer import Limits, S3Writer
 if TYPE_CHECKING:
     import builtins
     import threading
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from vfexport_core.errors import DeliveryFailed, DeliveryRefused
     from vfexport_core.storage.object_store import NewObject, ObjectVersion
@@ -44,6 +46,14 @@ class S3Store:
             return self.bucket.client.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
         except S3_ERRORS as error:  # no credentials, or a role that may not be assumed
             raise delivery_error(self.name, "get_object", error, 1) from error
+
+    def read(self, key: str) -> Iterator[bytes]:
+        body = self.bucket.call("get_object", {"Key": key})["Body"]
+        with closing(body):
+            try:
+                yield from body.iter_chunks(PIECE_BYTES)
+            except S3_ERRORS as error:
+                raise delivery_error(self.name, "get_object", error, 1) from error
 
     def list(self, keys: Iterable[str], stop: threading.Event | None = None) -> dict[str, builtins.list[ObjectVersion]]:
         return cleanup.find_versions(self.cleaner, keys, stop)
