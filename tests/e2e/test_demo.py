@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -95,6 +97,14 @@ def test_it_stays_up_until_ctrl_c_at_the_printed_addresses() -> None:
         addresses = dict(re.findall(r"^(Dagster UI|API|API docs) +(http://\S+)$", demo.output, re.MULTILINE))
         assert _status(addresses["Dagster UI"]) == _status(addresses["API docs"]) == 200
         assert _status(addresses["API"] + "/ready") == 200
+        lines = dict(re.findall(r"^(Campaign|Waves|Request|Shell) +(.+)$", demo.output, re.MULTILINE))
+        campaign = lines["Campaign"].split()[0]
+        if shutil.which("curl"):
+            assert _pasted(lines["Request"])["campaignId"] == campaign
+        waves = lines["Shell"].replace(" exports list", f" waves {campaign} --json")
+        assert _pasted(waves) == lines["Waves"].split()
+        (newest,) = _pasted(f"{lines['Shell']} --type scoring --json")
+        assert _pasted(lines["Shell"].replace(" exports list", f" verify {newest['id']} --json"))["ok"]
         demo.process.send_signal(signal.SIGINT)
         assert demo.end() == 0, demo.output
         assert demo.left() == []
@@ -106,6 +116,14 @@ def test_nothing_outlives_a_demo_that_is_killed() -> None:
         assert len(demo.left()) > 5  # what is looked for is there
         demo.process.kill()
         wait_for(lambda: not demo.left(), seconds=30)
+
+
+def _pasted(line: str) -> Any:
+    """Run a line as it is pasted into a shell of a machine where nothing else is set; gives the JSON that it prints."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("VFEXPORT_", "AWS_"))}
+    done = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def _status(url: str) -> int:

@@ -16,6 +16,7 @@ from vfexport_core.embedded.demo import (
     Ports,
     demo_folder,
     find_checkout,
+    hand_over,
     queue_exports,
     running_stack,
     watch,
@@ -78,6 +79,7 @@ def _export(stack: Stack, types: list[str], view: DemoView) -> list[DemoExport]:
 
 def _stay(stack: Stack, view: DemoView) -> None:
     """Wait for Ctrl-C, which is how this is meant to end."""
+    view.handover(hand_over(stack))
     view.say("Ctrl-C stops everything.")
     with contextlib.suppress(KeyboardInterrupt):
         while True:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from vfexport_core.embedded.demo import DemoExport
+    from vfexport_core.embedded.demo import DemoExport, Handover
 
 _COLORS = {"PENDING": "dim", "TRIGGERED": "yellow", "FINISHED": "green"}
 _LINE_SECONDS = 2.0
@@ -80,6 +80,13 @@ class DemoView:
             self.say(f"{name:<11} {address}")
         finished = sum(export.status == "FINISHED" for export in exports)
         self.say(f"\n{finished} of {len(exports)} exports FINISHED, {time.monotonic() - self._begin:.0f} s in all")
+
+    def handover(self, handover: Handover) -> None:
+        """Print what somebody needs who goes on by hand."""
+        self.say()
+        for name, text in handover.lines:
+            self.say(f"{name:<11} {text}")
+        self.say()
 
 
 class _Changes:

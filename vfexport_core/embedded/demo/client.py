@@ -23,7 +23,9 @@ class ApiClient:
         self._port = port
         self._headers = {"Content-Type": "application/json"}
         answer = self._ask("POST", "/dev/token", {"userId": _USER, "permissions": {"*": ["REPORT"]}})
-        self._headers["Authorization"] = f"Bearer {answer['token']}"
+        self.token: str = answer["token"]
+        """Good for an hour."""
+        self._headers["Authorization"] = f"Bearer {self.token}"
 
     def export_types(self) -> list[dict[str, Any]]:
         """Return the catalog."""
