@@ -89,8 +89,13 @@ def test_a_file_is_downloaded_under_its_name_and_only_whole(cli: Cli, campaign: 
     assert list(cli.folder.iterdir()) == []
 
 
-def test_several_files_are_downloaded_into_a_folder(cli: Cli, campaign: str) -> None:
+def test_several_files_are_downloaded_into_a_folder(cli: Cli, database: Database[dict[str, Any]]) -> None:
+    initialise(database)
+    campaign = load(database, 200)
+    cli.environment["VFEXPORT_MAX_ROWS_PER_FILE"] = "2"
     delivered = done(cli, "export", campaign, "autoReminderEmail")
+    assert len(delivered["keys"]) > 1
+    assert done(cli, "verify", delivered["exportId"])["rows"] == delivered["rows"]
     assert cli.run("exports", "download", delivered["exportId"], "--output", "-").exit_code == 2
     (cli.folder / "files").mkdir()
     result = cli.run("exports", "download", delivered["exportId"], "--output", "files")

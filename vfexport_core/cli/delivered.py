@@ -53,7 +53,8 @@ def _targets(export: Export, output: str | None) -> list[tuple[str, str]]:
     else:
         if output == STDOUT:
             raise click.UsageError(f"--output: the export has {len(export.keys)} files; name a folder.")
-        targets = [str(Path(output or ".") / key.rpartition("/")[2]) for key in export.keys]
+        # The same name may be in the folders of two regions.
+        targets = [str(Path(output or ".") / key.replace("/", "_")) for key in export.keys]
     for target in targets:
         if output is None and Path(target).exists():
             raise OutputFailed(f"{target} is there already", payload=target, hint="Name another file with --output.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -106,20 +107,20 @@ def verify(backend: Backend, export_id: str, on_progress: Callable[[int], object
 def _check(
     store: ObjectStore, key: str, recorded: str, extension: str, on_progress: Callable[[int], object]
 ) -> FileCheck:
-    digest, counter, size = hashlib.sha256(), row_count(extension), 0
-    try:
-        for piece in store.read(key):
-            digest.update(piece)
-            counter.feed(piece)
-            size += len(piece)
-            on_progress(size)
-    except DeliveryRefused as error:
-        return FileCheck(key=key, recorded_sha256=recorded, problem=error.message)
-    found, rows, problem = digest.hexdigest(), None, None
-    try:
-        rows = counter.rows()
-    except ValueError as error:
-        problem = str(error)
+    digest, size, rows, problem = hashlib.sha256(), 0, None, None
+    with closing(row_count(extension)) as counter:
+        try:
+            for piece in store.read(key):
+                digest.update(piece)
+                counter.feed(piece)
+                size += len(piece)
+                on_progress(size)
+            rows = counter.rows()
+        except DeliveryRefused as error:
+            return FileCheck(key=key, recorded_sha256=recorded, problem=error.message)
+        except ValueError as error:
+            problem = str(error)
+    found = digest.hexdigest()
     if found != recorded:
         problem = f"its SHA-256 is {found}, {recorded} was recorded"
     return FileCheck(key=key, recorded_sha256=recorded, sha256=found, bytes=size, rows=rows, problem=problem)
