@@ -159,7 +159,7 @@ def insert_campaign(database: Database[dict[str, Any]], **fields: Any) -> str:
 
 def run_to_end(api: Api, export: Export, *keys: str, bucket: str = "exportsS3") -> Export:
     """Take a PENDING export through its run to FINISHED, as a worker would, without a file."""
-    store = api.services.store
+    store = api.services.queue
     claim, _ = store.claim(export.id, f"run-{export.id}")
     store.claimed(claim).set_count(40)
     store.claimed(claim).progress(40, 41, 5_000)

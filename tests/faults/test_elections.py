@@ -157,7 +157,7 @@ def test_callers_do_not_wait_for_a_server_that_says_nothing(
         if not first:
             proxy.cut()
             with pytest.raises(SourceUnavailable):
-                api.services.store.running()
+                api.services.queue.running()
         elected = threading.Event()
         election = threading.Timer(ELECTION_SECONDS, elected.set)
         election.start()

@@ -50,7 +50,7 @@ def queue(api: Api, campaign: str, export_type: str = "entries", date_key: str |
         correlation_id="c",
         source="api",
     )
-    return api.services.store.request(new)[0]
+    return api.services.queue.request(new)[0]
 
 
 def test_a_request_becomes_a_pending_export(api: Api, database: Database[dict[str, Any]], campaign: str) -> None:
@@ -93,7 +93,7 @@ def test_the_same_request_again_gives_the_active_export(api: Api, campaign: str)
     assert again.json() == first.json()
     assert again.headers["Location"] == first.headers["Location"]
     assert other.json()["id"] != first.json()["id"]
-    api.services.store.claim(first.json()["id"], "run-1")
+    api.services.queue.claim(first.json()["id"], "run-1")
     running = api.post(path, token=token, json={"exportType": "entries"})
     assert (running.status_code, running.json()["status"]) == (200, "TRIGGERED")
 
@@ -172,11 +172,11 @@ def test_a_request_after_the_end_makes_a_new_export(api: Api, campaign: str) -> 
 
 def test_a_running_export_shows_its_progress(api: Api, campaign: str) -> None:
     export = queue(api, campaign)
-    claim, _ = api.services.store.claim(export.id, "run-1")
+    claim, _ = api.services.queue.claim(export.id, "run-1")
     path, token = f"/campaigns/{campaign}/exports/{export.id}", api.token(campaign)
     assert "percent" not in api.get(path, token=token).json().get("progress", {})
-    api.services.store.claimed(claim).set_count(3)
-    api.services.store.claimed(claim).progress(1, 2, 300)
+    api.services.queue.claimed(claim).set_count(3)
+    api.services.queue.claimed(claim).progress(1, 2, 300)
     response = api.get(path, token=token)
     wire = response.json()
     assert wire["progress"] == {"read": 1, "rows": 2, "bytes": 300, "percent": 33.3}
@@ -192,7 +192,7 @@ def test_a_finished_export_can_be_downloaded(api: Api, database: Database[dict[s
     key = f"{campaign}/entries/file.csv"
     target = api.services.buckets.bucket("exportsS3")
     target.client.put_object(Bucket=target.name, Key=key, Body=b"id\n1\n")
-    run_to_end(api, api.services.store.get(posted["id"]), key)
+    run_to_end(api, api.services.queue.get(posted["id"]), key)
     response = api.get(f"/campaigns/{campaign}/exports/{posted['id']}", token=api.token("*"))
     wire = response.json()
     assert (wire["status"], wire["key"], wire["bytes"], wire["count"]) == ("FINISHED", key, 5_000, 41)
@@ -225,9 +225,9 @@ def test_a_single_machine_file_has_no_download(api: Api, campaign: str) -> None:
 
 def test_a_failed_export_says_why(api: Api, campaign: str) -> None:
     export = queue(api, campaign)
-    claim, _ = api.services.store.claim(export.id, "run-1")
+    claim, _ = api.services.queue.claim(export.id, "run-1")
     error = {"code": "NoMarketsFound", "message": "the campaign has no market", "payload": campaign}
-    api.services.store.claimed(claim).fail(error)
+    api.services.queue.claimed(claim).fail(error)
     response = api.get(f"/campaigns/{campaign}/exports/{export.id}", token=api.token("*"))
     assert (response.json()["status"], response.json()["error"]) == (
         "FAILED",
@@ -247,10 +247,10 @@ def test_an_unchanged_export_is_not_sent_again(api: Api, campaign: str) -> None:
     several = httpx.Headers([("If-None-Match", '"other"'), ("If-None-Match", tag)])
     assert api.get(path, token=token, headers=several).status_code == 304
     assert api.get(path, token=token, headers={"If-None-Match": '"other"'}).status_code == 200
-    claim, _ = api.services.store.claim(export.id, "run-1")
+    claim, _ = api.services.queue.claim(export.id, "run-1")
     changed = api.get(path, token=token, headers={"If-None-Match": tag})
     assert (changed.status_code, changed.json()["status"]) == (200, "TRIGGERED")
-    api.services.store.claimed(claim).progress(1, 1, 1)
+    api.services.queue.claimed(claim).progress(1, 1, 1)
     again = api.get(path, token=token, headers={"If-None-Match": changed.headers["ETag"]})
     assert again.status_code == 200
 

@@ -79,7 +79,7 @@ def test_a_finished_export_whose_bucket_is_not_configured(
     with running_api(settings) as api:
         api.services.backend.initialise()
         posted = api.post(f"/campaigns/{campaign}/exports", token=api.token("*"), json={"exportType": "entries"})
-        export = run_to_end(api, api.services.store.get(posted.json()["id"]), "a.csv")
+        export = run_to_end(api, api.services.queue.get(posted.json()["id"]), "a.csv")
     without = settings.model_copy(update={"buckets": settings.buckets.model_copy(update={"exports": None})})
     with running_api(without) as api:
         response = api.get(f"/campaigns/{campaign}/exports/{export.id}", token=api.token("*"))

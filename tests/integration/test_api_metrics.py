@@ -85,7 +85,7 @@ def test_requests_are_counted_by_route_and_class(api: Api) -> None:
 
 
 def test_exports_are_counted_and_no_label_names_one(api: Api, database: Database[dict[str, Any]]) -> None:
-    store, campaign = api.services.store, insert_campaign(database)
+    store, campaign = api.services.queue, insert_campaign(database)
     token = api.token("*", user_id="user-in-no-label")
     for export_type in ("entries", "codes"):
         api.post(f"/campaigns/{campaign}/exports", token=token, json={"exportType": export_type})
@@ -154,7 +154,7 @@ def test_a_bucket_that_hangs_is_named_by_metrics_readiness_and_exports_that_wait
     ).json()
     assert export["queue"] == {"position": 1, "startsInSeconds": 0}
     assert scrape(api).value("vfexport_bucket_hangs", bucket="exportsS3") == 0
-    api.services.store.breakers.trip("exportsS3")
+    api.services.queue.breakers.trip("exportsS3")
     wait_for(lambda: scrape(api).value("vfexport_bucket_hangs", bucket="exportsS3") == 1)
     assert scrape(api).value("vfexport_bucket_hangs", bucket="scoringS3") == 0
     queue = api.get(f"{path}/{export['id']}", token=api.token("*")).json()["queue"]
@@ -169,7 +169,7 @@ def complete(api: Api, database: Database[dict[str, Any]]) -> Scrape:
     """A scrape that has every metric there is."""
     campaign = insert_campaign(database)
     api.post(f"/campaigns/{campaign}/exports", token=api.token("*"), json={"exportType": "entries"})
-    run_to_end(api, api.services.store.pending(1)[0], "a.csv")
+    run_to_end(api, api.services.queue.pending(1)[0], "a.csv")
     ExportCounters(database, lag_seconds=0).read()
     return wait_for(lambda: found if "vfexport_export_rows_total" in (found := scrape(api)).sample_names else None)
 

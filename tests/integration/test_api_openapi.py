@@ -117,7 +117,7 @@ def provoke_answers(api: Api, campaign: str) -> None:
     api.get(one, token=token, headers={"If-None-Match": tag})
     for action in ("cancel", "retry", "retry"):  # CANCELED, PENDING again, and then there is nothing to retry
         api.post(f"{one}/{action}", token=token)
-    run_to_end(api, api.services.store.get(posted.json()["id"]), "a.csv")
+    run_to_end(api, api.services.queue.get(posted.json()["id"]), "a.csv")
     api.get(one, token=token)
     api.post(f"{one}/cancel", token=token)
     api.get(exports, token=token)
