@@ -67,6 +67,15 @@ class BucketSettings(BaseModel):
         return self
 
 
+class RunResources(BaseModel):
+    """What the pod of a run is given, in the units of Kubernetes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cpu: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?m?$")]
+    memory: Annotated[str, Field(pattern=r"^[0-9]+(Mi|Gi)$")]
+
+
 class BucketsSettings(BaseModel):
     """The four buckets of the catalog; one that is not configured is refused when an export needs it."""
 
@@ -120,6 +129,8 @@ class Settings(BaseSettings):
     """Former values of `ccpa_hash_key`: files that were delivered under them are found by deletions."""
     forked_runs: bool = True
     """Whether Dagster's code location forks runs (``vfexport_dagster.startup``), which reads it by itself."""
+    run_resources: dict[str, RunResources] = {}
+    """By export type, for runs that are Jobs of a cluster (``vfexport_dagster.run_pods``, which reads it by itself)."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """How log lines look; ``auto``: JSON unless stderr is a terminal."""
     dev_mode: bool = False

@@ -1,4 +1,4 @@
-"""What Dagster loads (workspace.yaml). Nothing is read from the environment here: it loads anywhere."""
+"""What Dagster loads (workspace.yaml). It loads anywhere; of the environment it reads how runs are started."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from vfexport_core.catalog import all_specs
 from vfexport_dagster.assets import export_assets, export_checks
 from vfexport_dagster.deletion import build_deletion_job
 from vfexport_dagster.jobs import build_export_job
+from vfexport_dagster.run_pods import pod_resources, pod_tags
 from vfexport_dagster.sensors.deletions import build_deletion_sensor
 from vfexport_dagster.sensors.outcome import build_outcome_sensor
 from vfexport_dagster.sensors.pending import build_pending_sensor
@@ -19,7 +20,8 @@ from vfexport_dagster.startup.forking import fork_runs_if_wanted
 def build_definitions() -> dg.Definitions:
     """Build everything from the catalog: a type that is registered there has its job, its asset and its requests."""
     specs = all_specs()
-    jobs = {spec.type: build_export_job(spec) for spec in specs}
+    resources = pod_resources()
+    jobs = {spec.type: build_export_job(spec, pod_tags(spec.type, resources)) for spec in specs}
     deletion = build_deletion_job()
     return dg.Definitions(
         assets=export_assets(specs),

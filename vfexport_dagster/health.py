@@ -7,33 +7,65 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import sqlalchemy
 
-from vfexport_core.doctor.checks import Finding, clock_finding, failed, ok, warning
+from vfexport_core.doctor.checks import Finding, clock_finding, failed, not_checked, ok, warning
+from vfexport_dagster.instance_state import heartbeat_ages, location_problem, sensor_states
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dagster._core.scheduler.instigation import InstigatorState
+WORKSPACE = "DAGSTER_WORKSPACE"
+"""Names the workspace file; else it is the one that `vfexport serve` wrote, or `workspace.yaml` in DAGSTER_HOME."""
 
 # Daemons give a sign of life every 30 s.
 _ALIVE_SECONDS = 120.0
-_SENSORS = ("pending_exports", "run_outcome", "export_watchdog")
+# The slowest sensor ticks every 15 s or so, and a tick may wait a minute for a busy code location.
+_TICK_SECONDS = 180.0
+_SWITCH_ON = "Switch them on in the UI, under Automation."
 
 
-def findings(instance: dg.DagsterInstance) -> Iterator[Finding]:
-    """Look at the daemon, the queue's limit, the monitoring of runs, the sensors and the clock."""
+def findings(instance: dg.DagsterInstance, workspace: Path | None = None) -> Iterator[Finding]:
+    """Look at the storage, the daemon, the queue's limit, the monitoring of runs, the code location and the sensors."""
+    yield _storage(instance)
     yield _daemon(instance)
     yield _limit(instance)
     yield _monitoring(instance)
-    yield _sensors(instance)
+    yield _code_location(workspace)
+    yield from _sensors(instance)
     yield _clock(instance)
+
+
+def workspace_file() -> Path | None:
+    """Return the file that names the code location, if there is one here."""
+    home = Path(os.environ.get("DAGSTER_HOME", ""))
+    named = [Path(os.environ[WORKSPACE])] if os.environ.get(WORKSPACE) else []
+    candidates = [*named, home / "serve" / "workspace.yaml", home / "workspace.yaml"]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _storage(instance: dg.DagsterInstance) -> Finding:
+    """Say what the storage is; it answers, since everything else is in it, too."""
+    storage: Any = instance.run_storage
+    with storage.connect() as connection:
+        kind: str = connection.engine.name
+        version = ".".join(map(str, connection.dialect.server_version_info or ()))
+    alembic = storage.alembic_version()
+    if alembic is not None and alembic[0] != alembic[1]:
+        return failed(
+            "dagster storage",
+            f"{kind}: its schema is that of another version of Dagster",
+            "Stop Dagster's processes, run `dagster instance migrate`, and start them again.",
+        )
+    return ok("dagster storage", f"{kind} {version}".strip())
 
 
 def _clock(instance: dg.DagsterInstance) -> Finding:
@@ -47,13 +79,8 @@ def _clock(instance: dg.DagsterInstance) -> Finding:
 
 
 def _daemon(instance: dg.DagsterInstance) -> Finding:
-    beats = instance.get_daemon_heartbeats()
-    now = time.time()
-    silent = sorted(
-        name
-        for name in instance.get_required_daemon_types()
-        if name not in beats or now - beats[name].timestamp > _ALIVE_SECONDS
-    )
+    ages = heartbeat_ages(instance)
+    silent = [name for name, age in ages.items() if age is None or age > _ALIVE_SECONDS]
     if silent:
         return failed("dagster daemon", f"not heard of: {', '.join(silent)}", "Start `dagster-daemon run`.")
     return ok("dagster daemon", "alive")
@@ -81,23 +108,51 @@ def _monitoring(instance: dg.DagsterInstance) -> Finding:
     )
 
 
-def _sensors(instance: dg.DagsterInstance) -> Finding:
-    stopped = sorted(state.instigator_name for state in instance.all_instigator_state() if _is_stopped(state))
-    if stopped:
-        return warning(
-            "dagster sensors", f"switched off: {', '.join(stopped)}", "Switch them on in the UI, under Automation."
+def _code_location(workspace: Path | None) -> Finding:
+    if workspace is None:
+        return not_checked(
+            "dagster code location", "no workspace file is known here", f"Set {WORKSPACE} to the daemon's --workspace."
         )
-    return ok("dagster sensors", "none is switched off")
+    problem = location_problem(workspace)
+    if problem is None:
+        return ok("dagster code location", f"every location of {workspace.name} answers")
+    return failed("dagster code location", problem, "Start the code location; its log says why it does not load.")
 
 
-def _is_stopped(state: InstigatorState) -> bool:
-    return state.instigator_name in _SENSORS and not state.is_running
+def _sensors(instance: dg.DagsterInstance) -> Iterator[Finding]:
+    states = sensor_states(instance)
+    now = time.time()
+    ages = {state.name: state.age(now) for state in states}
+    off = [state.name for state in states if state.is_on is False]
+    if off:
+        yield warning("dagster sensors", f"switched off: {', '.join(off)}", _SWITCH_ON)
+    else:
+        yield ok("dagster sensors", f"none of {len(states)} is switched off")
+    late = [f"{name} ({_ago(age)})" for name, age in ages.items() if name not in off and _is_late(age)]
+    failing = [f"{state.name} ({state.failed_ticks} in a row)" for state in states if state.failed_ticks]
+    if late:
+        yield failed("dagster ticks", f"late: {', '.join(late)}", "Look at the daemon and the code location.")
+    elif failing:
+        yield failed(
+            "dagster ticks", f"failing: {', '.join(failing)}", "The UI shows each tick's error, under Automation."
+        )
+    else:
+        latest = ", ".join(f"{name} {_ago(age)}" for name, age in ages.items() if name not in off)
+        yield ok("dagster ticks", latest or "no sensor is on")
+
+
+def _is_late(age: float | None) -> bool:
+    return age is None or age > _TICK_SECONDS
+
+
+def _ago(age: float | None) -> str:
+    return "never" if age is None else f"{age:.0f} s ago"
 
 
 def main() -> None:
     """Look at the instance that DAGSTER_HOME names."""
     with dg.DagsterInstance.get() as instance:
-        json.dump([dataclasses.asdict(finding) for finding in findings(instance)], sys.stdout)
+        json.dump([dataclasses.asdict(finding) for finding in findings(instance, workspace_file())], sys.stdout)
 
 
 if __name__ == "__main__":

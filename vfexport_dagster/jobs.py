@@ -13,6 +13,8 @@ from vfexport_dagster.run_logging import LOGGER, run_logger
 from vfexport_dagster.session import RESOURCES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vfexport_core.catalog.spec import ExportSpec
 
 
@@ -22,8 +24,11 @@ def export() -> None:
     finish(deliver(count(claim())))
 
 
-def build_export_job(spec: ExportSpec) -> dg.JobDefinition:
-    """Build the job of an export type. A step is not worth a process of its own, so all run in the run's."""
+def build_export_job(spec: ExportSpec, pod: Mapping[str, str] | None = None) -> dg.JobDefinition:
+    """Build the job of an export type. A step is not worth a process of its own, so all run in the run's.
+
+    `pod` are the tags that say what the run's pod gets (``run_pods``).
+    """
     return export.to_job(
         name=spec.job_name,
         description=f"{spec.summary}\n\nLaunch it with a `campaign_id`, or with the `export_id` of a PENDING export.",
@@ -31,6 +36,6 @@ def build_export_job(spec: ExportSpec) -> dg.JobDefinition:
         logger_defs={LOGGER: run_logger},
         executor_def=dg.in_process_executor,
         resource_defs=dict(RESOURCES),
-        tags={tags.PRIORITY: tags.LAST},
+        tags={tags.PRIORITY: tags.LAST, **(pod or {})},
         metadata={"bucket": spec.bucket.value, "acl": spec.acl.value, "format": spec.extension},
     )

@@ -12,7 +12,8 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 from dagster._daemon.types import DaemonHeartbeat
 
 from vfexport_dagster.definitions import defs
-from vfexport_dagster.health import findings
+from vfexport_dagster.health import findings, workspace_file
+from vfexport_dagster.instance_state import sensor_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,19 +21,27 @@ if TYPE_CHECKING:
 HEALTHY = {"concurrency": {"runs": {"max_concurrent_runs": 1}}, "run_monitoring": {"enabled": True}}
 
 
-def outcomes(home: Path, config: dict[str, Any], *, beat_seconds_ago: float = 1, stop: str | None = None) -> Any:
+def outcomes(
+    home: Path,
+    config: dict[str, Any],
+    *,
+    beat_seconds_ago: float = 1,
+    stop: str | None = None,
+    tick_seconds_ago: float = 1,
+) -> Any:
     (home / "dagster.yaml").write_text(yaml.safe_dump(config | {"telemetry": {"enabled": False}}))
     with dg.DagsterInstance.from_config(str(home)) as instance:
         for name in instance.get_required_daemon_types():
             instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - beat_seconds_ago, name, "d", []))
-        if stop is not None:
-            instance.add_instigator_state(_stopped(stop))
+        for name in sensor_names():
+            ticked = time.time() - tick_seconds_ago
+            instance.add_instigator_state(sensor_state(name, is_on=name != stop, last_tick=ticked))
         found = list(findings(instance))
     assert all(finding.hint for finding in found if finding.outcome != "ok")
     return {finding.name.removeprefix("dagster "): finding.outcome.value for finding in found}
 
 
-def _stopped(sensor: str) -> InstigatorState:
+def sensor_state(sensor: str, *, is_on: bool, last_tick: float | None = None) -> InstigatorState:
     with dg.DagsterInstance.ephemeral():
         origin = dg._core.remote_origin.RemoteInstigatorOrigin(  # type: ignore[attr-defined]
             dg._core.remote_origin.RemoteRepositoryOrigin(  # type: ignore[attr-defined]
@@ -41,10 +50,9 @@ def _stopped(sensor: str) -> InstigatorState:
             ),
             sensor,
         )
-    data = SensorInstigatorData()
-    return InstigatorState(
-        origin, dg._core.definitions.run_request.InstigatorType.SENSOR, InstigatorStatus.STOPPED, data
-    )
+    data = SensorInstigatorData(last_tick_timestamp=last_tick)
+    status = InstigatorStatus.RUNNING if is_on else InstigatorStatus.STOPPED
+    return InstigatorState(origin, dg._core.definitions.run_request.InstigatorType.SENSOR, status, data)
 
 
 def test_a_healthy_instance(tmp_path: Path) -> None:
@@ -53,6 +61,9 @@ def test_a_healthy_instance(tmp_path: Path) -> None:
         "queue": "ok",
         "monitoring": "ok",
         "sensors": "ok",
+        "ticks": "ok",
+        "storage": "ok",
+        "code location": "not checked",
         "clock": "ok",
     }
 
@@ -78,5 +89,22 @@ def test_more_than_one_run_at_a_time_and_no_monitoring(tmp_path: Path) -> None:
     assert (found["queue"], found["monitoring"]) == ("failed", "failed")
 
 
-def test_a_sensor_that_is_switched_off(tmp_path: Path) -> None:
-    assert outcomes(tmp_path, HEALTHY, stop="pending_exports")["sensors"] == "warning"
+@pytest.mark.parametrize("sensor", sensor_names())
+def test_a_sensor_that_is_switched_off(tmp_path: Path, sensor: str) -> None:
+    assert outcomes(tmp_path, HEALTHY, stop=sensor)["sensors"] == "warning"
+
+
+def test_sensors_that_do_not_tick(tmp_path: Path) -> None:
+    found = outcomes(tmp_path, HEALTHY, tick_seconds_ago=3_600)
+    assert (found["sensors"], found["ticks"]) == ("ok", "failed")
+
+
+def test_a_code_location_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    location = {"grpc_server": {"host": "127.0.0.1", "port": 1, "location_name": "vfexport"}}
+    (tmp_path / "workspace.yaml").write_text(yaml.safe_dump({"load_from": [location]}))
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        found = {finding.name: finding for finding in findings(instance, workspace_file())}
+    assert found["dagster code location"].outcome.value == "failed"
+    assert "vfexport cannot be reached" in found["dagster code location"].detail

@@ -12,6 +12,7 @@ import pytest
 
 from tests.api_tokens import AUDIENCE, ISSUER, RSA_KEY, public_pem
 from tests.conftest import new_database
+from tests.deploy.cluster import Cluster, running_cluster
 from tests.deploy.image import Image, build
 from tests.deploy.machine import Machine
 from tests.deploy.postgres import Postgres, programs, running_postgres
@@ -99,10 +100,25 @@ def secrets(
 
 
 @pytest.fixture(scope="session")
-def service(place: str, secrets: dict[str, dict[str, str]], campaign: str, image: Image) -> Iterator[Service]:
+def cluster(place: str) -> Iterator[Cluster | None]:
+    """Return what stands for the cluster's API, where the service is in one."""
+    if place != "kubernetes":
+        yield None
+        return
+    with running_cluster() as cluster, cluster.running:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def service(
+    place: str, secrets: dict[str, dict[str, str]], campaign: str, image: Image, cluster: Cluster | None
+) -> Iterator[Service]:
     # In this order: without PostgreSQL nothing is built.
     with open_folder(f"vfexport-{place}-") as folder:
         machine = Machine(folder, image, secrets)
+        if cluster is not None:
+            cluster.machine = machine
+            machine.config_maps["dagster.yaml"] = cluster.configuration(folder)
         workspace = image.path("/etc/vfexport/workspace.yaml")
         workspace.write_text(re.sub(r"\bport: \d+", f"port: {machine.ports['4000']}", workspace.read_text()))
         with running_service(machine, PLACES[place]()) as service:

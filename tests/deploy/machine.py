@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.deploy.processes import Process
 
 USER = 10001
-PORTS = ("8000", "4000", "3000")
+PORTS = ("8000", "4000", "3000", "9400")
 OTHER_CONTAINERS = {"code", "postgres"}
 HOME = "/home/vfexport"
 STOP_SECONDS = 60
@@ -64,6 +64,8 @@ class Machine:
     folder: Path
     image: Image
     secrets: dict[str, dict[str, str]]
+    config_maps: dict[str, Path] = field(default_factory=dict)
+    """What the files are that are put over those of the image, by their keys."""
     ports: dict[str, str] = field(default_factory=lambda: {port: str(free_port()) for port in PORTS})
     running: dict[str, ServerProcess] = field(default_factory=dict)
 
@@ -119,13 +121,14 @@ class Machine:
         places = {inside: self._place(process, inside, shared) for inside, shared in process.volumes.items()}
         for inside in ("/tmp", HOME, "/var/lib/dagster"):
             (own / inside.lstrip("/")).mkdir(parents=True, exist_ok=True)
-        link = self._dagster_home(process) / "dagster.yaml"
+        link = self.dagster_home(process) / "dagster.yaml"
         if not link.is_symlink():
-            link.symlink_to(self.image.path("/etc/vfexport/dagster.yaml"))
+            link.symlink_to(self._configuration(process))
         environment = {name: self._of_process(process, value) for name, value in self.image.variables().items()}
         for secret in process.secrets:
             environment |= self.secrets[secret]
-        environment |= {name: HOST if value in OTHER_CONTAINERS else value for name, value in process.variables.items()}
+        for name, value in process.variables.items():
+            environment[name] = HOST if value in OTHER_CONTAINERS else self._of_process(process, value)
         environment |= {"HOME": str(own / HOME.lstrip("/")), "TMPDIR": str(places.get("/tmp", own / "tmp"))}
         return (_isolated([*places.values()]) if isolates() else []), environment, own / HOME.lstrip("/")
 
@@ -137,14 +140,20 @@ class Machine:
             os.chown(place, USER, USER)
         return place
 
-    def _dagster_home(self, process: Process) -> Path:
+    def _configuration(self, process: Process) -> Path:
+        """Return the file that a process finds as its Dagster configuration."""
+        inside = next((key for path, key in process.files.items() if path.endswith("/dagster.yaml")), None)
+        return self.image.path("/etc/vfexport/dagster.yaml") if inside is None else self.config_maps[inside]
+
+    def dagster_home(self, process: Process) -> Path:
+        """Return the folder that is DAGSTER_HOME for a process."""
         shared = process.volumes.get("/var/lib/dagster")
         return self.folder / "volumes" / shared if shared else self.home(process) / "var/lib/dagster"
 
     def _of_process(self, process: Process, text: str) -> str:
         """Return a text of the image's with DAGSTER_HOME as the process has it, not as the image has."""
         home = str(self.image.path("/var/lib/dagster"))
-        return self.image.mapped(text).replace(home, str(self._dagster_home(process)))
+        return self.image.mapped(text).replace(home, str(self.dagster_home(process)))
 
     def _mapped(self, process: Process, command: list[str]) -> list[str]:
         return [self._word(process, word) for word in command]

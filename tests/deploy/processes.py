@@ -30,6 +30,8 @@ class Process:
     variables: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, str | None] = field(default_factory=dict)
     """Where it may write, and the volume that others share there, if they do."""
+    files: dict[str, str] = field(default_factory=dict)
+    """What is put over a file of the image: the key of a ConfigMap."""
     checks: dict[str, Document] = field(default_factory=dict)
     comes_first: bool = False
     """Others start when it has ended well."""
@@ -69,7 +71,7 @@ def composed() -> dict[str, Document]:
 def in_kubernetes() -> list[Process]:
     """Return every container of every pod, those that come first before the others of their pod."""
     return [
-        _of_container(pod_name, container, comes_first=role == "initContainers")
+        process_of(pod_name, pod, container, comes_first=role == "initContainers")
         for pod_name, pod in pods().items()
         for role in ("initContainers", "containers")
         for container in pod.get(role, [])
@@ -123,13 +125,17 @@ def names_in(example: str) -> list[str]:
     return [line.partition("=")[0] for line in lines if line and not line.startswith("#")]
 
 
-def _of_container(pod: str, container: Document, *, comes_first: bool) -> Process:
+def process_of(name: str, pod: Document, container: Document, *, comes_first: bool = False) -> Process:
+    """Return a container of a pod; one without a command runs its arguments, since the image has no entry point."""
+    mounts = {mount["mountPath"]: mount for mount in container.get("volumeMounts", [])}
+    mapped = {volume["name"] for volume in pod.get("volumes", []) if "configMap" in volume}
     return Process(
-        name=f"{pod}/{container['name']}",
-        command=container["command"],
+        name=f"{name}/{container['name']}",
+        command=container.get("command") or container["args"],
         secrets=tuple(source["secretRef"]["name"] for source in container["envFrom"]),
         variables={variable["name"]: variable["value"] for variable in container.get("env", [])},
-        volumes={mount["mountPath"]: None for mount in container.get("volumeMounts", [])},
+        volumes={path: None for path, mount in mounts.items() if mount["name"] not in mapped},
+        files={path: mount["subPath"] for path, mount in mounts.items() if mount["name"] in mapped},
         checks={name: _with_port(probe, container) for name, probe in container.items() if name.endswith("Probe")},
         comes_first=comes_first,
     )

@@ -37,6 +37,13 @@ class Service:
     processes: list[Process]
     api: httpx.Client
     web: WebServer
+    stack: ExitStack
+
+    def restart(self, process: Process) -> None:
+        """Replace a process as a roll-out does: the old one is told to end, the new one is waited for."""
+        self.machine.end(process)
+        server = self.stack.enter_context(self.machine.started(process))
+        server.wait_until(lambda: is_ready(self.machine, process), START_SECONDS)
 
 
 @contextmanager
@@ -58,7 +65,7 @@ def running_service(machine: Machine, processes: list[Process]) -> Iterator[Serv
         for process in staying:
             server = stack.enter_context(machine.started(process))
             server.wait_until(lambda process=process: is_ready(machine, process), START_SECONDS)
-        yield Service(machine, staying, api, WebServer(dagster))
+        yield Service(machine, staying, api, WebServer(dagster), stack)
 
 
 def is_ready(machine: Machine, process: Process) -> bool:

@@ -11,12 +11,13 @@ import pytest
 from tests.deploy.machine import USER, isolates
 from tests.deploy.service import passes
 from tests.e2e.stack import WORKSPACE, poll
-from vfexport_core.catalog import all_specs
+from vfexport_core.catalog import all_specs, find_spec
 from vfexport_core.embedded.synthetic.awards import DATE_KEYS
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
+    from tests.deploy.cluster import Cluster
     from tests.deploy.service import Service
     from vfexport_core.catalog import ExportSpec
 
@@ -87,6 +88,43 @@ def test_a_campaign_is_exported_as_every_type(service: Service, campaign: str) -
         if "path" in export:
             assert len(httpx.get(export["path"], timeout=60).raise_for_status().content) == export["bytes"]
         assert poll(lambda export=export: succeeded(service, export)) == [spec.job_name]
+
+
+def test_in_a_cluster_each_run_is_a_job_that_gets_what_its_type_needs(
+    service: Service, cluster: Cluster | None, campaign: str
+) -> None:
+    if cluster is None:
+        pytest.skip("runs are forked from the code location here")
+    jobs = {job.run_id: job.manifest for job in cluster.jobs.values()}
+    assert len(jobs) >= len(all_specs())
+    for manifest in jobs.values():
+        pod = manifest["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert container["args"][:3] == ["dagster", "api", "execute_run"]
+        assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("run", False)
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        is_sample = manifest["metadata"]["labels"]["dagster/job"] == find_spec("reminderEmailSample").job_name
+        assert container["resources"]["limits"]["cpu"] == ("1" if is_sample else "2")
+
+
+def test_replacing_every_other_process_does_not_touch_a_run_of_its_own(
+    service: Service, cluster: Cluster | None, campaign: str
+) -> None:
+    """Code location and daemon go and come back while a run stands still; it goes on, in its only attempt."""
+    if cluster is None:
+        pytest.skip("runs are forked from the code location here: replacing that ends them")
+    before = set(cluster.jobs)
+    export = request(service, campaign, find_spec("entries"))
+    (name,) = poll(lambda: set(cluster.jobs) - before, EXPORT_SECONDS, "a Job")
+    run = psutil.Process(cluster.jobs[name].pid)
+    run.suspend()
+    for process in service.processes:
+        if process.name.startswith(("code/", "daemon/", "webserver/")):
+            service.restart(process)
+    assert run.status() == psutil.STATUS_STOPPED
+    run.resume()
+    assert (ended(service, export)["status"], ended(service, export)["attempt"]) == ("FINISHED", 1)
+    assert set(cluster.jobs) - before == {name}
 
 
 def test_processes_end_when_they_are_told_to_and_have_complained_of_nothing(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,7 @@ from tests.api_client import Api, api_without_mongodb, insert_campaign, run_to_e
 from tests.api_tokens import make_settings
 from tests.integration.queue_helpers import ERROR, triggered
 from tests.unit.docs_helpers import OPERATIONS, ROOT, table
+from vfexport_core.catalog import all_specs
 from vfexport_core.queue.statistics.counters import ExportCounters
 
 if TYPE_CHECKING:
@@ -108,8 +111,25 @@ def test_exports_are_counted_and_no_label_names_one(api: Api, database: Database
     for name in (*ids, campaign, "user-in-no-label", "key-in-no-label"):
         assert name not in found.text
     assert {name for labels in found.labels for name in labels} <= {
-        *("method", "route", "status", "le", "type", "outcome", "reason", "bucket")
+        *("method", "route", "status", "le", "type", "outcome", "reason", "bucket", "check", "version", "python")
     }
+
+
+def test_counters_are_there_before_anything_has_ended(api: Api) -> None:
+    """Prometheus sees no increase in a series that begins with one."""
+    found = scrape(api)
+    for spec in all_specs():
+        for outcome in ("FINISHED", "FAILED", "EXPIRED", "CANCELED"):
+            assert found.value("vfexport_exports_ended_total", type=spec.type, outcome=outcome) == 0
+        assert found.value("vfexport_export_rows_total", type=spec.type) == 0
+        assert found.value("vfexport_export_seconds_count", type=spec.type) == 0
+
+
+def test_it_says_what_runs_and_what_is_ready(api: Api) -> None:
+    (build,) = [labels for labels in scrape(api).labels if "version" in labels]
+    assert build == {"version": metadata.version("vfexport"), "python": platform.python_version()}
+    wait_for(lambda: scrape(api).value("vfexport_ready", check="exportsS3") == 1)
+    assert scrape(api).value("vfexport_ready", check="mongodb") == 1
 
 
 def test_ages_are_those_of_the_oldest(api: Api, database: Database[dict[str, Any]]) -> None:
@@ -160,8 +180,9 @@ def test_a_bucket_that_hangs_is_named_by_metrics_readiness_and_exports_that_wait
     queue = api.get(f"{path}/{export['id']}", token=api.token("*")).json()["queue"]
     assert queue["position"] == 1
     assert queue["reason"].startswith("bucket exportsS3 has hung since ")
-    ready = wait_for(lambda: found if (found := api.get("/ready")).status_code != 200 else None)
-    assert ready.json()["error"]["payload"] == "exportsS3"
+    ready = wait_for(lambda: found if (found := api.get("/ready")).json()["status"] == "degraded" else None)
+    assert (ready.status_code, ready.json()["checks"]["exportsS3"]) == (200, "failed")
+    assert scrape(api).value("vfexport_ready", check="exportsS3") == 0
 
 
 @pytest.fixture
@@ -175,12 +196,15 @@ def complete(api: Api, database: Database[dict[str, Any]]) -> Scrape:
 
 
 def test_every_metric_that_the_alert_rules_name_exists(complete: Scrape) -> None:
+    of_dagster = {
+        cells[0].strip("`") for cells in table(OPERATIONS, "Dagster metric")
+    }  # tests/dagster/test_exporter.py
     rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
     assert len({rule["alert"] for rule in rules}) == len(rules) > 5
     for rule in rules:
         names = set(re.findall(r"\b(?:vfexport|process)_[a-z_]+\b", rule["expr"]))
         assert names, rule["alert"]
-        assert names <= complete.sample_names, rule["alert"]
+        assert names <= complete.sample_names | of_dagster, rule["alert"]
         assert rule["labels"]["severity"] in {"warning", "critical"}
         assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
         assert rule["expr"].count("(") == rule["expr"].count(")")

@@ -39,11 +39,23 @@ HEALTHY = {
     "VFEXPORT_JWT_ISSUER": ISSUER,
     "VFEXPORT_JWT_AUDIENCE": AUDIENCE,
     "VFEXPORT_CCPA_HASH_KEY": "h" * 32,
+    "VFEXPORT_SPOOL_MAX_BYTES": str(2**20),  # so little is free anywhere
 }
 CONFIGURATIONS = (
     *("GetBucketOwnershipControls", "GetBucketVersioning"),
     *("GetBucketLifecycleConfiguration", "GetObjectLockConfiguration"),
 )
+CLEANING = {
+    "Rules": [
+        {
+            "ID": "leftovers",
+            "Status": "Enabled",
+            "Filter": {"Prefix": "_staging/"},
+            "Expiration": {"Days": 1},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+        }
+    ]
+}
 BUCKETS = ("exportsS3", "scoringS3", "vfScoringS3", "sfmcS3")
 
 
@@ -53,9 +65,9 @@ class Doctor:
     def __init__(self, cli: Cli) -> None:
         self.cli = cli
 
-    def look(self, **environment: str) -> dict[str, list[dict[str, str]]]:
+    def look(self, part: str = "all", **environment: str) -> dict[str, list[dict[str, str]]]:
         """Return the findings by name; the exit status must be the one that they call for."""
-        result = self.cli.run("doctor", "--json", **environment)
+        result = self.cli.run("doctor", "--json", "--for", part, **environment)
         found: dict[str, list[dict[str, str]]] = {}
         for finding in json.loads(result.stdout)["findings"]:
             assert finding["hint"] or finding["outcome"] == "ok", finding
@@ -64,8 +76,8 @@ class Doctor:
         assert result.exit_code == (1 if has_failed else 0)
         return found
 
-    def outcomes(self, **environment: str) -> dict[str, str]:
-        return {name: findings[0]["outcome"] for name, findings in self.look(**environment).items()}
+    def outcomes(self, part: str = "all", **environment: str) -> dict[str, str]:
+        return {name: findings[0]["outcome"] for name, findings in self.look(part, **environment).items()}
 
 
 @pytest.fixture
@@ -97,12 +109,20 @@ def proxy(s3_server: S3Server, doctor: Doctor) -> Iterator[S3Proxy]:
 
 
 def test_a_healthy_service_needs_nothing(doctor: Doctor, buckets: Buckets) -> None:
+    for bucket in (
+        buckets.settings.exports,
+        buckets.settings.scoring,
+        buckets.settings.vf_scoring,
+        buckets.settings.sfmc,
+    ):
+        assert bucket is not None
+        buckets.client.put_bucket_lifecycle_configuration(Bucket=bucket.name, LifecycleConfiguration=CLEANING)
     outcomes = doctor.outcomes()
     expected = dict.fromkeys(["mongodb", "queue", "source indexes", "jwt keys", "jwt claims", "dev mode"], "ok")
     expected |= {"ccpa deletions": "ok", "ccpa hash key": "ok", "dagster": "not checked", "mongodb clock": "ok"}
-    expected |= {"ccpa file index": "ok", "hanging buckets": "ok", "schema": "ok"}
+    expected |= {"ccpa file index": "ok", "hanging buckets": "ok", "schema": "ok", "temporary folder": "ok"}
     for bucket in BUCKETS:
-        aspects = ("writable", "ownership", "versioning", "object lock", "region", "signed urls")
+        aspects = ("writable", "ownership", "versioning", "lifecycle", "object lock", "region", "signed urls")
         expected |= dict.fromkeys([bucket, *(f"{bucket} {aspect}" for aspect in aspects)], "ok")
     # In the oldest mode a file from another account belongs to that account.
     assert outcomes == expected | {"scoringS3 ownership": "warning"}
@@ -256,22 +276,29 @@ def test_what_a_store_does_not_know_is_not_checked(doctor: Doctor, proxy: S3Prox
     assert doctor.outcomes()["exportsS3 object lock"] == "not checked"
 
 
-STAGING_VERSIONS = {"Status": "Enabled", "NoncurrentVersionExpiration": {"NoncurrentDays": 1}}
+ALL_RULES = {
+    "Status": "Enabled",
+    "Filter": {"Prefix": "_staging/"},
+    "Expiration": {"Days": 1},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+    "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+}
 
 
 @pytest.mark.parametrize(
     ("rule", "outcome"),
     [
         (None, "warning"),
-        (STAGING_VERSIONS | {"Filter": {"Prefix": "_staging/"}}, "ok"),
-        (STAGING_VERSIONS | {"Filter": {"Prefix": ""}}, "ok"),
-        (STAGING_VERSIONS | {"Filter": {"Prefix": "other/"}}, "warning"),
-        (STAGING_VERSIONS | {"Filter": {"Tag": {"Key": "a", "Value": "b"}}}, "warning"),
-        (STAGING_VERSIONS | {"Filter": {"Prefix": "_staging/"}, "Status": "Disabled"}, "warning"),
-        ({"Status": "Enabled", "Filter": {"Prefix": "_staging/"}, "Expiration": {"Days": 1}}, "warning"),
+        (ALL_RULES, "ok"),
+        (ALL_RULES | {"Filter": {"Prefix": ""}}, "ok"),
+        (ALL_RULES | {"Filter": {"Prefix": "other/"}}, "warning"),
+        (ALL_RULES | {"Filter": {"Tag": {"Key": "a", "Value": "b"}}}, "warning"),
+        (ALL_RULES | {"Status": "Disabled"}, "warning"),
+        ({name: part for name, part in ALL_RULES.items() if name != "NoncurrentVersionExpiration"}, "warning"),
+        ({name: part for name, part in ALL_RULES.items() if name != "AbortIncompleteMultipartUpload"}, "warning"),
     ],
 )
-def test_a_versioned_bucket_must_forget_staging_versions(
+def test_a_bucket_must_forget_what_a_killed_process_leaves(
     doctor: Doctor, buckets: Buckets, rule: dict[str, Any] | None, outcome: str
 ) -> None:
     exports = buckets.settings.exports
@@ -282,7 +309,27 @@ def test_a_versioned_bucket_must_forget_staging_versions(
         buckets.client.put_bucket_lifecycle_configuration(Bucket=exports.name, LifecycleConfiguration=rules)
     found = doctor.look()
     assert found["exportsS3 lifecycle"][0]["outcome"] == outcome
-    assert "scoringS3 lifecycle" not in found
+    (unversioned,) = found["scoringS3 lifecycle"]
+    assert "AbortIncompleteMultipartUpload, Expiration:" in unversioned["detail"]
+
+
+def test_each_part_is_asked_for_what_it_needs(doctor: Doctor, proxy: S3Proxy) -> None:
+    """The API's role may not write, Dagster's daemon has no settings of this service at all."""
+    of_api, of_code = doctor.outcomes(part="api"), doctor.outcomes(part="code")
+    assert {"mongodb", "exportsS3", "exportsS3 signed urls", "jwt keys", "ccpa hash key"} <= of_api.keys()
+    assert not {"exportsS3 writable", "dagster"} & of_api.keys()
+    assert {"mongodb", "exportsS3 writable", "ccpa hash key", "dagster", "temporary folder"} <= of_code.keys()
+    assert "jwt keys" not in of_code
+    for name in [name for name in doctor.cli.environment if name.startswith("VFEXPORT_")]:
+        del doctor.cli.environment[name]
+    assert doctor.outcomes(part="daemon") == {"dagster": "not checked", "temporary folder": "ok"}
+
+
+def test_a_disk_that_is_too_small_or_closed_is_found(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = doctor.outcomes(part="code", VFEXPORT_SPOOL_MAX_BYTES=str(2**62))
+    assert outcomes["temporary folder"] == "warning"
+    monkeypatch.setattr("tempfile.tempdir", "/proc")
+    assert doctor.outcomes(part="daemon")["temporary folder"] == "failed"
 
 
 def test_a_default_retention_is_found_and_nothing_is_locked(doctor: Doctor, buckets: Buckets) -> None:
@@ -373,8 +420,12 @@ def test_the_dagster_instance_is_asked(doctor: Doctor, tmp_path: Path, monkeypat
         "dagster daemon": "failed",  # there is none
         "dagster queue": "ok",
         "dagster monitoring": "ok",
+        "dagster storage": "ok",
+        "dagster code location": "not checked",
         "dagster sensors": "ok",
+        "dagster ticks": "failed",  # there was none
         "dagster clock": "ok",
+        "dagster home": "ok",
     }
     (home / "dagster.yaml").write_text("storage: {postgres: {postgres_url: 'postgresql://u:passw0rd@127.0.0.1:1/x'}}")
     found = doctor.look()["dagster"]

@@ -38,6 +38,12 @@ def expressions() -> Iterator[str]:
             yield target["expr"]
 
 
+def documented() -> set[str]:
+    """Return the metrics of the API and those of the exporter."""
+    rows = table(OPERATIONS, "metric") + table(OPERATIONS, "Dagster metric")
+    return {cells[0].strip("`") for cells in rows}
+
+
 def metrics_in(expression: str) -> set[str]:
     """Return the metrics of an expression, as they are documented: without what a histogram adds to its name."""
     names = re.findall(r"\b(?:vfexport|process)_\w+", expression)
@@ -51,6 +57,11 @@ def promtool(*arguments: str | Path) -> str:
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_the_rules_ask_for_metrics_that_there_are() -> None:
+    """Those of the API and of the exporter are documented, all of them: their own tests look."""
+    assert {name for rule in rules() for name in metrics_in(rule["expr"])} <= documented()
 
 
 def test_prometheus_takes_the_rules() -> None:
@@ -83,7 +94,7 @@ def test_every_alert_leads_to_a_section_of_the_runbook_and_no_section_is_of_anot
 
 def test_the_dashboard_shows_every_metric_that_there_is_and_no_other() -> None:
     shown = set[str]().union(*map(metrics_in, expressions()))
-    assert shown == {cells[0].strip("`") for cells in table(OPERATIONS, "metric")}
+    assert shown == documented()
 
 
 def test_prometheus_takes_the_dashboard_s_expressions(tmp_path: Path) -> None:

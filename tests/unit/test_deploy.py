@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tests.deploy.processes import Document
 
 # The oldest that a provider still sells, one in between, the newest that the schemas are there for.
+INSTANCE = MANIFESTS / "instance" / "dagster.yaml"
 KUBERNETES = ("1.30", "1.33", "1.37")
 LISTED = "kustomization.yaml"
 PROGRAMS = Path(sys.executable).parent
@@ -151,13 +152,38 @@ def test_the_dagster_instance_differs_from_the_repository_s_only_in_its_storage(
     assert deployed == yaml.safe_load((ROOT / "dagster.yaml").read_text())
 
 
-def test_dagster_accepts_its_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_dagster_instance_of_a_cluster_differs_only_in_its_launcher():
+    in_cluster = yaml.safe_load(INSTANCE.read_text())
+    launcher = in_cluster.pop("run_launcher")
+    in_cluster["run_monitoring"].pop("start_timeout_seconds")
+    on_one_machine = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())
+    on_one_machine["run_monitoring"].pop("start_timeout_seconds")
+    assert in_cluster == on_one_machine
+    assert (launcher["module"], launcher["class"]) == ("dagster_k8s", "K8sRunLauncher")
+    config = launcher["config"]
+    kustomization = documents(MANIFESTS / LISTED)[0]
+    assert config["job_namespace"] == kustomization["namespace"]
+    assert config["service_account_name"] in of_kind("ServiceAccount")
+    (config_map,) = kustomization["configMapGenerator"]
+    assert config["instance_config_map"] == config_map["name"]
+    assert [MANIFESTS / file for file in config_map["files"]] == [INSTANCE]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "launcher"),
+    [(DEPLOY / "dagster.yaml", "DefaultRunLauncher"), (INSTANCE, "K8sRunLauncher")],
+    ids=["one machine", "cluster"],
+)
+def test_dagster_accepts_its_configuration(
+    configuration: Path, launcher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     for name in names_in("dagster"):
         monkeypatch.setenv(name, "5432" if name.endswith("_PORT") else "secret")
-    shutil.copy(DEPLOY / "dagster.yaml", tmp_path)
+    shutil.copy(configuration, tmp_path)
     reference = InstanceRef.from_dir(str(tmp_path))
     assert reference.storage_data is not None
     assert reference.storage_data.class_name == "DagsterPostgresStorage"
+    assert reference.run_launcher_data.class_name == launcher
 
 
 def test_the_examples_name_settings_that_exist():
@@ -189,12 +215,16 @@ def test_no_container_may_become_root_or_write_to_its_image():
         assert "build" not in service or service["read_only"], name
 
 
-def test_every_pod_has_an_account_of_its_own_and_no_token():
+def test_every_pod_has_an_account_of_its_own_and_a_token_only_where_it_has_to_do_with_jobs():
     accounts = of_kind("ServiceAccount")
-    assert pods().keys() == accounts.keys()
+    assert {*pods(), "run"} == accounts.keys()
     for name, pod in pods().items():
         assert pod["serviceAccountName"] == name
-        assert pod["automountServiceAccountToken"] is accounts[name]["automountServiceAccountToken"] is False
+        speaks = name in {"daemon", "webserver"}
+        assert pod["automountServiceAccountToken"] is accounts[name]["automountServiceAccountToken"] is speaks
+    assert not accounts["run"]["automountServiceAccountToken"]
+    (binding,) = of_kind("RoleBinding").values()
+    assert {subject["name"] for subject in binding["subjects"]} == {"daemon", "webserver"}
 
 
 def test_every_container_says_what_it_needs_and_may_not_fill_the_memory_or_the_disk_of_its_machine():
@@ -203,7 +233,7 @@ def test_every_container_says_what_it_needs_and_may_not_fill_the_memory_or_the_d
         assert "memory" in container["resources"]["limits"]
     for name, pod in pods().items():
         for volume in pod["volumes"]:
-            assert "sizeLimit" in volume["emptyDir"], name
+            assert "configMap" in volume or "sizeLimit" in volume["emptyDir"], name
 
 
 def test_every_process_that_stays_is_watched_from_its_start_on():
@@ -229,6 +259,7 @@ def test_grpc_and_graphql_take_no_strangers():
             peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"]
             for rule in policies[name].get("ingress", [])
             for peer in rule["from"]
+            if rule["ports"] != [{"protocol": "TCP", "port": 9400}]  # figures, for whoever asks
         ]
         for name in ("code", "daemon", "webserver")
     }

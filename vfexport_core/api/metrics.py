@@ -8,6 +8,8 @@ same whichever process, on whichever machine, answers. No label holds an id.
 from __future__ import annotations
 
 import os
+import platform
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from prometheus_client import Metric
 
@@ -81,8 +83,16 @@ class Metrics:
         if folder is not None:
             registry, pids = CollectorRegistry(), _living(Path(folder))
             multiprocess.MultiProcessCollector(registry, folder)
-        families = _Families([*registry.collect(), *_processes(pids), *more])
+        families = _Families([*registry.collect(), *_processes(pids), _build(), *more])
         return generate_latest(families)
+
+
+def of_readiness(outcomes: Mapping[str, str]) -> Metric:
+    """Return what each of the readiness checks came to."""
+    ready = GaugeMetricFamily("vfexport_ready", "Whether a check of /ready succeeds.", labels=["check"])
+    for check, outcome in outcomes.items():
+        ready.add_metric([check], float(outcome == "ok"))
+    return ready
 
 
 class _Families(CollectorRegistry):
@@ -100,6 +110,13 @@ def _living(folder: Path) -> list[int]:
     """Return the processes that count requests in the folder: its files are named ``counter_{pid}.db``."""
     pids = {int(file.stem.rpartition("_")[2]) for file in folder.glob("counter_*.db")} | {os.getpid()}
     return sorted(pid for pid in pids if Path(f"/proc/{pid}").exists())
+
+
+def _build() -> Metric:
+    labels = {"version": metadata.version("vfexport"), "python": platform.python_version()}
+    info = GaugeMetricFamily("vfexport_build_info", "Which version runs; always 1.", labels=[*labels])
+    info.add_metric([*labels.values()], 1)
+    return info
 
 
 def _processes(pids: list[int]) -> Iterator[Metric]:

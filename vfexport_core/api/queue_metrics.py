@@ -6,18 +6,19 @@ import asyncio
 import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-from vfexport_core.catalog import Bucket
+from vfexport_core.catalog import Bucket, all_specs
 from vfexport_core.errors import VfexportError
 from vfexport_core.mongo.retry import RetryLimits
+from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.statistics.counters import Counters, Durations, ExportCounters
 from vfexport_core.queue.statistics.depth import Backlog, QueueDepth, read_depth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from prometheus_client import Metric
@@ -28,6 +29,9 @@ _log = logging.getLogger(__name__)
 # A scraper waits ten seconds at most; there are six questions.
 _LIMITS = RetryLimits(1.5)
 _FRESH_SECONDS = 1.0
+_OUTCOMES = (ExportStatus.FINISHED, ExportStatus.FAILED, ExportStatus.EXPIRED, ExportStatus.CANCELED)
+
+_Sum = TypeVar("_Sum")
 
 
 class QueueMetrics:
@@ -95,15 +99,16 @@ def _age(name: str, documentation: str, backlog: Backlog, now: datetime) -> Metr
 
 def _of_counters(counters: Counters) -> Iterator[Metric]:
     ended = CounterMetricFamily("vfexport_exports_ended", "Attempts that ended.", labels=["type", "outcome"])
-    for (export_type, outcome), count in counters.ended.items():
+    none_yet = {(spec.type, outcome): 0 for spec in all_specs() for outcome in _OUTCOMES}
+    for (export_type, outcome), count in (none_yet | dict(counters.ended)).items():
         ended.add_metric([export_type, outcome.value], count)
     rows = CounterMetricFamily("vfexport_export_rows", "Rows of finished exports.", labels=["type"])
     size = CounterMetricFamily("vfexport_export_bytes", "Bytes of finished exports.", labels=["type"])
     for family, sums in ((rows, counters.rows), (size, counters.bytes)):
-        for export_type, amount in sums.items():
+        for export_type, amount in _from_zero(sums, 0).items():
             family.add_metric([export_type], amount)
     seconds = HistogramMetricFamily("vfexport_export_seconds", "From claim to FINISHED.", labels=["type"])
-    for export_type, durations in counters.seconds.items():
+    for export_type, durations in _from_zero(counters.seconds, Durations.from_document({})).items():
         seconds.add_metric([export_type], _buckets(durations), durations.total_seconds)
     waits = HistogramMetricFamily("vfexport_queue_wait_seconds", "From request or retry to claim.", labels=[])
     waits.add_metric([], _buckets(counters.waits), counters.waits.total_seconds)
@@ -111,6 +116,11 @@ def _of_counters(counters: Counters) -> Iterator[Metric]:
     for reason, count in counters.leases_lost.items():
         lost.add_metric([reason], count)
     yield from (ended, rows, size, seconds, waits, lost)
+
+
+def _from_zero(by_type: Mapping[str, _Sum], zero: _Sum) -> dict[str, _Sum]:
+    """Return the sums with those of types of which nothing has ended yet: no increase is seen of what begins at one."""
+    return dict.fromkeys((spec.type for spec in all_specs()), zero) | dict(by_type)
 
 
 def _buckets(durations: Durations) -> list[tuple[str, float]]:

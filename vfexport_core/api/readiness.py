@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 READY_SECONDS = 2.0
 SCHEMA = "schema"
 """The check that `vfexport init` was run."""
+MONGODB = "mongodb"
+ESSENTIAL = frozenset({MONGODB, SCHEMA})
+"""The checks without which no request can be served; the others are of buckets."""
 # Strangers may ask, as often as they like.
 _FRESH_SECONDS = 2.0
 
@@ -128,4 +131,4 @@ def service_checks(
         with pymongo.timeout(seconds):
             check_initialised()
 
-    return {"mongodb": ping, SCHEMA: schema, **{bucket: bucket_check(bucket) for bucket in buckets.configured}}
+    return {MONGODB: ping, SCHEMA: schema, **{bucket: bucket_check(bucket) for bucket in buckets.configured}}

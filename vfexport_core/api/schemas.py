@@ -359,9 +359,11 @@ Checks: TypeAlias = Annotated[
 
 
 class ReadyOut(AnswerModel):
-    """Everything answers."""
+    """Requests are served."""
 
-    status: Literal["ready"] = Field(description="Always the same.", examples=["ready"])
+    status: Literal["ready", "degraded"] = Field(
+        description="`degraded`: a bucket does not answer. Exports into it wait; all else works.", examples=["ready"]
+    )
     checks: Checks
 
 

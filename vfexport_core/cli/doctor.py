@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vfexport_core.cli.errors import FAILED
-from vfexport_core.doctor import all_checks
+from vfexport_core.doctor import Part, checks_for, daemon_checks
 from vfexport_core.doctor.checks import Finding, Outcome, failure, run_checks
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.settings import load_settings
@@ -22,14 +22,22 @@ _COLORS = {Outcome.OK: "green", Outcome.WARNING: "yellow", Outcome.FAILED: "red"
 
 
 @click.command()
+@click.option(
+    "--for",
+    "part",
+    type=click.Choice(list(Part)),
+    default=Part.ALL,
+    show_default=True,
+    help="The process whose needs are checked: the API, the code location, Dagster's daemon or web server, or all.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def doctor(*, as_json: bool) -> None:
+def doctor(*, part: str, as_json: bool) -> None:
     """Check all that the service needs, and say what to do about what is wrong.
 
-    MongoDB, its indexes, every bucket (a small object is put and deleted), keys, the Dagster instance that DAGSTER_HOME
-    names. Exit status 1 if anything failed; warnings do not count.
+    MongoDB, its indexes, every bucket (a small object is put and deleted), keys, disk, the Dagster instance that
+    DAGSTER_HOME names, its code location and sensors. Exit status 1 if anything failed; warnings do not count.
     """
-    found = _look()
+    found = _look(Part(part))
     if as_json:
         click.echo(json.dumps({"findings": [dataclasses.asdict(finding) for finding in found]}, ensure_ascii=False))
     else:
@@ -38,13 +46,15 @@ def doctor(*, as_json: bool) -> None:
         raise click.exceptions.Exit(FAILED)
 
 
-def _look() -> list[Finding]:
+def _look(part: Part) -> list[Finding]:
+    if part is Part.DAEMON:
+        return run_checks(daemon_checks())
     try:
         settings = load_settings()
     except ConfigurationError as error:
         return [failure("settings", error)]
     # The process ends next: a check that was given up may still use its client.
-    return run_checks(all_checks(settings, BucketClients(settings)))
+    return run_checks(checks_for(part, settings, BucketClients(settings)))
 
 
 def _tell(found: Sequence[Finding]) -> None:

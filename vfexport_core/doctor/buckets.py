@@ -21,13 +21,19 @@ _SECONDS = 30.0
 _SESSION_SECONDS = 900
 _ENFORCED = "BucketOwnerEnforced"
 _OWNERS_OWN = "ObjectWriter"
+_UNVERSIONED = "Off"
 
 
-def bucket_checks(clients: BucketClients, signed_url_seconds: int) -> list[Check]:
-    """Return a check per bucket of the catalog; addresses are signed for so many seconds."""
+def bucket_checks(clients: BucketClients, signed_url_seconds: int, *, writes: bool = True) -> list[Check]:
+    """Return a check per bucket of the catalog; addresses are signed for so many seconds.
+
+    Whoever does not write files, and may not be allowed to, only looks whether it can reach and sign.
+    """
 
     def look(bucket: Bucket) -> Iterable[Finding]:
-        return _look(bucket, clients, signed_url_seconds) if bucket in clients.configured else [_unset(bucket)]
+        if bucket not in clients.configured:
+            return [_unset(bucket)]
+        return _look(bucket, clients, signed_url_seconds, writes=writes)
 
     def check_of(bucket: Bucket) -> Check:
         return Check(bucket.value, _SECONDS, lambda: look(bucket))
@@ -35,21 +41,28 @@ def bucket_checks(clients: BucketClients, signed_url_seconds: int) -> list[Check
     return [check_of(bucket) for bucket in Bucket]
 
 
-def _look(bucket: Bucket, clients: BucketClients, signed_url_seconds: int) -> Iterator[Finding]:
+def _look(bucket: Bucket, clients: BucketClients, signed_url_seconds: int, *, writes: bool) -> Iterator[Finding]:
     from vfexport_core.storage.s3.probing import BucketProbe  # noqa: PLC0415 loads botocore
 
     probe = BucketProbe(clients.impatient(bucket))
     region = probe.reach()
     yield ok(bucket, f"{probe.bucket.name} answers")
     yield _region(bucket, clients, probe, region)
+    if writes:
+        yield from _look_as_writer(bucket, probe)
+    yield _signed_urls(bucket, probe, signed_url_seconds)
+
+
+def _look_as_writer(bucket: Bucket, probe: BucketProbe) -> Iterator[Finding]:
     acls = sorted({spec.acl for spec in all_specs() if spec.bucket is bucket})
     lock = _object_lock(bucket, probe)
     yield lock
     # What is put into a locked bucket stays there.
     yield _locked(bucket) if lock.outcome is Outcome.FAILED else _writable(bucket, probe, acls)
     yield _ownership(bucket, probe, acls)
-    yield from _versions(bucket, probe)
-    yield _signed_urls(bucket, probe, signed_url_seconds)
+    version = _versioning(bucket, probe)
+    yield version
+    yield _lifecycle(bucket, probe, is_versioned=version.detail != _UNVERSIONED)
 
 
 def _unset(bucket: Bucket) -> Finding:
@@ -85,32 +98,33 @@ def _ownership(bucket: Bucket, probe: BucketProbe, acls: list[Acl]) -> Finding:
     return ok(name, f"{mode}: accepts ACL {', '.join(acls)}")
 
 
-def _versions(bucket: Bucket, probe: BucketProbe) -> Iterator[Finding]:
+def _versioning(bucket: Bucket, probe: BucketProbe) -> Finding:
     name = f"{bucket} versioning"
     try:
         state = probe.versioning()
     except DeliveryRefused as error:
-        yield not_checked(name, error.message, "Allow s3:GetBucketVersioning to whoever runs the doctor.")
-        return
-    if state == "Off":
-        yield ok(name, state)
-        return
-    yield ok(name, f"{state}: deletions take away every version, which needs s3:DeleteObjectVersion")
-    yield _lifecycle(bucket, probe)
+        return not_checked(name, error.message, "Allow s3:GetBucketVersioning to whoever runs the doctor.")
+    if state == _UNVERSIONED:
+        return ok(name, state)
+    return ok(name, f"{state}: deletions take away every version, which needs s3:DeleteObjectVersion")
 
 
-def _lifecycle(bucket: Bucket, probe: BucketProbe) -> Finding:
+def _lifecycle(bucket: Bucket, probe: BucketProbe, *, is_versioned: bool) -> Finding:
+    from vfexport_core.storage.s3.probing import CleanupRule  # noqa: PLC0415 loads botocore
+
     name = f"{bucket} lifecycle"
     try:
-        forgets = probe.forgets_staging_versions()
+        rules = probe.cleanup_rules()
     except DeliveryRefused as error:
         return not_checked(name, error.message, "Allow s3:GetLifecycleConfiguration to whoever runs the doctor.")
-    if forgets:
-        return ok(name, "noncurrent versions below _staging/ expire")
+    wanted = {*CleanupRule} if is_versioned else {CleanupRule.UPLOADS, CleanupRule.OBJECTS}
+    missing = sorted(rule.value for rule in wanted - rules)
+    if not missing:
+        return ok(name, "what a killed process leaves below _staging/ is taken away")
     return warning(
         name,
-        "no rule takes noncurrent versions below _staging/ away: what expires there stays as one, with fans' data",
-        "Add NoncurrentVersionExpiration of a day for the prefix _staging/ to the lifecycle rules.",
+        f"no rule for all of _staging/ has {', '.join(missing)}: what a killed process leaves stays, with fans' data",
+        "Add each, of a day, for the prefix _staging/ to the lifecycle rules.",
     )
 
 

@@ -20,13 +20,17 @@ _SHORTEST_HASH_KEY = 32
 
 
 def key_checks(settings: Settings) -> list[Check]:
-    """Return the checks of the JWT settings and of the hash key."""
+    """Return the checks of the JWT settings."""
     return [
         Check("jwt keys", _SECONDS, lambda: _verification_keys(settings)),
         Check("jwt claims", _SECONDS, lambda: _expected(settings)),
         Check("dev mode", _SECONDS, lambda: _dev_mode(settings)),
-        Check("ccpa hash key", _SECONDS, lambda: _hash_key(settings)),
     ]
+
+
+def hash_key_check(settings: Settings) -> Check:
+    """Return the check of the key that CCPA records are hashed with."""
+    return Check("ccpa hash key", _SECONDS, lambda: _hash_key(settings))
 
 
 def _verification_keys(settings: Settings) -> Iterator[Finding]:

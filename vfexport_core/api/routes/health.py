@@ -11,8 +11,8 @@ from vfexport_core.api import openapi
 from vfexport_core.api.container import ContainerOf
 from vfexport_core.api.errors import not_ready_response
 from vfexport_core.api.examples import NOT_READY
-from vfexport_core.api.metrics import CONTENT_TYPE
-from vfexport_core.api.readiness import SCHEMA
+from vfexport_core.api.metrics import CONTENT_TYPE, of_readiness
+from vfexport_core.api.readiness import ESSENTIAL, MONGODB, SCHEMA
 from vfexport_core.api.schemas import HeartbeatOut, NotReadyOut, ReadyOut
 from vfexport_core.errors import NotReady
 
@@ -35,15 +35,19 @@ async def heartbeat() -> HeartbeatOut:
     },
 )
 async def ready(container: ContainerOf) -> ReadyOut | Response:
-    """Ask MongoDB, whether it is set up, and every configured bucket, in parallel and for a bounded time."""
+    """Ask MongoDB, whether it is set up, and every configured bucket, in parallel and for a bounded time.
+
+    Without MongoDB nothing can be done here. A bucket that does not answer is told of, and no more: exports into it
+    wait, what concerns the others goes on.
+    """
     checks = await container.readiness.outcomes()
     failing = {name for name, outcome in checks.items() if outcome != "ok"}
-    if failing:
+    if failing & ESSENTIAL:
         # Without MongoDB nobody can tell whether it is set up.
-        names = ", ".join(sorted(failing - {SCHEMA} if "mongodb" in failing else failing))
+        names = ", ".join(sorted(failing - {SCHEMA} if MONGODB in failing else failing))
         what = "the database is not set up: run `vfexport init`" if failing == {SCHEMA} else f"not answering: {names}"
         return not_ready_response(NotReady(what, payload=names), checks)
-    return ReadyOut(status="ready", checks=checks)
+    return ReadyOut(status="degraded" if failing else "ready", checks=checks)
 
 
 @router.get(
@@ -60,4 +64,5 @@ async def ready(container: ContainerOf) -> ReadyOut | Response:
 async def metrics(container: ContainerOf) -> Response:
     """Return the figures of the API, and those of the exports if MongoDB answers (`vfexport_mongodb_up`)."""
     families = await container.queue_metrics.families()
-    return Response(container.metrics.render(families), headers={"Content-Type": CONTENT_TYPE})
+    ready = of_readiness(await container.readiness.outcomes())
+    return Response(container.metrics.render([ready, *families]), headers={"Content-Type": CONTENT_TYPE})

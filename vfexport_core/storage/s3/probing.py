@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.errors import DeliveryRefused, VfexportError
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 # A bucket from before there were ownership modes has none, which is the same as this one.
 OLDEST_MODE = "ObjectWriter"
 _SESSION = "X-Amz-Security-Token="
+
+
+class CleanupRule(Enum):
+    """A lifecycle rule that takes away what a killed process leaves behind, by its name in S3."""
+
+    UPLOADS = "AbortIncompleteMultipartUpload"
+    OBJECTS = "Expiration"
+    VERSIONS = "NoncurrentVersionExpiration"
+    """Of a versioned bucket alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +63,11 @@ class BucketProbe:
         """Return ``Enabled``, ``Suspended`` or ``Off``."""
         return self.bucket.call("get_bucket_versioning", {}).get("Status", "Off")
 
-    def forgets_staging_versions(self) -> bool:
-        """Return whether a lifecycle rule takes noncurrent versions of staging objects away."""
+    def cleanup_rules(self) -> frozenset[CleanupRule]:
+        """Return which of the rules that take leftovers of staging away are in force, for all that is staged."""
         rules = self._configuration("get_bucket_lifecycle_configuration").get("Rules", [])
-        return any(_expires_noncurrent(rule) and _covers_staging(rule) for rule in rules)
+        in_force = [rule for rule in rules if rule.get("Status") == "Enabled" and _covers_staging(rule)]
+        return frozenset(wanted for wanted in CleanupRule if any(wanted.value in rule for rule in in_force))
 
     def retains_by_default(self) -> bool:
         """Return whether Object Lock keeps every new object from being deleted."""
@@ -76,10 +87,6 @@ class BucketProbe:
             if is_absent(error.__cause__):
                 return {}
             raise
-
-
-def _expires_noncurrent(rule: Mapping[str, Any]) -> bool:
-    return rule.get("Status") == "Enabled" and "NoncurrentVersionExpiration" in rule
 
 
 def _covers_staging(rule: Mapping[str, Any]) -> bool:
