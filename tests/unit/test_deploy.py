@@ -94,6 +94,15 @@ def test_the_manifests_have_kubernetes_form(version: str):
         kubernetes_validate.validate(document, version, strict=True)
 
 
+def test_the_example_of_a_proxy_before_the_ui_is_the_one_that_the_web_server_lets_in():
+    found = {document["kind"]: document for document in documents(MANIFESTS / "examples" / "ui-proxy.yaml")}
+    for document in found.values():
+        kubernetes_validate.validate(document, KUBERNETES[-1], strict=True)
+    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    (rule,) = of_kind("NetworkPolicy")["webserver"]["spec"]["ingress"]
+    assert [peer["podSelector"]["matchLabels"] for peer in rule["from"]] == [labels]
+
+
 def test_a_manifest_with_a_mistake_is_refused():
     (deployment,) = [document for name, document in of_kind("Deployment").items() if name == "api"]
     deployment["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
