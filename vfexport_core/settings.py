@@ -5,6 +5,8 @@ Nothing is read at import time. ``load_settings`` raises `ConfigurationError` th
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -17,14 +19,15 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from vfexport_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
 PREFIX = "VFEXPORT_"
+SECRETS_DIR = f"{PREFIX}SECRETS_DIR"
 
 DEFAULT_REGIONS = {"US": "NA", "CA": "NA", "MX": "NA", "GB": "UK", "IE": "UK"}
 DEFAULT_SFMC_LOCALES = {"en-mx": "en-us", "en-uk": "en-gb", "en-ie": "en-gb", "en-nz": "en-au"}
@@ -94,8 +97,16 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True
     )
 
+    secrets_dir: str | None = None
+    """A folder of files, each named like a variable and holding its value; variables of the environment go first."""
     mongo_uri: SecretStr
     mongo_database: str = Field(default="verifiedfan", min_length=1, max_length=63, pattern=r'^[^/\\. "$*<>:|?]+$')
+    mongo_tls_ca_file: str | None = None
+    """Certificates (PEM) of whoever signed those of MongoDB; TLS is on then."""
+    mongo_tls_certificate_file: str | None = None
+    """This service's own certificate with its key (PEM), which MongoDB may ask for, or know its user by."""
+    mongo_auth_mechanism: Literal["MONGODB-X509", "MONGODB-AWS"] | None = None
+    """How this service says who it is, where that is not a name and a password in the address."""
     buckets: BucketsSettings = BucketsSettings()
     timeout_millis: int = Field(default=1_800_000, ge=1_000, le=86_400_000)
     lease_seconds: float = Field(default=60, ge=0.5, le=600)
@@ -140,6 +151,17 @@ class Settings(BaseSettings):
     sfmc_locales: dict[str, str] = DEFAULT_SFMC_LOCALES
     sfmc_prefixes: dict[str, str] = {}
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 it knows no nested settings
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, dotenv_settings, _SecretFiles(settings_cls)
+
     @property
     def deletion_lookup_batch(self) -> int:
         """Ids in one look-up query of a CCPA deletion, which has no scan."""
@@ -156,6 +178,22 @@ class Settings(BaseSettings):
         if value is not None and info.data.get("scan_read_preference") == "primary":
             raise ValueError(f"has no meaning while {PREFIX}SCAN_READ_PREFERENCE is primary")
         return value
+
+
+class _SecretFiles(EnvSettingsSource):
+    """Reads the files of VFEXPORT_SECRETS_DIR as if each were a variable of its name."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        folder = os.environ.get(SECRETS_DIR)
+        if not folder:
+            return {}
+        try:
+            files = [path for path in Path(folder).iterdir() if path.name.startswith(PREFIX) and path.is_file()]
+            return {path.name.lower(): path.read_text().rstrip("\r\n") for path in files}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"{SECRETS_DIR}: its files cannot be read: {type(error).__name__}", payload=SECRETS_DIR
+            ) from None
 
 
 def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:

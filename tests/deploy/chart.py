@@ -1,7 +1,7 @@
 """Rendering the Helm chart without Helm: its templates keep to the few forms that are understood here.
 
-``{{ .Values.a.b }}``, ``{{ .Release.Namespace }}``, and on lines of their own ``{{- if .Values.a.b }}``, ``{{- end }}``,
-``{{- toYaml .Values.a.b | nindent 4 }}``. Anything else is refused.
+``{{ .Values.a.b }}``, ``{{ .Release.Namespace }}``; and on lines of their own ``{{- if .Values.a.b }}``,
+``{{- end }}``, ``{{- toYaml .Values.a.b | nindent 4 }}``. Anything else is refused.
 """
 
 from __future__ import annotations

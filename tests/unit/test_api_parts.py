@@ -245,6 +245,8 @@ def test_workers_get_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         buckets={"exports": {"name": "some-bucket", "secret_access_key": "s3cret"}, "sfmc": {"name": "other"}},
         regions={"US": "NA", "DE": "EU"},
         ccpa_hash_key="hash",
+        ccpa_previous_hash_keys=["older", "oldest"],
+        run_resources={"entries": {"cpu": "4", "memory": "3Gi"}},
         formula_guard=False,
     )
     for name, value in settings_environment(settings).items():

@@ -82,9 +82,17 @@ def _revealed(model: BaseModel) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    return _revealed(value) if isinstance(value, BaseModel) else value
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case BaseModel():
+            return _revealed(value)
+        case dict():
+            return {name: _plain(item) for name, item in value.items()}
+        case tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return value
 
 
 def _text(value: Any) -> str:

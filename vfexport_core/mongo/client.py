@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import atexit
 import logging
+import ssl
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dns.exception
 import pymongo
@@ -50,11 +51,13 @@ def connect(settings: Settings, *, silence_millis: int = SCAN_SILENCE_MILLIS) ->
 
     `silence_millis` is how long an answer may take. No connection is made yet, and no name is resolved: the first
     operation does both, and meets what passes by itself. Raises ConfigurationError (VFEXPORT_MONGO_URI) when the
-    address cannot be understood.
+    address cannot be understood, and for certificates that cannot be read.
     """
+    login = _login(settings)
     try:
         return pymongo.MongoClient(
             settings.mongo_uri.get_secret_value(),
+            **login,
             connect=False,
             appname="vfexport",
             serverSelectionTimeoutMS=_SELECTION_MILLIS,
@@ -79,6 +82,22 @@ def connect_shared(settings: Settings) -> MongoClient[Document]:
 
 _lock = threading.Lock()
 _shared: dict[str, MongoClient[Document]] = {}
+def _login(settings: Settings) -> dict[str, Any]:
+    """Return the options that say whom to trust and who we are; raises ConfigurationError for an unreadable file."""
+    files = {"tlsCAFile": settings.mongo_tls_ca_file, "tlsCertificateKeyFile": settings.mongo_tls_certificate_file}
+    options: dict[str, Any] = {option: path for option, path in files.items() if path is not None}
+    if options:
+        options["tls"] = True
+        try:
+            context = ssl.create_default_context(cafile=settings.mongo_tls_ca_file)
+            if settings.mongo_tls_certificate_file is not None:
+                context.load_cert_chain(settings.mongo_tls_certificate_file)
+        except OSError as error:  # ssl's own errors are of this kind
+            name = "VFEXPORT_MONGO_TLS_CA_FILE or VFEXPORT_MONGO_TLS_CERTIFICATE_FILE"
+            raise ConfigurationError(f"{name} cannot be used: {type(error).__name__}", payload=name) from None
+    if settings.mongo_auth_mechanism is not None:
+        options |= {"authMechanism": settings.mongo_auth_mechanism, "authSource": "$external"}
+    return options
 
 
 @contextmanager
