@@ -138,6 +138,6 @@ def test_files_that_are_none_are_refused_by_their_variables(server: TlsServer, f
 def test_x509_says_who_we_are_by_the_certificate(server: TlsServer, files: dict[str, str]) -> None:
     settings = settings_of(server, mongo_tls_certificate_file=files["vfexport"], mongo_auth_mechanism="MONGODB-X509")
     client = connect(settings)
-    options: Any = client.options
-    assert (options._credentials.mechanism, options._credentials.source) == ("MONGODB-X509", "$external")
+    credentials: Any = client.options.pool_options._credentials
+    assert (credentials.mechanism, credentials.source) == ("MONGODB-X509", "$external")
     client.close()

@@ -10,6 +10,7 @@ import click
 
 from vfexport_core.cli.errors import FAILED
 from vfexport_core.doctor import Part, checks_for, daemon_checks
+from vfexport_core.doctor.canary import canary_check
 from vfexport_core.doctor.checks import Finding, Outcome, failure, run_checks
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.settings import load_settings
@@ -25,19 +26,26 @@ _COLORS = {Outcome.OK: "green", Outcome.WARNING: "yellow", Outcome.FAILED: "red"
 @click.option(
     "--for",
     "part",
-    type=click.Choice(list(Part)),
-    default=Part.ALL,
+    type=click.Choice([each.value for each in Part]),
+    default=Part.ALL.value,
     show_default=True,
     help="The process whose needs are checked: the API, the code location, Dagster's daemon or web server, or all.",
 )
+@click.option(
+    "--canary",
+    is_flag=True,
+    help="Also export a tiny synthetic campaign: it is put into the source collections, and taken away again.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def doctor(*, part: str, as_json: bool) -> None:
+def doctor(*, part: str, canary: bool, as_json: bool) -> None:
     """Check all that the service needs, and say what to do about what is wrong.
 
     MongoDB, its indexes, every bucket (a small object is put and deleted), keys, disk, the Dagster instance that
     DAGSTER_HOME names, its code location and sensors. Exit status 1 if anything failed; warnings do not count.
     """
-    found = _look(Part(part))
+    if canary and part == Part.DAEMON:
+        raise click.UsageError("--canary needs the settings, which the daemon does not have")
+    found = _look(Part(part), canary=canary)
     if as_json:
         click.echo(json.dumps({"findings": [dataclasses.asdict(finding) for finding in found]}, ensure_ascii=False))
     else:
@@ -46,7 +54,7 @@ def doctor(*, part: str, as_json: bool) -> None:
         raise click.exceptions.Exit(FAILED)
 
 
-def _look(part: Part) -> list[Finding]:
+def _look(part: Part, *, canary: bool) -> list[Finding]:
     if part is Part.DAEMON:
         return run_checks(daemon_checks())
     try:
@@ -54,7 +62,8 @@ def _look(part: Part) -> list[Finding]:
     except ConfigurationError as error:
         return [failure("settings", error)]
     # The process ends next: a check that was given up may still use its client.
-    return run_checks(checks_for(part, settings, BucketClients(settings)))
+    checks = checks_for(part, settings, BucketClients(settings))
+    return run_checks([*checks, canary_check(settings)] if canary else checks)
 
 
 def _tell(found: Sequence[Finding]) -> None:
