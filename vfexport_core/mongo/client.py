@@ -82,6 +82,8 @@ def connect_shared(settings: Settings) -> MongoClient[Document]:
 
 _lock = threading.Lock()
 _shared: dict[str, MongoClient[Document]] = {}
+
+
 def _login(settings: Settings) -> dict[str, Any]:
     """Return the options that say whom to trust and who we are; raises ConfigurationError for an unreadable file."""
     files = {"tlsCAFile": settings.mongo_tls_ca_file, "tlsCertificateKeyFile": settings.mongo_tls_certificate_file}
