@@ -115,6 +115,12 @@ class Machine:
         first = psutil.Process(self.running[process.name].pid)
         return sum(each.memory_info().rss for each in [first, *first.children(recursive=True)]) >> 20
 
+    def cpu_seconds(self, process: Process) -> float:
+        """Return the processor time of a process and of those that it started."""
+        first = psutil.Process(self.running[process.name].pid)
+        times = [each.cpu_times() for each in [first, *first.children(recursive=True)]]
+        return sum(each.user + each.system for each in times)
+
     def _world(self, process: Process) -> tuple[list[str], dict[str, str], Path]:
         """Return the words before a command, its environment and its working directory."""
         own = self.home(process)

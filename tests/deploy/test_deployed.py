@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
+import psycopg2
 import pytest
 
 from tests.deploy.machine import USER, isolates
 from tests.deploy.service import passes
 from tests.e2e.stack import WORKSPACE, poll
 from vfexport_core.catalog import all_specs, find_spec
+from vfexport_core.embedded.process import HOST
 from vfexport_core.embedded.synthetic.awards import DATE_KEYS
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
     from tests.deploy.cluster import Cluster
+    from tests.deploy.postgres import Postgres
     from tests.deploy.service import Service
     from vfexport_core.catalog import ExportSpec
 
 pytestmark = pytest.mark.timeout(1200)
 
 EXPORT_SECONDS = 300
+IDLE_SECONDS = 20.0
+# Half of what it was.
+MOST_COMMITS = 29
 
 
 def request(service: Service, campaign: str, spec: ExportSpec) -> dict[str, Any]:
@@ -125,6 +132,33 @@ def test_replacing_every_other_process_does_not_touch_a_run_of_its_own(
     run.resume()
     assert (ended(service, export)["status"], ended(service, export)["attempt"]) == ("FINISHED", 1)
     assert set(cluster.jobs) - before == {name}
+
+
+def test_an_idle_service_costs_little(service: Service, postgres: Postgres, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing waits and nothing runs: what it costs all the same, for docs/capacity.md."""
+    before = idle_figures(service, postgres)
+    time.sleep(IDLE_SECONDS)
+    after = idle_figures(service, postgres)
+    rates = {name: (after[name] - before[name]) / IDLE_SECONDS for name in after}
+    with capsys.disabled():
+        print("  idle:", ", ".join(f"{name} {rate:.3f}/s" for name, rate in rates.items()))  # noqa: T201
+    assert rates["commits"] < MOST_COMMITS
+    # So large a bound that a crowded machine does not reach it.
+    assert sum(rate for name, rate in rates.items() if name != "commits") < 0.3
+
+
+def idle_figures(service: Service, postgres: Postgres) -> dict[str, float]:
+    """Return commits in Dagster's database, and the processor seconds of each process with its children."""
+    with (
+        psycopg2.connect(
+            host=HOST, port=postgres.port, user=postgres.user, password=postgres.password, dbname=postgres.user
+        ) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT xact_commit FROM pg_stat_database WHERE datname = %s", [postgres.user])
+        commits = float(cursor.fetchone()[0])
+    connection.close()
+    return {"commits": commits} | {process.name: service.machine.cpu_seconds(process) for process in service.processes}
 
 
 def test_processes_end_when_they_are_told_to_and_have_complained_of_nothing(

@@ -78,10 +78,11 @@ class TlsServer:
                 threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
 
     def _serve(self, plain: socket.socket) -> None:
-        with suppress(OSError), plain, socket.create_connection(self._target) as server:
-            client = self._context.wrap_socket(plain, server_side=True)
+        client = self._context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+        with suppress(OSError), client, socket.create_connection(self._target) as server:
+            client.do_handshake()
             self.subjects.append(client.getpeercert())
-            back = threading.Thread(target=_pass_on, args=(server, client), daemon=True)
+            back = threading.Thread(target=_pass_on, args=(server, client))
             back.start()
             _pass_on(client, server)
             back.join()
