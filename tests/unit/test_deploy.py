@@ -207,6 +207,16 @@ def test_the_examples_name_settings_that_exist():
     assert named <= known
 
 
+def test_on_one_machine_a_run_is_given_the_time_to_end():
+    longest = Settings.model_fields["timeout_millis"].default / 1_000
+    minutes = re.fullmatch(r"(\d+)m", composed()["code"]["stop_grace_period"])
+    assert minutes is not None
+    assert int(minutes[1]) * 60 > longest + 60
+    unit = (DEPLOY / "systemd" / "vfexport.service").read_text()
+    given, whole = (int(re.search(pattern, unit)[1]) for pattern in (r"--stop-seconds (\d+)", r"TimeoutStopSec=(\d+)"))
+    assert longest + 60 < given < whole
+
+
 # What every pod has to have
 
 

@@ -73,6 +73,18 @@ class Service:
         with ThreadPoolExecutor(len(names)) as pool:
             [*pool.map(lambda name: self._processes[name].kill(), names)]
 
+    def tell_to_end(self, name: str) -> psutil.Process:
+        """Send SIGTERM, as every deployment does, and do not wait for the end."""
+        told = psutil.Process(self._processes[name].pid)
+        told.terminate()
+        return told
+
+    def replace(self, name: str) -> None:
+        """Have a process end by itself, and start it anew."""
+        self.tell_to_end(name).wait(HELD_SECONDS)
+        self._processes[name].stop()
+        self.start(name)
+
     def wipe(self) -> None:
         """Lose all that Dagster has stored."""
         for left in self.home.iterdir():
