@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -85,9 +87,15 @@ def test_the_web_server_sees_the_code_location_and_every_sensor_on(service: Serv
     assert set(sensors.values()) == {"RUNNING"}
 
 
-def test_a_campaign_is_exported_as_every_type(service: Service, campaign: str) -> None:
-    asked = [request(service, campaign, spec) for spec in all_specs()]
-    done = [ended(service, export) for export in asked]
+def test_a_campaign_is_exported_as_every_type(
+    service: Service, campaign: str, postgres: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = f"SELECT pg_database_size('{postgres.user}')"
+    before = asked(postgres, size)
+    requested = [request(service, campaign, spec) for spec in all_specs()]
+    done = [ended(service, export) for export in requested]
+    with capsys.disabled():
+        print(f"  PostgreSQL: {(asked(postgres, size) - before) / len(done) / 1024:.0f} KiB per export")  # noqa: T201
     assert [(export["exportType"], export["status"]) for export in done] == [
         (spec.type, "FINISHED") for spec in all_specs()
     ]
@@ -149,16 +157,17 @@ def test_an_idle_service_costs_little(service: Service, postgres: Postgres, caps
 
 def idle_figures(service: Service, postgres: Postgres) -> dict[str, float]:
     """Return commits in Dagster's database, and the processor seconds of each process with its children."""
-    with (
-        psycopg2.connect(
-            host=HOST, port=postgres.port, user=postgres.user, password=postgres.password, dbname=postgres.user
-        ) as connection,
-        connection.cursor() as cursor,
-    ):
-        cursor.execute("SELECT xact_commit FROM pg_stat_database WHERE datname = %s", [postgres.user])
-        commits = float(cursor.fetchone()[0])
-    connection.close()
+    commits = asked(postgres, f"SELECT xact_commit FROM pg_stat_database WHERE datname = '{postgres.user}'")
     return {"commits": commits} | {process.name: service.machine.cpu_seconds(process) for process in service.processes}
+
+
+def asked(postgres: Postgres, query: str) -> float:
+    """Return the one number that Dagster's database answers."""
+    login = {"user": postgres.user, "password": postgres.password, "dbname": postgres.user}
+    with closing(psycopg2.connect(host=HOST, port=postgres.port, **login)) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        (number,) = cursor.fetchone() or (0,)
+        return float(number)
 
 
 def test_processes_end_when_they_are_told_to_and_have_complained_of_nothing(
@@ -173,3 +182,5 @@ def test_processes_end_when_they_are_told_to_and_have_complained_of_nothing(
     for process in service.processes:
         log = service.machine.log(process)
         assert "Traceback" not in log, log
+        for line in log.splitlines():
+            assert {"time", "level", "logger", "message"} <= json.loads(line).keys(), f"{process.name}: {line}"

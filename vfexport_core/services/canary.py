@@ -1,7 +1,7 @@
 """A canary: a tiny synthetic campaign is exported by whoever runs exports, its file looked at, and all is taken away.
 
-Its ids are its own and always the same: what one that was killed leaves, the next one finds. The
-campaign's document is taken by one conditional update: two canaries at a time do not disturb each other.
+Its ids are its own and always the same: what one that was killed leaves, the next one finds. The campaign's document is
+taken by one conditional update: two canaries at a time do not disturb each other.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pymongo.errors import DuplicateKeyError
 from vfexport_core.catalog import ExportType, find_spec
 from vfexport_core.ccpa.file_index import FileIndex, file_of
 from vfexport_core.errors import DeliveryFailed
+from vfexport_core.mongo.document import NOW
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.queue.models import FINAL, ExportStatus
 from vfexport_core.services import exports
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from pymongo.collection import Collection
 
+    from vfexport_core.mongo.document import Document
     from vfexport_core.queue.models import Attempt, Export
     from vfexport_core.services.bootstrap import Backend
 
@@ -42,7 +44,7 @@ _USER_IDS = ("0000000063616e6172790011", "0000000063616e6172790012", "0000000063
 _TYPE = ExportType.ENTRIES
 _REQUESTER = "doctor"
 # A canary takes as long as it waits, and seconds more: one that is older was killed.
-_ABANDONED_MILLIS = 15 * 60_000
+_ABANDONED = timedelta(minutes=15)
 _CANCEL_SECONDS = 15.0
 _POLL_SECONDS = 0.5
 _FETCH_SECONDS = 30.0
@@ -82,17 +84,22 @@ def send_canary(backend: Backend, *, wait_seconds: float = WAIT_SECONDS) -> Cana
 
 def _take(backend: Backend, token: str) -> bool:
     """Mark the campaign as ours, unless it is that of a canary that may still be alive."""
-    abandoned = {"$subtract": ["$$NOW", _ABANDONED_MILLIS]}
-    ours = {"token": token, "since": "$$NOW"}
-    is_free = {"$lt": [{"$ifNull": ["$canary.since", datetime.fromtimestamp(0, UTC)]}, abandoned]}
-    change = [{"$set": {"name": "vfexport canary", "canary": {"$cond": [is_free, ours, "$canary"]}}}]
     campaigns = backend.database["campaigns"]
+    this: Document = {"_id": ObjectId(CAMPAIGN_ID)}
 
     def take() -> bool:
-        with suppress(DuplicateKeyError):  # two that begin at once
-            campaigns.update_one({"_id": ObjectId(CAMPAIGN_ID)}, change, upsert=True)
-        found = campaigns.find_one({"_id": ObjectId(CAMPAIGN_ID)}, {"canary": 1})
-        return found is not None and found["canary"]["token"] == token
+        found = next(iter(campaigns.aggregate([{"$match": this}, {"$addFields": {"now": NOW}}])), None)
+        if found is None:
+            with suppress(DuplicateKeyError):  # another one was quicker: then the mark is not ours
+                campaigns.insert_one(this | {"name": "vfexport canary", "canary": {"token": token}})
+            mark = {"token": token}
+        else:
+            mark = found["canary"]
+            if mark["token"] != token and "since" in mark and found["now"] - mark["since"] < _ABANDONED:
+                return False
+        ours = {"token": token, "since": NOW}
+        changed = campaigns.update_one(this | {"canary.token": mark["token"]}, [{"$set": {"canary": ours}}])
+        return changed.matched_count == 1
 
     return with_retries(campaigns, take, DEFAULT_LIMITS, name="update")
 
