@@ -119,4 +119,4 @@ def error_example(error: type[VfexportError]) -> dict[str, Any]:
     return ErrorOut(error=detail).model_dump(mode="json")
 
 
-NOT_READY = {**error_example(NotReady), "checks": {"mongodb": "ok", "exportsS3": "timeout"}}
+NOT_READY = {**error_example(NotReady), "checks": {"mongodb": "timeout", "exportsS3": "ok"}}
