@@ -55,11 +55,15 @@ def export_checks(spec: ExportSpec) -> dg.AssetChecksDefinition:
     @dg.multi_asset_check(
         name=f"{spec.slug}_checks",
         specs=[dg.AssetCheckSpec(name, asset=key, description=text) for name, text in CHECKS.items()],
+        can_subset=True,
     )
-    def checks(mongo: MongoResource, buckets: BucketsResource) -> Iterator[dg.AssetCheckResult]:
+    def checks(
+        context: dg.AssetCheckExecutionContext, mongo: MongoResource, buckets: BucketsResource
+    ) -> Iterator[dg.AssetCheckResult]:
         found = mongo.backend().queue.list(export_type=spec.type, status=ExportStatus.FINISHED, limit=1)
         for result in check_delivered(found[0] if found else None, buckets.clients):
-            yield dg.AssetCheckResult(asset_key=key, **_check(result))
+            if dg.AssetCheckKey(key, result.name) in context.selected_asset_check_keys:
+                yield dg.AssetCheckResult(asset_key=key, **_check(result))
 
     return checks
 

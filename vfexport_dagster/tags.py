@@ -1,4 +1,4 @@
-"""The tags by which a run is found, queued and timed out."""
+"""The tags by which a run is found, queued and timed out. Short, for the list of runs shows them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 
     from vfexport_core.queue.models import Export
 
-EXPORT_ID = "vfexport/export_id"
-CAMPAIGN_ID = "vfexport/campaign_id"
-CAMPAIGN = "vfexport/campaign"
+EXPORT_ID = "export_id"
+CAMPAIGN_ID = "campaign_id"
+CAMPAIGN = "campaign"
 """The campaign's name."""
 
-ATTEMPT = "vfexport/attempt"
-CORRELATION_ID = "vfexport/correlation_id"
-ERROR = "vfexport/error"
+ATTEMPT = "attempt"
+CORRELATION_ID = "correlation_id"
+ERROR = "error"
 """The code of the error that a run ended with."""
 
-SUPERSEDED = "vfexport/superseded"
+SUPERSEDED = "superseded"
 """Of the run of an earlier attempt: there is nothing to do about it any more."""
 
-LOST = "vfexport/lost"
+LOST = "lost"
 """Of a run that was reported as failed because its process is gone."""
 
-WITHDRAWN = "vfexport/withdrawn"
+WITHDRAWN = "withdrawn"
 """Of a run that was not to begin, or stepped back, without fault of its own or its export's."""
 
 # Dagster's own.
@@ -98,8 +98,8 @@ def placed_tags(run: dg.DagsterRun, asked: datetime | None, export: Export | Non
     """Return the tags that give a launched run its place: it is its own correlation id."""
     if export is not None:
         return export_tags(export, longest_run(seconds)) | {CORRELATION_ID: run.run_id}
-    place = {} if asked is None else {PRIORITY: _priority(asked)}
-    return {EXPORT_ID: "", ATTEMPT: "", CORRELATION_ID: run.run_id} | place
+    copied = {name: "" for name in (EXPORT_ID, ATTEMPT) if name in run.tags}
+    return copied | {CORRELATION_ID: run.run_id} | ({} if asked is None else {PRIORITY: _priority(asked)})
 
 
 def max_runtime(run: dg.DagsterRun) -> int | None:

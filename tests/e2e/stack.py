@@ -66,7 +66,7 @@ class WebServer:
 
     def runs_with(self, export_id: str) -> list[dict[str, Any]]:
         """Return the runs of an export, by its tag, the latest first."""
-        tag = {"key": "vfexport/export_id", "value": export_id}
+        tag = {"key": "export_id", "value": export_id}
         return self.graphql(RUNS, filter={"tags": [tag]})["runsOrError"]["results"]
 
     def process_of(self, run_id: str) -> int:

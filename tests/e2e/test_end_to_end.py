@@ -56,9 +56,9 @@ def run_of_an_export(stack: Stack, campaign: str) -> tuple[dict[str, Any], dict[
 def test_the_web_server_shows_runs_files_and_sensors(stack: Stack, campaign: str) -> None:
     run, tags = run_of_an_export(stack, campaign)
     assert run["jobName"] == "entries_export"
-    assert tags["vfexport/campaign_id"] == campaign
+    assert tags["campaign_id"] == campaign
     assert tags["dagster/max_runtime"] == "2800"  # the timeout, and a quarter of an hour for clocks that differ
-    assert any(line.endswith(f"[{tags['vfexport/correlation_id']}]") for line in stack.logs(run["runId"]))
+    assert any(line.endswith(f"[{tags['correlation_id']}]") for line in stack.logs(run["runId"]))
     asset = stack.graphql(MATERIALIZATIONS, key={"path": ["exports", "entries"]})["assetOrError"]
     figures = {entry["label"]: entry.get("intValue") for entry in asset["assetMaterializations"][0]["metadataEntries"]}
     assert figures["rows"] == ENTRIES
@@ -74,7 +74,7 @@ def test_the_web_server_shows_runs_files_and_sensors(stack: Stack, campaign: str
 
 def test_the_request_and_its_run_are_one_trace(stack: Stack, campaign: str, collector: Collector) -> None:
     _, tags = run_of_an_export(stack, campaign)
-    poll(lambda: collector.trace_of(tags["vfexport/correlation_id"]).keys() >= REQUEST_AND_RUN)
+    poll(lambda: collector.trace_of(tags["correlation_id"]).keys() >= REQUEST_AND_RUN)
 
 
 def test_a_run_that_is_terminated_in_the_ui_cancels_its_export_and_leaves_nothing(
