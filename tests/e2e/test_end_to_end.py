@@ -58,7 +58,7 @@ def test_the_web_server_shows_runs_files_and_sensors(stack: Stack, campaign: str
     assert run["jobName"] == "entries_export"
     assert tags["campaign_id"] == campaign
     assert tags["dagster/max_runtime"] == "2800"  # the timeout, and a quarter of an hour for clocks that differ
-    assert any(line.endswith(f"[{tags['correlation_id']}]") for line in stack.logs(run["runId"]))
+    assert any(f"{tags['export_id']} is FINISHED: {ENTRIES:,} rows" in line for line in stack.logs(run["runId"]))
     asset = stack.graphql(MATERIALIZATIONS, key={"path": ["exports", "entries"]})["assetOrError"]
     figures = {entry["label"]: entry.get("intValue") for entry in asset["assetMaterializations"][0]["metadataEntries"]}
     assert figures["rows"] == ENTRIES
