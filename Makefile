@@ -7,6 +7,7 @@
 #                                        VFEXPORT_TEST_MONGO_URI and VFEXPORT_TEST_S3_ENDPOINT name (else embedded ones)
 #   make test-deploy                     what deploy/ describes, started on this machine: needs PostgreSQL's programs, and
 #                                        some minutes; promtool, if there is one, tests the alert rules
+#   make test-browser                    the administrators' page in Chromium; skipped with a word where there is none
 #   make check                           format, lint, types, layers, tests: what has to pass before a change goes in
 #   make lock                            requirements.lock and deploy/requirements.lock anew from pyproject.toml, with as
 #                                        little change as can be; UPGRADE="--upgrade-package boto3" raises one
@@ -28,7 +29,7 @@ UPGRADE =
 WORKERS = 4
 PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup
 
-.PHONY: help venv demo test test-faults test-conformance test-deploy check format-check lint types layers lock sbom hooks clean
+.PHONY: help venv demo test test-faults test-conformance test-deploy test-browser check format-check lint types layers lock sbom hooks clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -65,6 +66,12 @@ test-conformance: $(READY)
 # One process: an image is built once, and the service is brought up twice.
 test-deploy: $(READY)
 	@$(BIN)/python -m pytest -q tests/deploy tests/unit/test_deploy.py tests/unit/test_alerts.py $(ARGS)
+
+# Selenium is in no lock: it is installed here where it is missing. One process: the tests share a browser.
+test-browser: $(READY)
+	@$(BIN)/python -c 'import selenium' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir 'selenium>=4.36'
+	@$(BIN)/python -m pytest -q tests/browser $(ARGS)
 
 check: format-check lint types layers test
 

@@ -144,6 +144,8 @@ class Settings(BaseSettings):
     """By export type, for runs that are Jobs of a cluster (``vfexport_dagster.run_pods``, which reads it by itself)."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """How log lines look; ``auto``: JSON unless stderr is a terminal."""
+    admin_page: bool = True
+    """Whether the API serves the administrators' page at ``/``."""
     dev_mode: bool = False
     dev_private_key: SecretStr | None = None
     """Signs `/dev/token`'s tokens in dev mode (PEM, EC P-256); without it each API process makes a key of its own."""

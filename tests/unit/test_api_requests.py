@@ -31,7 +31,7 @@ TYPES = Registry([ENTRIES, SCORING, WAVES])
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[Api]:
-    with running_api(make_settings(), catalog=TYPES) as api:
+    with running_api(make_settings(admin_page=False), catalog=TYPES) as api:  # there is nothing at / then
         yield api
 
 

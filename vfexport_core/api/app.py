@@ -16,7 +16,7 @@ from vfexport_core.api import openapi
 from vfexport_core.api.container import Container
 from vfexport_core.api.errors import handle_error, handle_http_error, handle_validation_error
 from vfexport_core.api.middleware import RequestMiddleware
-from vfexport_core.api.routes import ccpa, dev, docs, export_types, exports, health
+from vfexport_core.api.routes import ccpa, dev, docs, export_types, exports, health, page
 from vfexport_core.errors import VfexportError
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ def create_app(settings: Settings, *, warm_up: bool = False, **given: Any) -> Fa
     routers = [module.router for module in (health, export_types, exports, ccpa, docs)]
     if dev_mode:
         routers.append(dev.router)
+    if settings.admin_page:
+        app.state.feed = page.open_feed(container)
+        routers.append(page.router)
     for router in routers:
         app.include_router(router)
     app.state.routes = [route for router in routers for route in router.routes]

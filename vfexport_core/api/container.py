@@ -45,6 +45,10 @@ class Container:
     deletion_tools: DeletionTools
 
     @property
+    def caller_limits(self) -> RetryLimits:
+        return CALLER_LIMITS
+
+    @property
     def database(self) -> Database[dict[str, Any]]:
         return self.backend.database
 

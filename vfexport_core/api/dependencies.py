@@ -30,13 +30,18 @@ def find_caller(
     _documented: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> Caller:
     """Return the caller by the request's bearer token; raises Unauthenticated and KeysUnavailable."""
+    return container.access.verifier.verify(bearer_token(request))
+
+
+def bearer_token(request: Request) -> str:
+    """Return the token of a request, not checked yet; raises Unauthenticated when it has none, or several."""
     values = request.headers.getlist("authorization")
     if not values:
         raise Unauthenticated("a bearer token is needed")
     scheme, _, token = values[0].partition(" ")
     if len(values) > 1 or scheme.lower() != "bearer" or not token.strip():
         raise Unauthenticated("the Authorization header must be one bearer token", payload="token")
-    return container.access.verifier.verify(token.strip())
+    return token.strip()
 
 
 CallerOf: TypeAlias = Annotated[Caller, Depends(find_caller)]

@@ -17,7 +17,7 @@ from vfexport_core.queue.models import FINAL, ExportStatus
 from vfexport_core.services.delivered import download_name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -142,12 +142,21 @@ def plain(value: Any) -> Any:
 
 def outlook_of(export: Export, container: Container) -> Outlook:
     """Estimate when an export starts or ends; nothing is known while MongoDB has no time for such a question."""
+    return outlooks_of([export], container)[0]
+
+
+def outlooks_of(exports: Sequence[Export], container: Container) -> list[Outlook]:
+    """Estimate the same of several exports, by one look at the queue."""
+    estimator = container.estimator
     try:
-        return Outlook(container.estimator.estimate(export), container.estimator.ends_in_seconds(export))
+        places = estimator.estimates(exports)
+        return [
+            Outlook(place, estimator.ends_in_seconds(export)) for export, place in zip(exports, places, strict=True)
+        ]
     except SourceUnavailable as error:
         # What was asked for is done: that must not be answered with an error for want of a guess.
-        _log.warning("no estimate for export %s: %s", export.id, error.message)
-        return _NO_OUTLOOK
+        _log.warning("no estimate for %d exports: %s", len(exports), error.message)
+        return [_NO_OUTLOOK for _ in exports]
 
 
 def polling_headers(export: Export, outlook: Outlook, container: Container) -> dict[str, str]:

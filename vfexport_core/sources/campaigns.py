@@ -52,6 +52,16 @@ def newest_campaigns(database: Database[Document], limit: int, limits: RetryLimi
     return [(str(one["_id"]), str(one.get("name") or "")) for one in with_retries(campaigns, find, limits, name="find")]
 
 
+def names_of_campaigns(database: Database[Document], ids: Sequence[str], limits: RetryLimits) -> list[tuple[str, str]]:
+    """Return ids and names of those of these campaigns that there are; raises SourceUnavailable."""
+    campaigns, keys = open_deciding(database, "campaigns"), [ObjectId(one) for one in ids if ObjectId.is_valid(one)]
+
+    def find() -> list[Document]:
+        return list(campaigns.find({"_id": {"$in": keys}}, {"name": 1}).sort("_id", -1))
+
+    return [(str(one["_id"]), str(one.get("name") or "")) for one in with_retries(campaigns, find, limits, name="find")]
+
+
 def find_markets(database: Database[Document], campaign_id: str) -> list[Document]:
     """Read the campaign's markets, by ``_id``; raises SourceUnavailable."""
     markets, match = open_deciding(database, "markets"), CampaignRange(campaign_id).match()

@@ -56,6 +56,12 @@ class Caller:
                 return
         raise MissingPermissions(f"the token does not allow {REPORT} for this campaign", payload=campaign_id[:64])
 
+    def reportable_campaigns(self) -> frozenset[str] | None:
+        """Return the ids of the campaigns with REPORT; None when it holds for all."""
+        if REPORT in self.permissions.get(ANY_CAMPAIGN, ()):
+            return None
+        return frozenset(campaign for campaign, granted in self.permissions.items() if REPORT in granted)
+
     def require_supreme(self) -> None:
         """Raise MissingPermissions unless the token is a supreme one; permissions on campaigns do not count."""
         if not self.supreme:

@@ -101,7 +101,12 @@ def running_stack(checkout: Path, folder: Path, ports: Ports, entries: int, audi
             children.wait_for(api, lambda: answers(api_port, "/ready"))
             api_url = f"http://{HOST}:{api_port}"
             audience.started("API", api_url)
-            addresses |= {"Dagster UI": f"http://{HOST}:{dagster_port}", "API": api_url, "API docs": f"{api_url}/docs"}
+            addresses |= {
+                "Page": f"{api_url}/#campaign={campaign_id}",
+                "Dagster UI": f"http://{HOST}:{dagster_port}",
+                "API": api_url,
+                "API docs": f"{api_url}/docs",
+            }
             yield Stack(campaign_id, addresses, _bucket_names(settings), folder, ApiClient(api_port), children, dagster)
         finally:
             # Nothing more is started. Then the processes are killed, which also ends all waiting for them.

@@ -75,13 +75,22 @@ class Estimator:
 
     def estimate(self, export: Export) -> Estimate | None:
         """Guess when a PENDING export starts; None for any other. Raises SourceUnavailable."""
-        if export.status is not ExportStatus.PENDING:
-            return None
+        return self.estimates([export])[0]
+
+    def estimates(self, exports: Sequence[Export]) -> list[Estimate | None]:
+        """Guess the same of several, by one look at the queue; raises SourceUnavailable."""
+        if not any(export.status is ExportStatus.PENDING for export in exports):
+            return [None for _ in exports]
         came = self._clock()
         with self._lock:
             snapshot = self._last if self._last.began >= came else self._take_snapshot()
         if snapshot.error is not None:
             raise snapshot.error
+        return [
+            self._estimate(export, snapshot) if export.status is ExportStatus.PENDING else None for export in exports
+        ]
+
+    def _estimate(self, export: Export, snapshot: _Snapshot) -> Estimate:
         ahead = Counter(kind for position, kind in snapshot.pending if position < export.position)
         breaker = snapshot.waiting.get(export.export_type)
         passed = {kind: 0 if kind in snapshot.waiting else count for kind, count in ahead.items()}

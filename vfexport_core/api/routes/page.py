@@ -1,0 +1,113 @@
+"""The administrators' page, and what it asks besides the API itself; part of the app unless a setting says no."""
+
+# No postponed annotations here: FastAPI reads them when a route is declared.
+
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+
+from vfexport_core.api.container import Container, ContainerOf
+from vfexport_core.api.dependencies import CallerOf, CampaignId, bearer_token
+from vfexport_core.api.page.feed import MEDIA_TYPE, ExportFeed, FeedLimits
+from vfexport_core.api.presenters import export_out, outlooks_of
+from vfexport_core.errors import RouteNotFound
+from vfexport_core.sources.campaigns import find_campaign, find_wave_keys, names_of_campaigns, newest_campaigns
+
+_PACKAGE = "vfexport_core.api.page"
+_PAGE = "index.html"
+_MEDIA_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+_ASSETS = ("main.js", "api.js", "dom.js", "live.js", "table.js", "style.css", "icon.svg")
+# All is from here, nothing is inline, no form goes anywhere, and nobody puts the page into a frame.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_SHOWN_EXPORTS = 50
+_OFFERED_CAMPAIGNS = 200
+
+router = APIRouter(include_in_schema=False)
+
+
+def open_feed(container: Container) -> ExportFeed:
+    """Return the streams of an app."""
+
+    def look(campaign_id: str) -> list[dict[str, Any]]:
+        exports = container.queue.list(campaign_id=campaign_id, limit=_SHOWN_EXPORTS)
+        outlooks = outlooks_of(exports, container)
+        return [
+            export_out(export, outlook=outlook).model_dump(mode="json")
+            for export, outlook in zip(exports, outlooks, strict=True)
+        ]
+
+    interval = max(1.0, container.settings.polling_interval_millis / 1_000)
+    return ExportFeed(look, FeedLimits(interval_seconds=interval))
+
+
+@router.get("/")
+async def show_page(container: ContainerOf) -> Response:
+    """Return the page; it knows nothing that needs a token."""
+    dev_mode = str(container.access.signer is not None).lower()
+    html = _asset(_PAGE).replace(b'data-dev-mode="false"', f'data-dev-mode="{dev_mode}"'.encode())
+    headers = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
+    return Response(html, media_type=_MEDIA_TYPES["html"], headers=headers)
+
+
+@router.get("/page/session")
+def show_session(container: ContainerOf, caller: CallerOf) -> dict[str, Any]:
+    """Return who is signed in, the campaigns that may be chosen (the newest, where all may), and the types."""
+    ids = caller.reportable_campaigns()
+    limits = container.caller_limits
+    if ids is None:
+        campaigns = newest_campaigns(container.database, _OFFERED_CAMPAIGNS, limits)
+    else:
+        campaigns = names_of_campaigns(container.database, sorted(ids)[:_OFFERED_CAMPAIGNS], limits)
+    return {
+        "userId": caller.user_id,
+        "campaigns": [{"id": campaign_id, "name": name} for campaign_id, name in campaigns],
+        "types": [
+            {
+                "type": spec.type,
+                "summary": spec.summary,
+                "needsDateKey": spec.needs_date_key,
+                "hasAdditionalMarkets": spec.has_additional_markets,
+            }
+            for spec in container.catalog.all()
+        ],
+    }
+
+
+@router.get("/page/campaigns/{campaignId}/waves")
+def list_waves(container: ContainerOf, campaign_id: CampaignId) -> list[str]:
+    """Return the keys of the campaign's waves; none when there is no time to find them."""
+    find_campaign(container.database, campaign_id)
+    return find_wave_keys(container.database, campaign_id, quickly=True)
+
+
+@router.get("/page/campaigns/{campaignId}/events")
+def follow_exports(request: Request, container: ContainerOf, campaign_id: CampaignId) -> StreamingResponse:
+    """Stream the campaign's newest exports, now and whenever they change, as long as the token is good."""
+    find_campaign(container.database, campaign_id)
+    feed: ExportFeed = request.app.state.feed
+    feed.check_room()
+    token = bearer_token(request)
+
+    def check_access() -> None:
+        container.access.verifier.verify(token).require_report(campaign_id)
+
+    return StreamingResponse(feed.events(campaign_id, check_access), media_type=MEDIA_TYPE)
+
+
+@router.get("/page/{name}")
+def show_asset(name: str) -> Response:
+    """Return one of the files that the page needs."""
+    if name not in _ASSETS:
+        raise RouteNotFound("there is nothing at this path")
+    return Response(_asset(name), media_type=_MEDIA_TYPES[name.rpartition(".")[2]])
+
+
+@cache
+def _asset(name: str) -> bytes:
+    return (resources.files(_PACKAGE) / "static" / name).read_bytes()
