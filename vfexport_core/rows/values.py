@@ -33,6 +33,9 @@ MAX_DATE_MILLIS = 253_402_300_799_999  # 9999-12-31 23:59:59.999
 _UUID_BYTES = 16
 _OBJECT_ID = re.compile(r"[0-9A-Fa-f]{24}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_JSON_TYPES = frozenset({str, bool, int, type(None)})
+# One for all: `json.dumps` with options makes a new one for each call.
+_encode_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _REGEX_FLAGS = {2: "i", 4: "l", 8: "m", 16: "s", 32: "u", 64: "x"}
 
 
@@ -97,7 +100,8 @@ def _array(value: list[Any] | tuple[Any, ...]) -> tuple[str, int]:
 
 
 def _document(value: Mapping[str, Any]) -> tuple[str, int]:
-    text = json.dumps(_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    is_json = _JSON_TYPES.issuperset(map(type, value.values()))
+    text = _encode_json(value if is_json else _json(value))
     repaired = _repaired(text) if not text.isascii() else text
     return repaired, GUARDED | PRESENT | (REPAIRED if repaired != text else 0)
 
