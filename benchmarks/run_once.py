@@ -1,6 +1,6 @@
 """One measured run in a process of its own: exports the campaign into a sink and prints its figures as JSON.
 
-    run_once.py pipeline|indexed|plain|receive TYPE PORT [--processes N] [--warm-up] [--output FILE]
+    run_once.py pipeline|upload|indexed|plain|receive TYPE PORT [--processes N] [--warm-up] [--output FILE]
 
 Each way imports only what it needs, so that the peak of memory is its own. The clock starts when its modules are
 imported: a service imports them once, not once per export.
@@ -16,6 +16,7 @@ import json
 import resource
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ class Sink(io.RawIOBase):
     def __init__(self, path: Path | None) -> None:
         super().__init__()
         self.bytes = 0
+        self.copies: list[Callable[[Any], object]] = []
+        """Who else is given what is written."""
         self.sha256 = hashlib.sha256()
         self._file = path.open("wb") if path else None
 
@@ -45,6 +48,8 @@ class Sink(io.RawIOBase):
 
     def write(self, block: Any) -> int:
         self.sha256.update(block)
+        for copy in self.copies:
+            copy(block)
         self.bytes += len(block)
         if self._file:
             self._file.write(block)
@@ -75,6 +80,29 @@ def prepare_pipeline(
             pipeline.expected = count_rows(spec, str(campaign_id), database, settings)
             write_rows(pipeline, sink, lambda _read, _rows, _written: None)
             return pipeline.counters.rows
+
+    return run
+
+
+def prepare_upload(
+    port: int, export_type: str, campaign_id: ObjectId, sink: Sink, processes: int | None
+) -> Callable[[], int]:
+    """Return the run that also sends the file to the bucket that VFEXPORT_BUCKETS__EXPORTS__* name."""
+    from vfexport_core.catalog.spec import Bucket
+    from vfexport_core.settings import Settings
+    from vfexport_core.storage.buckets import BucketClients
+    from vfexport_core.storage.object_store import NewObject
+
+    key = f"{export_type}-{uuid.uuid4().hex}.csv"
+    buckets = BucketClients(Settings(_env_file=None, mongo_uri=_uri(port)))
+    export = prepare_pipeline(port, export_type, campaign_id, sink, processes)
+
+    def run() -> int:
+        with buckets, buckets.store(Bucket.EXPORTS).begin(NewObject(key=key, staging_key=f"_staging/{key}")) as writer:
+            sink.copies.append(writer.write)
+            rows = export()
+            writer.publish({}, lambda: None)
+            return rows
 
     return run
 
@@ -159,7 +187,13 @@ def _uri(port: int) -> str:
     return f"mongodb://127.0.0.1:{port}/?directConnection=true"
 
 
-_WAYS = {"pipeline": prepare_pipeline, "indexed": prepare_indexed, "plain": prepare_plain, "receive": prepare_receive}
+_WAYS = {
+    "pipeline": prepare_pipeline,
+    "upload": prepare_upload,
+    "indexed": prepare_indexed,
+    "plain": prepare_plain,
+    "receive": prepare_receive,
+}
 
 
 def _cpu_seconds() -> float:

@@ -31,6 +31,21 @@ def embedded_environment(
 ) -> dict[str, str]:
     """Create the four buckets (kept where they exist) and return the `VFEXPORT_*` variables of the embedded stack.
 
+    `bucket_suffix` and `client` are those of `embedded_buckets`.
+    """
+    environment = {
+        "MONGO_URI": mongo.uri,
+        "LOOKUP_BATCH": str(LOOKUP_BATCH),
+        "DEV_MODE": "true",
+        "CCPA_HASH_KEY": DEVELOPMENT_HASH_KEY,
+    }
+    buckets = embedded_buckets(s3, bucket_suffix=bucket_suffix, client=client)
+    return {PREFIX + key: value for key, value in environment.items()} | buckets
+
+
+def embedded_buckets(s3: S3Server, *, bucket_suffix: str = "", client: Any = None) -> dict[str, str]:
+    """Create the four buckets (kept where they exist) and return the `VFEXPORT_*` variables that name them.
+
     `bucket_suffix` is added to every bucket's name, so that several users of one server do not meet. `client` is one of
     `s3_client`, for who has it already: to make one takes longer than to create the buckets.
     """
@@ -38,12 +53,7 @@ def embedded_environment(
     with closing(s3_client(s3)) if client is None else nullcontext(client) as creating:
         for name in names.values():
             _create_bucket(creating, name)
-    environment = {
-        "MONGO_URI": mongo.uri,
-        "LOOKUP_BATCH": str(LOOKUP_BATCH),
-        "DEV_MODE": "true",
-        "CCPA_HASH_KEY": DEVELOPMENT_HASH_KEY,
-    }
+    environment: dict[str, str] = {}
     for key, name in names.items():
         environment |= {
             f"BUCKETS__{key}__NAME": name,
