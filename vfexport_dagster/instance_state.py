@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickStatus
 
+from vfexport_core.telemetry.orchestrator import SensorState
 from vfexport_dagster.definitions import defs
 
 if TYPE_CHECKING:
@@ -21,21 +21,6 @@ if TYPE_CHECKING:
 
 _TICKS = 10
 _LOCATION_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class SensorState:
-    """One of this service's sensors; what is not known of one that the daemon has not seen yet is None."""
-
-    name: str
-    is_on: bool | None
-    last_tick: float | None
-    """When its last tick began, in seconds since the epoch."""
-    failed_ticks: int
-    """How many of its latest ticks failed, up to the last one that did not; counted to ten."""
-
-    def age(self, now: float) -> float | None:
-        return None if self.last_tick is None else max(0.0, now - self.last_tick)
 
 
 def sensor_names() -> list[str]:

@@ -14,6 +14,7 @@ from tests.integration.queue_helpers import new_export
 from tests.s3_faults import ACCESS_DENIED, Run
 from vfexport_core import pipeline
 from vfexport_core.catalog import find_spec
+from vfexport_core.embedded.synthetic import DATE_KEYS
 from vfexport_core.queue.models import Export, ExportStatus
 from vfexport_core.telemetry.progress import ProgressLog
 from vfexport_dagster import tags
@@ -200,6 +201,20 @@ def test_a_launch_that_says_nothing_or_too_much_fails_in_its_first_step(
     assert "InvalidRequest: " in failure
     assert "campaign_id" in failure
     assert store.list() == []
+
+
+def test_a_wave_is_named_by_its_digits_without_quotes_and_without_one_the_waves_are_told(
+    runner: Runner, store: ExportRepository, campaign_id: str
+) -> None:
+    failure = runner.failure(runner.run("code_waves_export", {"campaign_id": campaign_id, "date_key": ""}))
+    assert "MissingDateKey: " in failure
+    assert all(key in failure for key in DATE_KEYS)
+    assert "UnknownDateKey: " in runner.failure(
+        runner.run("code_waves_export", {"campaign_id": campaign_id, "date_key": 1})
+    )
+    assert store.list() == []
+    assert runner.run("code_waves_export", {"campaign_id": campaign_id, "date_key": int(DATE_KEYS[0])}).success
+    assert [export.date_key for export in store.list()] == [DATE_KEYS[0]]
 
 
 @pytest.mark.parametrize("change", ["cancelled", "taken", "gone", "retried"])

@@ -1,0 +1,104 @@
+"""What the doctor says of the Dagster instance, by what that tells of itself: whether it is as exports need it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from vfexport_core.doctor.checks import Finding, failed, not_checked, ok, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from vfexport_core.telemetry.orchestrator import SensorState
+
+WORKSPACE = "DAGSTER_WORKSPACE"
+"""Names the workspace file; else it is the one that `vfexport serve` wrote, or `workspace.yaml` in DAGSTER_HOME."""
+
+# Daemons give a sign of life every 30 s.
+_ALIVE_SECONDS = 120.0
+# The slowest sensor ticks every 15 s or so, and a tick may wait a minute for a busy code location.
+_TICK_SECONDS = 180.0
+_SWITCH_ON = "Switch them on in the UI, under Automation."
+
+
+def storage_finding(kind: str, version: str, *, is_migrated: bool) -> Finding:
+    """Say what the storage is; it answers, since everything else is in it, too."""
+    if not is_migrated:
+        return failed(
+            "dagster storage",
+            f"{kind}: its schema is that of another version of Dagster",
+            "Stop Dagster's processes, run `dagster instance migrate`, and start them again.",
+        )
+    return ok("dagster storage", f"{kind} {version}".strip())
+
+
+def daemon_finding(ages: Mapping[str, float | None]) -> Finding:
+    """Say which daemons gave no sign of life for too long; None: never any."""
+    silent = [name for name, age in ages.items() if age is None or age > _ALIVE_SECONDS]
+    if silent:
+        return failed("dagster daemon", f"not heard of: {', '.join(silent)}", "Start `dagster-daemon run`.")
+    return ok("dagster daemon", "alive")
+
+
+def limit_finding(limit: int | None) -> Finding:
+    """Say whether the orchestrator runs one export at a time."""
+    if limit == 1:
+        return ok("dagster queue", "one run at a time")
+    return failed(
+        "dagster queue",
+        f"the limit is {limit if limit is not None else 'not set'}",
+        "Set concurrency.runs.max_concurrent_runs to 1 in dagster.yaml: other runs would only wait, each in a process.",
+    )
+
+
+def monitoring_finding(*, is_on: bool) -> Finding:
+    """Say whether runs that take too long or never start are ended."""
+    if is_on:
+        return ok("dagster monitoring", "on")
+    return failed(
+        "dagster monitoring",
+        "off: runs that take too long or never start are not ended",
+        "Set run_monitoring.enabled to true in dagster.yaml.",
+    )
+
+
+def location_finding(workspace: str | None, problem: str | None) -> Finding:
+    """Say whether the code locations of a workspace file answer, or which problem there is."""
+    if workspace is None:
+        return not_checked(
+            "dagster code location", "no workspace file is known here", f"Set {WORKSPACE} to the daemon's --workspace."
+        )
+    if problem is None:
+        return ok("dagster code location", f"every location of {workspace} answers")
+    return failed("dagster code location", problem, "Start the code location; its log says why it does not load.")
+
+
+def sensor_findings(states: Sequence[SensorState]) -> Iterator[Finding]:
+    """Say which sensors are off, and which are late or fail."""
+    now = time.time()
+    ages = {state.name: state.age(now) for state in states}
+    off = [state.name for state in states if state.is_on is False]
+    if off:
+        yield warning("dagster sensors", f"switched off: {', '.join(off)}", _SWITCH_ON)
+    else:
+        yield ok("dagster sensors", f"none of {len(states)} is switched off")
+    late = [f"{name} ({_ago(age)})" for name, age in ages.items() if name not in off and _is_late(age)]
+    failing = [f"{state.name} ({state.failed_ticks} in a row)" for state in states if state.failed_ticks]
+    if late:
+        yield failed("dagster ticks", f"late: {', '.join(late)}", "Look at the daemon and the code location.")
+    elif failing:
+        yield failed(
+            "dagster ticks", f"failing: {', '.join(failing)}", "The UI shows each tick's error, under Automation."
+        )
+    else:
+        latest = ", ".join(f"{name} {_ago(age)}" for name, age in ages.items() if name not in off)
+        yield ok("dagster ticks", latest or "no sensor is on")
+
+
+def _is_late(age: float | None) -> bool:
+    return age is None or age > _TICK_SECONDS
+
+
+def _ago(age: float | None) -> str:
+    return "never" if age is None else f"{age:.0f} s ago"

@@ -1,0 +1,98 @@
+"""What an orchestrator tells of itself, as metrics; ages in seconds, None for what has not been seen at all."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from prometheus_client import start_http_server
+from prometheus_client.core import GaugeMetricFamily
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from prometheus_client import CollectorRegistry, Metric
+
+NEVER = float("inf")
+"""The age, as a metric, of what has not been seen at all."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SensorState:
+    """One of this service's sensors; what is not known of one that the daemon has not seen yet is None."""
+
+    name: str
+    is_on: bool | None
+    last_tick: float | None
+    """When its last tick began, in seconds since the epoch."""
+    failed_ticks: int
+    """How many of its latest ticks failed, up to the last one that did not; counted to ten."""
+
+    def age(self, now: float) -> float | None:
+        return None if self.last_tick is None else max(0.0, now - self.last_tick)
+
+
+def build_info(orchestrator_version: str) -> Metric:
+    """Return which versions of this service and of the orchestrator run."""
+    labels = {"version": metadata.version("vfexport"), "dagster": orchestrator_version}
+    info = GaugeMetricFamily("vfexport_dagster_build_info", "Which versions run; always 1.", labels=[*labels])
+    info.add_metric([*labels.values()], 1)
+    return info
+
+
+def code_location_up(value: float) -> Metric:
+    """Return 1 where the code location answers, else 0."""
+    return GaugeMetricFamily("vfexport_dagster_code_location_up", "Whether the code location answers.", value=value)
+
+
+def storage_up(value: float) -> Metric:
+    """Return 1 where the orchestrator's storage answers, else 0."""
+    return GaugeMetricFamily("vfexport_dagster_storage_up", "Whether Dagster's storage answers.", value=value)
+
+
+def daemon_ages(ages: Mapping[str, float | None]) -> Metric:
+    """Return the age of the last sign of life of each daemon."""
+    family = GaugeMetricFamily(
+        "vfexport_dagster_daemon_heartbeat_age_seconds", "Since a daemon's last sign of life.", labels=["daemon"]
+    )
+    for name, age in ages.items():
+        family.add_metric([name], NEVER if age is None else age)
+    return family
+
+
+def sensor_metrics(states: Sequence[SensorState]) -> Iterator[Metric]:
+    """Yield of each sensor whether it is on, the age of its last tick, and how many failed in a row."""
+    on = GaugeMetricFamily("vfexport_dagster_sensor_on", "Whether a sensor is switched on.", labels=["sensor"])
+    ages = GaugeMetricFamily(
+        "vfexport_dagster_sensor_tick_age_seconds", "Since the last tick of a sensor began.", labels=["sensor"]
+    )
+    failed = GaugeMetricFamily(
+        "vfexport_dagster_sensor_failed_ticks", "Ticks of a sensor that failed in a row, 10 at most.", labels=["sensor"]
+    )
+    now = time.time()
+    for state in states:
+        age = state.age(now)
+        on.add_metric([state.name], float(state.is_on is not False))
+        ages.add_metric([state.name], NEVER if age is None else age)
+        failed.add_metric([state.name], state.failed_ticks)
+    yield from (on, ages, failed)
+
+
+def serve_until_told(registry: CollectorRegistry, host: str, port: int) -> None:
+    """Serve metrics over HTTP until SIGINT or SIGTERM."""
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    server, thread = start_http_server(port, host, registry=registry)
+    _log.info("metrics at http://%s:%d/metrics", host, port)
+    stopping.wait()
+    server.shutdown()
+    server.server_close()
+    thread.join()
