@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import re
 import stat
 from datetime import UTC, datetime
 
 import pytest
 
+from vfexport_core.cli.app import COMMANDS
 from vfexport_core.cli.errors import failure_of
+from vfexport_core.cli.hints import hint_of_class
 from vfexport_core.cli.output import opened_output
 from vfexport_core.cli.progress import Lines, shown
 from vfexport_core.cli.report import failure_of_export, summary_of
-from vfexport_core.errors import OutputFailed
+from vfexport_core.cli.service_warnings import shown_warnings
+from vfexport_core.errors import OutputFailed, VfexportError
 from vfexport_core.queue.models import Export, ExportDates, ExportStatus
 from vfexport_core.telemetry.progress import Meter, duration
 
@@ -41,6 +46,38 @@ def export(status, **fields):
         attempt=1,
         **{"date": ExportDates(created=NOW)} | fields,
     )
+
+
+@pytest.mark.parametrize(("quiet", "everything"), [(False, False), (True, False), (True, True)])
+def test_warnings_are_for_people_and_never_the_driver_s_pages(capsys, quiet, everything):
+    before = logging.lastResort
+    with shown_warnings(quiet=quiet, everything=everything):
+        for name, level in (
+            ("vfexport_core.sources.scan", logging.WARNING),
+            ("vfexport_core.mongo.client", logging.WARNING),
+            ("vfexport_core.sources.scan", logging.INFO),
+        ):
+            record = logging.LogRecord(name, level, "f", 1, "said by %s", (name,), None)
+            if record.levelno >= logging.lastResort.level:
+                logging.lastResort.handle(record)
+    own, driver = "warning: said by vfexport_core.sources.scan", "warning: said by vfexport_core.mongo.client"
+    shown_lines = [own, driver] if everything else [] if quiet else [own]
+    assert capsys.readouterr().err.splitlines() == shown_lines
+    assert logging.lastResort is before
+
+
+# Nobody who only has the command line meets these.
+OF_THE_API_ALONE = {"MethodNotAllowed", "NotFound", "Unauthenticated", "InternalError"}
+
+
+def test_hints_are_for_whoever_has_the_command_line():
+    kinds = [VfexportError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    spoken = {kind: hint_of_class(kind) for kind in kinds if "code" in vars(kind) and kind.code not in OF_THE_API_ALONE}
+    assert {kind.__name__ for kind, hint in spoken.items() if re.search(r"GET /|\bSend\b(?! a smaller)", hint)} == set()
+    named = {command for hint in spoken.values() for command in re.findall(r"`vfexport ([a-z]+)", hint)}
+    assert named <= set(COMMANDS)
 
 
 def test_rates_and_time_left():
