@@ -78,11 +78,7 @@ def forecast(backend: Backend, campaign_id: str, spec: ExportSpec) -> Forecast:
 
 def expected_seconds(past: Sequence[Export], documents: int | None) -> float | None:
     """Guess how long an export of so many documents takes by how long others of its type did; None without any."""
-    took = [
-        ((export.date.finished - export.date.triggered).total_seconds(), (export.meta or {}).get("read", 0))
-        for export in past
-        if export.date.finished is not None and export.date.triggered is not None
-    ]
+    took = [(export.seconds, (export.meta or {}).get("read", 0)) for export in past if export.seconds is not None]
     if not took:
         return None
     paces = [seconds / read for seconds, read in took if read]
