@@ -144,6 +144,9 @@ class Settings(BaseSettings):
     """By export type, for runs that are Jobs of a cluster (``vfexport_dagster.run_pods``, which reads it by itself)."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """How log lines look; ``auto``: JSON unless stderr is a terminal."""
+    oidc_client_id: str | None = None
+    """The client as which the administrators' page signs in at `jwt_issuer`; without it a token is pasted."""
+    oidc_scope: str = "openid"
     admin_page: bool = True
     """Whether the API serves the administrators' page at ``/``."""
     dev_mode: bool = False

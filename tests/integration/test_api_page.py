@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.settings import Settings
 
-FILES = ("main.js", "api.js", "dom.js", "live.js", "table.js", "style.css", "icon.svg")
+FILES = ("main.js", "api.js", "dom.js", "live.js", "oidc.js", "table.js", "style.css", "icon.svg")
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from vfexport_core.api import openapi
 from vfexport_core.api.container import Container
 from vfexport_core.api.errors import handle_error, handle_http_error, handle_validation_error
 from vfexport_core.api.middleware import RequestMiddleware
+from vfexport_core.api.page.sign_in import SignInFinder
 from vfexport_core.api.routes import ccpa, dev, docs, export_types, exports, health, page
 from vfexport_core.errors import VfexportError
 
@@ -68,7 +69,7 @@ def create_app(settings: Settings, *, warm_up: bool = False, **given: Any) -> Fa
     if dev_mode:
         routers.append(dev.router)
     if settings.admin_page:
-        app.state.feed = page.open_feed(container)
+        app.state.feed, app.state.sign_in = page.open_feed(container), SignInFinder(settings)
         routers.append(page.router)
     for router in routers:
         app.include_router(router)

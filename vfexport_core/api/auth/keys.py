@@ -106,6 +106,15 @@ def algorithm_of(key: object) -> str | None:
     return None
 
 
+def is_trustworthy(url: object) -> bool:
+    """Return whether this is an https address, or an http one of this machine."""
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+    except ValueError:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS)
+
+
 class JwksKeys:
     """The signing keys published at a JWKS address.
 
@@ -118,8 +127,7 @@ class JwksKeys:
         self, url: str, clock: Callable[[], float] = time.monotonic, *, fetch_seconds: float = _FETCH_SECONDS
     ) -> None:
         """Raise ConfigurationError unless the address is https (or http on this machine)."""
-        parts = urlsplit(url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS):
+        if not is_trustworthy(url):
             raise ConfigurationError("VFEXPORT_JWT_JWKS_URL must be an https address", payload="VFEXPORT_JWT_JWKS_URL")
         self._url = url
         self._clock = clock

@@ -3,8 +3,9 @@
 # No postponed annotations here: FastAPI reads them when a route is declared.
 
 from functools import cache
+from html import escape
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
@@ -16,13 +17,17 @@ from vfexport_core.api.presenters import export_out, outlooks_of
 from vfexport_core.errors import RouteNotFound
 from vfexport_core.sources.campaigns import find_campaign, find_wave_keys, names_of_campaigns, newest_campaigns
 
+if TYPE_CHECKING:
+    from vfexport_core.api.page.sign_in import SignIn
+
 _PACKAGE = "vfexport_core.api.page"
 _PAGE = "index.html"
 _MEDIA_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
-_ASSETS = ("main.js", "api.js", "dom.js", "live.js", "table.js", "style.css", "icon.svg")
-# All is from here, nothing is inline, no form goes anywhere, and nobody puts the page into a frame.
+_ASSETS = ("main.js", "api.js", "dom.js", "live.js", "oidc.js", "table.js", "style.css", "icon.svg")
+# All is from here, nothing is inline, no form goes anywhere, and nobody puts the page into a frame. What is asked of
+# others is the issuer's token, where one signs in there.
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src {connect};"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _SHOWN_EXPORTS = 50
@@ -47,11 +52,16 @@ def open_feed(container: Container) -> ExportFeed:
 
 
 @router.get("/")
-async def show_page(container: ContainerOf) -> Response:
+def show_page(request: Request, container: ContainerOf) -> Response:
     """Return the page; it knows nothing that needs a token."""
+    sign_in: SignIn | None = request.app.state.sign_in.find()
     dev_mode = str(container.access.signer is not None).lower()
-    html = _asset(_PAGE).replace(b'data-dev-mode="false"', f'data-dev-mode="{dev_mode}"'.encode())
-    headers = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
+    oidc = "" if sign_in is None else escape(sign_in.as_json())
+    html = _asset(_PAGE).replace(
+        b'data-dev-mode="false" data-oidc=""', f'data-dev-mode="{dev_mode}" data-oidc="{oidc}"'.encode()
+    )
+    connect = "'self'" if sign_in is None else f"'self' {sign_in.token_origin}"
+    headers = {"Content-Security-Policy": _POLICY.format(connect=connect), "Referrer-Policy": "no-referrer"}
     return Response(html, media_type=_MEDIA_TYPES["html"], headers=headers)
 
 

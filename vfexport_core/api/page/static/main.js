@@ -3,6 +3,7 @@
 import { ask, exportsPath, forgetToken, isSignedIn, keepToken } from "./api.js";
 import { byId, make, setText, show } from "./dom.js";
 import { watch } from "./live.js";
+import { begin, finish, offered } from "./oidc.js";
 import { ExportTable } from "./table.js";
 
 const SHOWN = 50;
@@ -167,6 +168,23 @@ byId("dev-sign-in").addEventListener("click", () =>
   }),
 );
 
+async function start() {
+  const oidc = offered();
+  show(byId("issuer"), oidc !== null);
+  if (oidc !== null) {
+    setText(byId("issuer-name"), new URL(oidc.issuer).host);
+    byId("issuer-sign-in").addEventListener("click", () => attempt(() => begin(oidc)));
+  }
+  const token = await finish(oidc);
+  if (token !== null) keepToken(token);
+  if (isSignedIn()) await signIn();
+}
+
 show(byId("dev-sign-in"), document.body.dataset.devMode === "true");
-show(byId("sign-in"), !isSignedIn());
-if (isSignedIn()) attempt(signIn);
+attempt(async () => {
+  try {
+    await start();
+  } finally {
+    show(byId("sign-in"), !isSignedIn());
+  }
+});
