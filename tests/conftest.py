@@ -115,7 +115,8 @@ def settings_environment(
 ) -> dict[str, str]:
     """Return the same as environment variables, for processes that a test starts."""
     environment = embedded_environment(mongo_server, s3_server, bucket_suffix=unique(""), client=_bucket_maker)
-    return environment | {f"{PREFIX}MONGO_DATABASE": database.name}
+    # What a test makes fail has failed: that it is tried again is for those that say so.
+    return environment | {f"{PREFIX}MONGO_DATABASE": database.name, f"{PREFIX}AUTO_RETRIES": "0"}
 
 
 @pytest.fixture

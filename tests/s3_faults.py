@@ -173,6 +173,7 @@ OPERATIONS = {
     ("DELETE", True, ("uploadId",)): "AbortMultipartUpload",
     ("DELETE", True, ()): "DeleteObject",
     ("GET", False, ("uploads",)): "ListMultipartUploads",
+    ("GET", False, ("list-type",)): "ListObjectsV2",
     ("GET", False, ("versions",)): "ListObjectVersions",
     ("GET", True, ()): "GetObject",
     ("HEAD", True, ()): "HeadObject",

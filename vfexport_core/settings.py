@@ -111,6 +111,10 @@ class Settings(BaseSettings):
     timeout_millis: int = Field(default=1_800_000, ge=1_000, le=86_400_000)
     lease_seconds: float = Field(default=60, ge=0.5, le=600)
     """How long a worker that is not heard of keeps its export; it renews its lease five times as often."""
+    auto_retries: int = Field(default=2, ge=0, le=20)
+    """How often in a row an export that a passing fault ended (a lost worker, MongoDB or S3 away) is run again."""
+    auto_retry_seconds: float = Field(default=15, ge=0, le=900)
+    """The pause before the first of these attempts; four times as long before each more, 15 minutes at most."""
     polling_interval_millis: int = Field(default=1_000, ge=10, le=60_000)
     signed_url_seconds: int = Field(default=900, ge=1, le=604_800)
     max_rows_per_file: int = Field(default=500_000, ge=1)
@@ -138,6 +142,10 @@ class Settings(BaseSettings):
     ccpa_hash_key: SecretStr | None = None
     ccpa_previous_hash_keys: tuple[SecretStr, ...] = ()
     """Former values of `ccpa_hash_key`: files that were delivered under them are found by deletions."""
+    retention_days: int | None = Field(default=None, ge=1, le=36_500)
+    """After so many days from its end an export and its files may be taken away; None: never."""
+    audit_days: int = Field(default=400, ge=1, le=36_500)
+    """How long it is kept who asked for, cancelled, retried, downloaded and deleted what."""
     forked_runs: bool = True
     """Whether Dagster's code location forks runs (``vfexport_dagster.startup``), which reads it by itself."""
     run_resources: dict[str, RunResources] = {}

@@ -8,6 +8,7 @@ from vfexport_core.catalog import all_specs
 from vfexport_dagster.assets import export_assets, export_checks
 from vfexport_dagster.deletion import build_deletion_job
 from vfexport_dagster.jobs import build_export_job
+from vfexport_dagster.retention import build_retention_job, build_retention_schedule
 from vfexport_dagster.run_pods import pod_resources, pod_tags
 from vfexport_dagster.sensors.deletions import build_deletion_sensor
 from vfexport_dagster.sensors.outcome import build_outcome_sensor
@@ -22,12 +23,13 @@ def build_definitions() -> dg.Definitions:
     specs = all_specs()
     resources = pod_resources()
     jobs = {spec.type: build_export_job(spec, pod_tags(spec.type, resources)) for spec in specs}
-    deletion = build_deletion_job()
+    deletion, retention = build_deletion_job(), build_retention_job()
     return dg.Definitions(
         assets=export_assets(specs),
         asset_checks=[export_checks(spec) for spec in specs],
         executor=dg.in_process_executor,
-        jobs=[*jobs.values(), deletion],
+        jobs=[*jobs.values(), deletion, retention],
+        schedules=[build_retention_schedule(retention)],
         sensors=[
             build_pending_sensor(jobs),
             build_outcome_sensor(),

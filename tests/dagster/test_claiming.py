@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from tests.api_client import insert_campaign
-from tests.integration.queue_helpers import DELIVERED, new_export
+from tests.integration.queue_helpers import DELIVERED, ERROR, new_export
 from vfexport_core.errors import ExportNotClaimable, QueueBusy
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
@@ -142,6 +142,35 @@ def test_the_wait_is_bounded_and_leaves_the_export_queued(
     with pytest.raises(QueueBusy):
         claim.take(export)
     assert store.get(export.id).status is ExportStatus.PENDING
+
+
+@pytest.mark.parametrize("by", ["sensor", "hand"])
+def test_a_run_of_a_queue_that_is_paused_ends_well_and_leaves_its_export_to_another_run(
+    store: ExportRepository, instance: dg.DagsterInstance, export: Export, by: str
+) -> None:
+    store.pause.begin("upgrade", "cli:ann")
+    claim, _ = claiming(instance, store, run_tags=tags.export_tags(export, 60) if by == "sensor" else None)
+    with pytest.raises(Skipped, match=r"the queue has been paused since .*: upgrade"):
+        claim.take(export)
+    run = instance.get_run_by_id(claim.run.run_id)
+    assert run is not None
+    assert "has been paused" in run.tags[tags.WITHDRAWN]
+    assert store.get(export.id) == export
+
+
+def test_a_reexecuted_run_waits_until_the_queue_is_resumed(
+    store: ExportRepository, instance: dg.DagsterInstance, export: Export
+) -> None:
+    store.claimed(store.claim(export.id, "p")[0]).fail(ERROR)
+    store.pause.begin(None, "cli:ann")
+    copied = {tags.EXPORT_ID: export.id, "dagster/parent_run_id": "p", "dagster/root_run_id": "p"}
+    run = instance.create_run_for_job(
+        dg.GraphDefinition("any").to_job(), tags=copied, parent_run_id="p", root_run_id="p"
+    )
+    first, lines = claiming(instance, store, sleep=lambda _: store.pause.end())
+    held, _ = dataclasses.replace(first, run=RecordedRun(instance, run)).take(store.get(export.id))
+    assert (held.attempt, store.get(export.id).run_id) == (2, run.run_id)
+    assert any("waiting: the queue has been paused" in line for line in lines)
 
 
 def test_an_export_that_is_cancelled_during_the_wait(

@@ -35,6 +35,7 @@ JOBS = [
     "promoter_email_opt_in_export",
     "reminder_email_export",
     "reminder_email_sample_export",
+    "retention",
     "scoring_export",
     "verified_entries_export",
     "waitlist_export",

@@ -11,7 +11,7 @@ from bson import ObjectId
 
 from tests.dagster.conftest import Buckets, Runner, reference_bytes
 from tests.integration.queue_helpers import new_export
-from tests.s3_faults import ACCESS_DENIED, Run
+from tests.s3_faults import ACCESS_DENIED, Answer, Run
 from vfexport_core import pipeline
 from vfexport_core.catalog import find_spec
 from vfexport_core.embedded.synthetic import DATE_KEYS
@@ -262,6 +262,20 @@ def test_a_bucket_that_refuses_fails_the_export_and_keeps_nothing(
     assert failed.error["code"].startswith("Delivery")
     assert failed.error["payload"] == buckets.settings.exports.name
     assert buckets.everything() == []
+
+
+def test_a_passing_fault_fails_the_run_and_the_next_attempt_follows_by_itself(
+    runner: Runner, store: ExportRepository, export: Export, s3_proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VFEXPORT_AUTO_RETRIES", "1")
+    monkeypatch.setattr("vfexport_core.storage.s3.bucket.RetryPolicy.wait_seconds", lambda *_: 0.0)
+    s3_proxy.fail("PutObject", Answer(503, "SlowDown"))
+    result = runner.run_requested(export)
+    assert not result.success
+    assert f"attempt 2 of export {export.id} follows by itself" in runner.log(result)
+    again = store.get(export.id)
+    assert (again.status, again.attempt, again.attempts[0].status) == (ExportStatus.PENDING, 2, ExportStatus.FAILED)
+    assert again.retry_at is not None
 
 
 def test_an_unexpected_error_tells_its_class_and_place_but_no_data(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -10,6 +11,7 @@ import pytest
 from dagster._core.events import JobFailureData, RunFailureReason
 
 from tests.integration.queue_helpers import DELIVERED, new_export
+from vfexport_core.errors import SourceUnavailable, error_report
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services.record_run_end import RunEnd, outcome_of
 from vfexport_dagster import tags
@@ -250,6 +252,31 @@ def test_without_mongodb_no_end_is_forgotten(
     assert sensor.tick().startswith("SourceUnavailable")
     monkeypatch.setenv("VFEXPORT_MONGO_URI", environment["VFEXPORT_MONGO_URI"])
     assert sensor.tick() == f"{export.id} CANCELED"
+
+
+@pytest.mark.parametrize("claimed", [True, False], ids=["claimed", "not claimed"])
+def test_a_passing_error_that_an_op_could_not_record_is_followed_by_another_try(
+    store: ExportRepository, instance: dg.DagsterInstance, sensor: Sensor, export: Export, *, claimed: bool
+) -> None:
+    @dg.op
+    def stumble() -> None:
+        raise dg.Failure("it broke", metadata=error_report(SourceUnavailable("MongoDB was away")))
+
+    @dg.job
+    def broken() -> None:
+        stumble()
+
+    run_tags = tags.export_tags(export, 1_800)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VFEXPORT_AUTO_RETRIES", "2")
+        run_id = str(uuid.uuid4())
+        if claimed:
+            store.claim(export.id, run_id)
+        broken.execute_in_process(instance=instance, run_id=run_id, tags=run_tags, raise_on_error=False)
+        sensor.tick()
+    again = store.get(export.id)
+    assert (again.status, again.attempt) == (ExportStatus.PENDING, 2 if claimed else 1)
+    assert [attempt.error and attempt.error["code"] for attempt in again.attempts] == ["SourceUnavailable"] * claimed
 
 
 def test_the_cursor_stays_small(store: ExportRepository, instance: dg.DagsterInstance, sensor: Sensor) -> None:

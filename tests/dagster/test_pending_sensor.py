@@ -73,6 +73,20 @@ def test_pending_exports_are_requested_oldest_first_and_once_each(
     assert "scoring of Summer Tour: position 4, starts in about " in reason
 
 
+def test_while_the_queue_is_paused_nothing_is_asked_for_and_the_tick_says_why(
+    store: ExportRepository, tick: Any
+) -> None:
+    (export,) = queue(store, 1)
+    store.pause.begin("MongoDB is upgraded", "cli:ann")
+    requests, reason = tick()
+    assert requests == []
+    assert reason is not None
+    assert reason.startswith("the queue has been paused since ")
+    assert reason.endswith("by cli:ann: MongoDB is upgraded")
+    store.pause.end()
+    assert [request.run_key for request in tick()[0]] == [f"{export.id}:1"]
+
+
 def test_a_request_is_tagged_so_that_its_run_is_found_by_any_of_it(store: ExportRepository, tick: Any) -> None:
     (export,) = queue(store, 1, correlation_id="corr-9")
     ((request,), _) = tick()

@@ -268,6 +268,21 @@ def test_a_run_that_died_before_it_claimed_its_export_is_replaced(
     assert unserved(instance, store) == [(export.id, 1)], "the pending sensor asks for another one"
 
 
+def test_while_the_queue_is_paused_queued_runs_are_withdrawn_and_those_that_wait_are_left_alone(
+    store: ExportRepository, instance: dg.DagsterInstance, reaper: Reaper, export: Export
+) -> None:
+    queued_run, waiting = start(instance, export), start(instance, queued(store), "STARTED")
+    store.pause.begin("upgrade", "cli:ann")
+    (told,) = reaper.look()
+    assert "the queue has been paused" in told
+    assert reaper.look(3_600) == []
+    assert [status_of(instance, run) for run in (queued_run, waiting)] == ["CANCELED", "STARTED"]
+    store.pause.end()
+    assert unserved(instance, store) == [(export.id, 1)], "it counts as no failure"
+    reaper.look()
+    assert "reported as failed" in reaper.look(reconcile.CLAIMING_SECONDS)[0], "it does not look for its turn"
+
+
 def test_a_run_by_hand_that_died_before_it_had_an_export_does_not_hold_the_queue(
     store: ExportRepository, instance: dg.DagsterInstance, reaper: Reaper
 ) -> None:

@@ -78,7 +78,7 @@ def variables(
         | secrets
         | through_proxy
         | {"VFEXPORT_MONGO_DATABASE": data.name, "VFEXPORT_POLLING_INTERVAL_MILLIS": "200"}
-        | {"VFEXPORT_LEASE_SECONDS": "8"}
+        | {"VFEXPORT_LEASE_SECONDS": "8", "VFEXPORT_AUTO_RETRIES": "0"}
     )
 
 

@@ -6,7 +6,7 @@ no change can be missed in between, however short a state lasted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from vfexport_core.queue.models import FINAL, ExportStatus
@@ -38,10 +38,14 @@ class State:
 
 
 class History:
-    """See the module; a context manager. Whatever was in the collection before counts as the beginning."""
+    """See the module; a context manager. Whatever was in the collection before counts as the beginning.
+
+    With `retries` set, a TRIGGERED export may become PENDING in its next attempt, in one step: the attempt FAILED.
+    """
 
     def __init__(self, database: Documents) -> None:
         self._database = database
+        self.retries = False
         self.states: list[State] = []
         found = database[EXPORTS].find({}, {"status": 1, "attempt": 1, "runId": 1})
         self.beginning = [_state(str(document["_id"]), document) for document in found]
@@ -66,14 +70,26 @@ class History:
         for state in self.read():
             before = now.get(state.export_id)
             if state.status is not None:
-                _assert_change(before, state)
+                _assert_change(self._ended(before, state), state)
             now[state.export_id] = state
             running = [one.export_id for one in now.values() if one.status is TRIGGERED]
             assert len(running) <= 1, f"TRIGGERED at the same time: {running}"
 
     def ends(self, export_id: str) -> list[State]:
         """Return the final states that an export came to, one for each attempt that ended."""
-        return [state for state in self.read() if state.export_id == export_id and state.status in FINAL]
+        found: list[State] = []
+        before: State | None = None
+        for state in (one for one in self.read() if one.export_id == export_id):
+            ended = self._ended(before, state)
+            found += [one for one in (ended if ended is not before else None, state) if one and one.status in FINAL]
+            before = state
+        return found
+
+    def _ended(self, before: State | None, after: State) -> State | None:
+        """Return the state before as it ended in the change to `after`, if that is one of a retry."""
+        if not self.retries or before is None or (before.status, after.status) != (TRIGGERED, PENDING):
+            return before
+        return replace(before, status=ExportStatus.FAILED)
 
     def close(self) -> None:
         self._stream.close()

@@ -63,3 +63,19 @@ def test_killed_before_its_claim_its_export_waits_for_the_next(scene: Scene) -> 
         scene.watch_until_released()
         scene.checker.run_again(export.id)
     scene.checker.assert_all_well([export.id])
+
+
+def test_killed_it_is_tried_again_by_itself_whoever_comes_by(scene: Scene) -> None:
+    scene.checker.history.retries = True
+    scene.cli.environment |= {"VFEXPORT_AUTO_RETRIES": "2", "VFEXPORT_AUTO_RETRY_SECONDS": "0.2"}
+    held = kill_at(scene, next(point for point in POINTS if point.name == "before it completes"))
+    held.gate.set()
+    with scene.worker(SINGLE) as other:
+        assert other.end() == 0, other.stderr
+    scene.wait_until_unused()
+    export = scene.export()
+    assert [attempt.status for attempt in export.attempts] == ["FAILED", "FINISHED"]
+    lost = export.attempts[0].error
+    assert lost is not None
+    assert lost["code"] == "WorkerLost"
+    scene.checker.assert_all_well([export.id])

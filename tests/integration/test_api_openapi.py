@@ -28,6 +28,7 @@ DOCUMENTED = {
     **{("post", f"{ONE}/{action}"): {202, 401, 403, 404, 409, 500, 503} for action in ("cancel", "retry")},
     ("delete", "/ccpa/users/{userId}"): {200, 400, 401, 403, 500, 503},
     ("get", "/export-types"): {200, 401, 500, 503},
+    ("get", "/queue"): {200, 401, 500, 503},
     ("get", "/heartbeat"): {200, 500},
     ("get", "/ready"): {200, 500, 503},
     ("get", "/metrics"): {200, 500},
@@ -139,7 +140,8 @@ def provoke_answers(api: Api, campaign: str) -> None:
     for path, caller in (("nobody", api.token(supreme=True)), ("%0A", api.token(supreme=True)), ("nobody", token)):
         api.call("DELETE", f"/ccpa/users/{path}", token=caller)
     api.call("DELETE", "/ccpa/users/nobody")
-    for path in ("/export-types", "/heartbeat", "/ready", "/metrics"):
+    api.get("/queue", token=api.token())
+    for path in ("/export-types", "/queue", "/heartbeat", "/ready", "/metrics"):
         api.get(path)
 
 
@@ -151,5 +153,6 @@ def provoke_unavailability(api: Api) -> None:
     for action in ("cancel", "retry"):
         api.post(f"{exports}/{ObjectId()}/{action}", token=token)
     api.call("DELETE", "/ccpa/users/nobody", token=api.token(supreme=True))
+    api.get("/queue", token=token)
     api.get("/ready")
     api.get("/export-types", token=signed(FOREIGN_RSA_KEY, headers={"kid": "foreign"}))

@@ -33,12 +33,12 @@ def test_init_says_what_it_did_and_does_it_once(cli: Cli, database: Database[dic
     assert first["indexesKept"] == []
     assert (second["indexesCreated"], second["indexesKept"]) == ([], first["indexesCreated"])
     assert set(first["indexesCreated"]) == set(database["exports"].index_information()) - {"_id_"}
-    for name in ("ccpaDeletions", "ccpaFileIndex"):
+    for name in ("ccpaDeletions", "ccpaFileIndex", "exportAudit"):
         assert set(first[name]["indexesCreated"]) == set(database[name].index_information()) - {"_id_"}
     lines = cli.run("init").stdout.splitlines()
     assert f"{database.name}.exports: index one_triggered was there" in lines
     assert f"{database.name}.ccpaDeletions: validator set" in lines
-    collections = ("exports", "ccpaDeletions", "ccpaFileIndex")
+    collections = ("exports", "ccpaDeletions", "ccpaFileIndex", "exportAudit")
     assert all(line.startswith(tuple(f"{database.name}.{name}: " for name in collections)) for line in lines)
 
 

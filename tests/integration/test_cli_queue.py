@@ -113,6 +113,18 @@ def test_s3_that_does_not_answer_is_a_passing_fault(
     assert last == f"export {only_export(store).id} is FAILED"
 
 
+def test_a_passing_fault_is_tried_again_by_the_command_itself(
+    cli: Cli, store: ExportRepository, campaign: str, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vfexport_core.storage.s3.bucket.RetryPolicy.wait_seconds", lambda *_: 0.0)
+    proxy.fail("PutObject", Answer(503, "SlowDown"), times=6)
+    retries = {"VFEXPORT_AUTO_RETRIES": "1", "VFEXPORT_AUTO_RETRY_SECONDS": "0.1"}
+    result = cli.run("export", campaign, "entries", **retries)
+    assert result.exit_code == 0, result.stderr
+    assert "attempt 1 failed, another one follows: DeliveryFailed" in result.stderr
+    assert [attempt.status for attempt in only_export(store).attempts] == ["FAILED", "FINISHED"]
+
+
 def test_a_missing_bucket_is_refused_before_anything_is_queued(
     cli: Cli, store: ExportRepository, campaign: str
 ) -> None:

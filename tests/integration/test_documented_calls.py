@@ -132,6 +132,10 @@ def do_everything(cli: Cli, settings: Settings, database: Database[dict[str, Any
         assert cli.run("exports", "retry", exports[0].id).exit_code == 0
         assert cli.run("exports", "list").exit_code == 0
         assert cli.run("exports", "show", exports[0].id).exit_code == 0
+        assert cli.run("queue", "pause").exit_code == 0
+        assert cli.run("queue", "resume").exit_code == 0
+        assert cli.run("audit").exit_code == 0
+        assert cli.run("reconcile").exit_code in {0, 1}
         lose_an_attempt(service, exports[1].id)
         ExportCounters(own, lag_seconds=-1).read()
         hang_and_answer_again(service, database)

@@ -18,7 +18,7 @@ from vfexport_core.mongo.collections import CONTROL, DELETIONS, EXPORTS
 from vfexport_core.queue import schema
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.bootstrap import Backend
-from vfexport_core.services.initialise import SCHEMA_VERSION, check_initialised, initialise
+from vfexport_core.services.initialise import OWNED, SCHEMA_VERSION, check_initialised, initialise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,4 +162,4 @@ def test_it_is_looked_at_once(settings: Settings, database: Documents, mongo_ser
         queue = Backend(settings, database=client[database.name]).queue
         for _ in range(3):
             queue.request(new_export())
-    assert commands.names.count("listIndexes") == 3
+    assert commands.names.count("listIndexes") == len(OWNED)

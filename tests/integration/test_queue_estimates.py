@@ -50,7 +50,8 @@ def test_whoever_came_before_a_look_began_shares_it(
     estimator = Estimator(reader, clock=lambda: 0.0)  # all come at the moment at which the first look begins
     places = [estimator.estimate(export) for export in exports]
     assert [place and place.position for place in places] == [1, 2, 3]
-    assert commands.names == ["find"] * 4, "what waits, what runs, which buckets hang, how long exports take: each once"
+    expected = ["find"] * 4 + ["aggregate"]
+    assert commands.names == expected, "how long exports take, what waits, what runs, which buckets hang, a pause: once"
 
 
 def test_whoever_comes_later_sees_what_has_changed(reader: ExportRepository, store: ExportRepository) -> None:

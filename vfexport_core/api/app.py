@@ -17,7 +17,7 @@ from vfexport_core.api.container import Container
 from vfexport_core.api.errors import handle_error, handle_http_error, handle_validation_error
 from vfexport_core.api.middleware import RequestMiddleware
 from vfexport_core.api.page.sign_in import SignInFinder
-from vfexport_core.api.routes import ccpa, dev, docs, export_types, exports, health, page
+from vfexport_core.api.routes import ccpa, dev, docs, export_types, exports, health, page, queue
 from vfexport_core.errors import VfexportError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def create_app(settings: Settings, *, warm_up: bool = False, **given: Any) -> Fa
         },
     )
     app.state.container = container
-    routers = [module.router for module in (health, export_types, exports, ccpa, docs)]
+    routers = [module.router for module in (health, export_types, exports, queue, ccpa, docs)]
     if dev_mode:
         routers.append(dev.router)
     if settings.admin_page:

@@ -12,9 +12,11 @@ from fastapi import Depends, Path, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import AfterValidator
 
+from vfexport_core.api import correlation
 from vfexport_core.api.auth.tokens import Caller
 from vfexport_core.api.container import ContainerOf
 from vfexport_core.errors import Unauthenticated
+from vfexport_core.queue.audit import Actor
 
 OBJECT_ID_PATTERN = "^[0-9a-fA-F]{24}$"
 
@@ -45,6 +47,11 @@ def bearer_token(request: Request) -> str:
 
 
 CallerOf: TypeAlias = Annotated[Caller, Depends(find_caller)]
+
+
+def actor_of(caller: Caller) -> Actor:
+    """Return the caller of this request as the audit log names them."""
+    return Actor(caller.user_id, "api", correlation.current())
 
 
 async def supreme_caller(caller: CallerOf) -> Caller:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from vfexport_core.api.schemas import ExportDatesOut, ExportErrorOut, ExportOut, ProgressOut, QueueOut, iso
+from vfexport_core.api.schemas import AttemptOut, ExportDatesOut, ExportErrorOut, ExportOut, ProgressOut, QueueOut, iso
 from vfexport_core.catalog import Bucket
 from vfexport_core.errors import INTERNAL_CODE, SourceUnavailable, error_class
-from vfexport_core.queue.models import FINAL, ExportStatus
+from vfexport_core.queue.models import FINAL, ExportStatus, FileProblem
 from vfexport_core.services.delivered import download_name_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from vfexport_core.api.container import Container
-    from vfexport_core.queue.models import Export
+    from vfexport_core.queue.audit import Actor
+    from vfexport_core.queue.models import Attempt, Export
     from vfexport_core.queue.statistics.estimates import Estimate
 
 _log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def export_out(
     outlook: Outlook = _NO_OUTLOOK,
     path: str | None = None,
     path_expires: datetime | None = None,
+    with_attempts: bool = False,
 ) -> ExportOut:
     """Return the export as callers see it, with its `outlook` and the `path` to download its file from."""
     finished = export.status is ExportStatus.FINISHED
@@ -72,6 +74,7 @@ def export_out(
         requester_user_id=export.requester_user_id,
         date=ExportDatesOut.model_validate(export.date),
         attempt=export.attempt,
+        attempts=[_attempt(one) for one in export.attempts] if with_attempts and export.attempt > 1 else None,
         queue=None if outlook.place is None else QueueOut.model_validate(outlook.place),
         ends_in_seconds=outlook.ends_in_seconds,
         count=export.count,
@@ -82,8 +85,19 @@ def export_out(
         keys=list(export.keys) if several else None,
         sha256=digests[0] if single else digests if several else None,
         bytes=export.bytes if finished else None,
+        file_problem=export.file_problem,
         path=path,
         path_expires=path_expires,
+    )
+
+
+def _attempt(attempt: Attempt) -> AttemptOut:
+    return AttemptOut(
+        attempt=attempt.attempt,
+        status=attempt.status,
+        triggered=attempt.triggered,
+        ended=attempt.ended,
+        error=None if attempt.error is None else _error(attempt.error),
     )
 
 
@@ -97,21 +111,45 @@ def export_json(export: Export) -> dict[str, Any]:
     return export_out(export).model_dump(mode="json")
 
 
-def present(export: Export, container: Container, outlook: Outlook = _NO_OUTLOOK) -> ExportOut:
+def hand_out(export: Export, container: Container, actor: Actor, outlook: Outlook = _NO_OUTLOOK) -> ExportOut:
+    """Return the export with all that is known of it, for `actor`, who is noted where it can be downloaded."""
+    _note_downloads([export], container, actor)
+    return present(export, container, outlook)
+
+
+def hand_out_page(page: Sequence[Export], container: Container, actor: Actor) -> list[ExportOut]:
+    """Return a page of exports, for `actor`, who is noted where they can be downloaded."""
+    _note_downloads(page, container, actor)
+    return [present(export, container, with_attempts=False) for export in page]
+
+
+def _note_downloads(exports: Sequence[Export], container: Container, actor: Actor) -> None:
+    signed = [export for export in exports if _is_downloadable(export, container)]
+    container.backend.audit.note_downloads(actor, signed, container.settings.signed_url_seconds)
+
+
+def present(
+    export: Export, container: Container, outlook: Outlook = _NO_OUTLOOK, *, with_attempts: bool = True
+) -> ExportOut:
     """Return the export with its pre-signed URL and its `outlook`, where it has either."""
     # Before it is signed, so that it is never said to be good for longer than it is.
     now = datetime.now(UTC)
     path = _download_path(export, container)
     expires = None if path is None else now + timedelta(seconds=container.settings.signed_url_seconds)
-    return export_out(export, outlook=outlook, path=path, path_expires=expires)
+    return export_out(export, outlook=outlook, path=path, path_expires=expires, with_attempts=with_attempts)
+
+
+def _is_downloadable(export: Export, container: Container) -> bool:
+    # The type says which bucket it is; the export itself keeps the bucket's name in S3.
+    bucket = container.catalog.find(export.export_type).bucket
+    is_there = export.status is ExportStatus.FINISHED and export.file_problem is not FileProblem.MISSING
+    return is_there and len(export.keys) == 1 and bucket is not Bucket.SFMC
 
 
 def _download_path(export: Export, container: Container) -> str | None:
-    # The type says which bucket it is; the export itself keeps the bucket's name in S3.
-    bucket = container.catalog.find(export.export_type).bucket
-    if export.status is not ExportStatus.FINISHED or len(export.keys) != 1 or bucket is Bucket.SFMC:
+    if not _is_downloadable(export, container):
         return None
-    key = export.keys[0]
+    bucket, key = container.catalog.find(export.export_type).bucket, export.keys[0]
     name = download_name_of(export, key.rpartition(".")[2])
     return container.buckets.sign_download(bucket, key, container.settings.signed_url_seconds, name)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# A scraper waits ten seconds at most; there are six questions.
+# A scraper waits ten seconds at most; there are seven questions.
 _LIMITS = RetryLimits(1.5)
 _FRESH_SECONDS = 1.0
 _OUTCOMES = (ExportStatus.FINISHED, ExportStatus.FAILED, ExportStatus.EXPIRED, ExportStatus.CANCELED)
@@ -82,6 +82,11 @@ def _of_depth(depth: QueueDepth, now: datetime) -> Iterator[Metric]:
         "vfexport_queue_oldest_pending_seconds", "For how long the longest has been PENDING.", depth.pending, now
     )
     yield _age("vfexport_queue_running_seconds", "For how long the running export runs.", depth.triggered, now)
+    yield GaugeMetricFamily(
+        "vfexport_queue_paused",
+        "Whether the queue is paused: nothing is claimed.",
+        value=float(depth.pause is not None),
+    )
     hanging = GaugeMetricFamily(
         "vfexport_bucket_hangs", "Whether the exports into a bucket wait because it does not answer.", labels=["bucket"]
     )

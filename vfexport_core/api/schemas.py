@@ -21,7 +21,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from vfexport_core.api import cursor
-from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.models import ExportStatus, FileProblem
 from vfexport_core.services.exports import DATE_KEY_PATTERN
 
 T = TypeVar("T")
@@ -237,7 +237,7 @@ class QueueOut(AnswerModel):
     starts_in_seconds: int = Field(description="In how many seconds it may start: a guess.", examples=[42])
     reason: Omitted[str] = Field(
         default=None,
-        description="Why it waits whatever its position: its bucket hangs.",
+        description="Why it waits whatever its position: the queue is paused, its bucket hangs, it is retried later.",
         examples=["bucket exportsS3 has hung since 2026-01-31 09:30:00 UTC"],
     )
 
@@ -251,6 +251,16 @@ class ExportErrorOut(AnswerModel):
     hint: str = Field(
         description="What to do about it.", examples=["Add a market to the campaign, then retry the export."]
     )
+
+
+class AttemptOut(AnswerModel):
+    """One attempt of an export that has had several."""
+
+    attempt: int = Field(description="Its number.", examples=[1])
+    status: ExportStatus = Field(description="How it ended, or TRIGGERED while it runs.", examples=["FAILED"])
+    triggered: Omitted[Moment] = Field(default=None, description="When its run claimed the export.")
+    ended: Omitted[Moment] = Field(default=None, description="When it ended.")
+    error: Omitted[ExportErrorOut] = Field(default=None, description="Why it ended.")
 
 
 class ExportOut(AnswerModel):
@@ -271,6 +281,11 @@ class ExportOut(AnswerModel):
     requester_user_id: str = Field(description="Who asked for it: the token's `sub`.", examples=["admin-1"])
     date: ExportDatesOut = Field(description="When it came into each state.")
     attempt: int = Field(description="1, and one more each time it is run again.", examples=[1])
+    attempts: Omitted[list[AttemptOut]] = Field(
+        default=None,
+        description="The latest attempts, oldest first, when it is not the first; not in lists.",
+        examples=[[{"attempt": 1, "status": "FAILED"}]],
+    )
     queue: Omitted[QueueOut] = Field(default=None, description="Its place in the queue.")
     ends_in_seconds: Omitted[int] = Field(
         default=None, description="In how many seconds its run may have ended: a guess.", examples=[75]
@@ -295,6 +310,11 @@ class ExportOut(AnswerModel):
         description="Hexadecimal, of `key` or of each of `keys`.",
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
     )
+    file_problem: Omitted[FileProblem] = Field(
+        default=None,
+        description="What an operator found wrong with its file since: it is missing, or was altered.",
+        examples=["missing"],
+    )
     path: Omitted[str] = Field(
         default=None,
         description="A signed address to download the file from, for a while.",
@@ -304,6 +324,21 @@ class ExportOut(AnswerModel):
 
 
 # Other answers
+
+
+class PauseOut(AnswerModel):
+    """The queue is paused: nothing begins until somebody resumes it."""
+
+    since: Moment = Field(description="Since when.")
+    reason: str = Field(description="Why, as whoever paused it says; may be empty.", examples=["MongoDB is upgraded"])
+
+
+class QueueStatusOut(AnswerModel):
+    """The queue over all campaigns."""
+
+    pending: int = Field(description="Exports that wait.", examples=[3])
+    running: int = Field(description="Exports that run: one at most.", examples=[1])
+    paused: Omitted[PauseOut] = Field(default=None, description="Only while the queue is paused.")
 
 
 class ExportTypeOut(AnswerModel):

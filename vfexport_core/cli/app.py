@@ -40,6 +40,12 @@ COMMANDS = {
     "waves": _Entry("vfexport_core.cli.catalog", "waves", "List a campaign's waves."),
     "plan": _Entry("vfexport_core.cli.plan", "plan", "Say what an export would do: reads, time, bucket, key."),
     "verify": _Entry("vfexport_core.cli.delivered", "verify", "Hold an export's files against its record."),
+    "queue": _Entry("vfexport_core.cli.queue", "queue", "Pause the queue, resume it, wait until nothing runs."),
+    "reconcile": _Entry(
+        "vfexport_core.cli.reconcile", "reconcile", "Compare exports with their files; mend the record."
+    ),
+    "retention": _Entry("vfexport_core.cli.retention", "retention", "List, or take away, what is past its time."),
+    "audit": _Entry("vfexport_core.cli.audit", "audit", "List who asked for, cancelled, downloaded, deleted what."),
     "ccpa": _Entry("vfexport_core.cli.ccpa", "ccpa", "Delete what was exported of a user."),
     "api": _Entry("vfexport_core.cli.api", "api", "Serve the HTTP API."),
     "serve": _Entry("vfexport_core.cli.serve", "serve", "Run API and Dagster on this machine; restart what ends."),

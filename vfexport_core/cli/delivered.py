@@ -10,10 +10,12 @@ import click
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.cli import completion
+from vfexport_core.cli.export import actor
 from vfexport_core.cli.output import STDOUT, opened_output
 from vfexport_core.cli.progress import shown
 from vfexport_core.cli.report import tell
 from vfexport_core.errors import FileDiffers, OutputFailed
+from vfexport_core.queue.audit import AuditAction
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.delivered import download_name_of, finished
 from vfexport_core.services.delivered import verify as verify_export
@@ -40,6 +42,7 @@ def download(*, export_id: str, output: str | None, as_json: bool) -> None:
     """
     with Backend(load_settings()) as backend:
         export, store = finished(backend, export_id)
+        backend.audit.note(actor(), AuditAction.DOWNLOAD, export.id, export)
         summaries = [_download(export, store, key, target, as_json=as_json) for key, target in _targets(export, output)]
     for summary in summaries:
         tell(summary, as_json=as_json, err=output == STDOUT)

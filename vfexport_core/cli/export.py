@@ -20,6 +20,7 @@ from vfexport_core.cli.progress import shown
 from vfexport_core.cli.queued import QueuedExport
 from vfexport_core.cli.report import CLI_REQUESTER, failure_of_export, summary_of, tell
 from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
+from vfexport_core.queue.audit import Actor
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services import exports
 from vfexport_core.services.bootstrap import Backend
@@ -155,6 +156,11 @@ def _bucket_name(export: Export, buckets: BucketClients) -> str:
     """Return the bucket's name in S3: the document may have the catalog's name for it."""
     bucket = export.bucket or ""
     return buckets.store(bucket).name if bucket in set(Bucket) else bucket
+
+
+def actor() -> Actor:
+    """Return the same, as the audit log names them."""
+    return Actor(requester(), "cli", f"cli-{uuid.uuid4()}")
 
 
 def requester() -> str:

@@ -12,6 +12,7 @@ from vfexport_core.api.schemas import iso
 from vfexport_core.catalog import find_spec
 from vfexport_core.cli import completion
 from vfexport_core.cli.delivered import download
+from vfexport_core.cli.export import actor
 from vfexport_core.cli.report import CLI_REQUESTER, table, tell
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.statistics.estimates import Estimator
@@ -86,7 +87,7 @@ def show(*, export_id: str, as_json: bool) -> None:
 def retry(*, export_id: str, as_json: bool) -> None:
     """Run the FAILED, EXPIRED or CANCELED export with id EXPORT again, in a new attempt."""
     with Backend(load_settings()) as backend:
-        _tell(_summary(services.retry(backend, export_id)), as_json=as_json)
+        _tell(_summary(services.retry(backend, export_id, by=actor())), as_json=as_json)
 
 
 @exports.command()
@@ -95,7 +96,7 @@ def retry(*, export_id: str, as_json: bool) -> None:
 def cancel(*, export_id: str, as_json: bool) -> None:
     """Cancel the export with id EXPORT: at once if it is PENDING, by its run if it is TRIGGERED."""
     with Backend(load_settings()) as backend:
-        _tell(_summary(services.cancel(backend, export_id)), as_json=as_json)
+        _tell(_summary(services.cancel(backend, export_id, by=actor())), as_json=as_json)
 
 
 def _cells(export: Export) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vfexport_core.cli import signals
-from vfexport_core.errors import ExportNotClaimable, VfexportError
+from vfexport_core.errors import ExportNotClaimable, TransientError, VfexportError
 from vfexport_core.queue.models import FINAL, ExportStatus
 from vfexport_core.services import exports
 from vfexport_core.services.claim import Turn, WaitPolicy
@@ -42,38 +42,54 @@ class QueuedExport:
         A signal cancels it if it runs here, or waits because of us; an export of others goes on.
         """
         self.export, self._created = exports.request(self.backend, request)
-        try:
-            context.bind(correlationId=self.export.correlation_id, exportId=self.export.id)
-            with tracing.span("claim", vfexport__export_id=self.export.id):
-                claim = self._wait_for_turn(self.export)
-            if claim is None:
-                self.export = self._turn.follow(self.export.id, self._show)
+        context.bind(correlationId=self.export.correlation_id, exportId=self.export.id)
+        if not self._created:
+            self.display.note(f"export {self.export.id} was asked for before and is {self.export.status}")
+        while True:
+            claim = self._claim_or_follow(self.export)
+            if claim is not None:
+                self._run(claim, self.export)
+            if self.export.status in FINAL:
                 return self.export
+
+    def _claim_or_follow(self, export: Export) -> Claim | None:
+        """Return the claim when it is our turn; None when an attempt that others run has ended."""
+        try:
+            with tracing.span("claim", vfexport__export_id=export.id):
+                claim = self._wait_for_turn(export)
+            if claim is None:
+                self.export = self._turn.follow(export.id, self._show)
         except KeyboardInterrupt:
             with signals.deferred():
-                self._cancel(self.export)
+                self._cancel(self.export or export)
             raise
+        return claim
+
+    def _run(self, claim: Claim, export: Export) -> None:
+        """Run the attempt that is claimed; raises what ended it, unless another one follows."""
         self.display.note("running")
         try:
             self.export = run_claimed(
                 claim,
-                self.export,
+                export,
                 self.backend,
                 on_count=self.display.expect,
                 on_progress=self.display.update,
                 undisturbed=signals.deferred,
             )
+        except TransientError as error:
+            self._look_again()
+            if self.export is None or self.export.status is not ExportStatus.PENDING:
+                raise
+            self.display.note(f"attempt {claim.attempt} failed, another one follows: {error.code}: {error.message}")
         finally:
             self._look_again()
-        return self.export
 
     def _wait_for_turn(self, export: Export) -> Claim | None:
         """Claim the export when it is the oldest and none runs; None when somebody else has claimed or ended it.
 
         One that others asked for is claimed as well: whoever comes first runs it, and the next in line is not held up.
         """
-        if not self._created:
-            self.display.note(f"export {export.id} was asked for before and is {export.status}")
         try:
             claim, self.export = self._turn.claim_oldest_first(export.id)
         except ExportNotClaimable:

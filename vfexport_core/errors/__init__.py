@@ -43,6 +43,7 @@
     │   └── DeliveryRefused           S3 says no: a missing permission, bucket or key
     └── TransientError                trying again may help
         ├── QueueBusy                 another export is TRIGGERED (L2)
+        │   └── QueuePaused           nothing is claimed until the queue is resumed
         ├── NotInitialized            503: `vfexport init` was not run
         ├── SourceUnavailable         MongoDB still failing after retries
         ├── DeliveryFailed            S3 still failing after retries
@@ -109,6 +110,7 @@ from vfexport_core.errors.runs import (
     OutputFailed,
     PromotersNotFound,
     QueueBusy,
+    QueuePaused,
     RunFailed,
     SourceMissing,
     SourceUnavailable,
@@ -155,6 +157,7 @@ __all__ = [
     "PermanentError",
     "PromotersNotFound",
     "QueueBusy",
+    "QueuePaused",
     "RequestError",
     "RequestTooLarge",
     "RouteNotFound",

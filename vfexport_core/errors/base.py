@@ -70,10 +70,13 @@ def error_document(error: BaseException) -> dict[str, str | None]:
 def error_report(error: BaseException) -> dict[str, str]:
     """Return what operators are told of any exception: code, message, payload if it has one, hint, ``raised at``.
 
+    And ``transient`` where it is such a fault: then its attempt is followed by another one, if any is left.
+
     Nothing of what else it says: its chain would hold messages of the driver and of Python, and those may quote data.
     """
     fields = {name: value for name, value in error_document(error).items() if value is not None}
     hint = error.hint if isinstance(error, VfexportError) else VfexportError.hint
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     place = "\n".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
-    return fields | {"hint": hint, "raised at": place}
+    transient = {"transient": "yes"} if isinstance(error, TransientError) else {}
+    return fields | transient | {"hint": hint, "raised at": place}

@@ -85,6 +85,11 @@ class QueueBusy(TransientError):
     hint = "Another export is running; this one waits as PENDING."
 
 
+class QueuePaused(QueueBusy):
+    code = "QueuePaused"
+    hint = "It waits as PENDING until somebody resumes the queue (`vfexport queue resume`)."
+
+
 class SourceUnavailable(TransientError):
     code = "SourceUnavailable"
     status = 503

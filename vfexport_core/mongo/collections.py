@@ -21,8 +21,10 @@ FILE_INDEX = "ccpaFileIndex"
 COUNTERS = "exportFigures"
 BREAKERS = "bucketBreakers"
 """The buckets that hang; one that is not there is well."""
+AUDIT = "exportAudit"
+"""Who asked for what, for as long as that is kept."""
 CONTROL = "exportControl"
-"""What the service knows of itself: the version of its schema."""
+"""What the service knows of itself: the version of its schema, and whether its queue is paused."""
 
 CLOCK_SKEW_SECONDS = 60.0
 """How far the clocks of MongoDB's members may be apart: after a failover, what comes later may have an earlier time."""

@@ -6,28 +6,31 @@ from typing import TYPE_CHECKING
 
 from bson import ObjectId
 
-from vfexport_core.errors import ExportCanceled, ExportExpired, LeaseLost, error_document
+from vfexport_core.errors import ExportCanceled, ExportExpired, LeaseLost, TransientError, error_document
 from vfexport_core.queue import transitions
-from vfexport_core.queue.models import Export, ExportStatus
+from vfexport_core.queue.models import NO_RETRIES, Export, ExportStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vfexport_core.mongo.document import Document
     from vfexport_core.queue.collection import ExportCollection
-    from vfexport_core.queue.models import Claim, Delivered
+    from vfexport_core.queue.models import AutoRetries, Claim, Delivered
     from vfexport_core.queue.transitions import Transition
 
 
 class ClaimedExport:
     """An export in the hands of the run that has claimed it; made by `ExportRepository.claimed`.
 
-    `check_fence` and `progress` renew the lease by `lease_millis`, by MongoDB's clock. Any method may raise
-    SourceUnavailable.
+    `check_fence` and `progress` renew the lease by `lease_millis`, by MongoDB's clock; an attempt that a passing fault
+    ends is followed by the next one as `retries` say. Any method may raise SourceUnavailable.
     """
 
-    def __init__(self, exports: ExportCollection, claim: Claim, lease_millis: int) -> None:
+    def __init__(
+        self, exports: ExportCollection, claim: Claim, lease_millis: int, retries: AutoRetries = NO_RETRIES
+    ) -> None:
         self.claim = claim
+        self._retries = retries
         self._exports = exports
         self._lease_millis = lease_millis
 
@@ -78,13 +81,16 @@ class ClaimedExport:
     def end_by(self, error: BaseException, *, drained: bool = True) -> Export:
         """End it by what ended its run: CANCELED, EXPIRED or FAILED; one that was lost stays as it is.
 
-        Return the export as it is now. Raises ExportNotFound.
+        After a passing fault it is PENDING again, in the next attempt, as long as there may be one. Return the export
+        as it is now. Raises ExportNotFound.
         """
         try:
             if isinstance(error, (KeyboardInterrupt, ExportCanceled)):
                 return self.cancel(drained=drained)
             if isinstance(error, ExportExpired):
                 return self.expire(error.as_dict(), drained=drained)
+            if isinstance(error, TransientError):
+                return self._fail_for_now(error, drained=drained)
             if not isinstance(error, LeaseLost):
                 return self.fail(error_document(error), drained=drained)
         except LeaseLost:
@@ -96,6 +102,15 @@ class ClaimedExport:
     def note_drained(self) -> bool:
         """Note, for a lost attempt, that no request of it is under way any more; harmless to repeat."""
         return self._exports.apply(transitions.note_drained(self.claim)) is not None
+
+    def _fail_for_now(self, error: TransientError, *, drained: bool) -> Export:
+        """End the attempt as FAILED, and the export too unless another attempt follows; raises LeaseLost.
+
+        That is raised as well for a repetition after a lost answer: then the export is in its next attempt.
+        """
+        end = transitions.close(self.claim, ExportStatus.FAILED, error.as_dict(), drained=drained)
+        document = self._exports.end(end, self._retries)
+        return self.fail(error.as_dict(), drained=drained) if document is None else Export.from_document(document)
 
     def _close(self, status: ExportStatus, error: Document | None, *, drained: bool) -> Export:
         return self._end(status, transitions.close(self.claim, status, error, drained=drained))

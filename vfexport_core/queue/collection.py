@@ -12,6 +12,7 @@ from vfexport_core.mongo.collections import EXPORTS, open_owned
 from vfexport_core.mongo.document import NOW
 from vfexport_core.mongo.retry import with_retries
 from vfexport_core.queue.models import Export
+from vfexport_core.queue.transitions import retry_later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.mongo.document import Document
     from vfexport_core.mongo.retry import RetryLimits
+    from vfexport_core.queue.models import AutoRetries
     from vfexport_core.queue.transitions import Transition
 
 T = TypeVar("T")
@@ -64,6 +66,18 @@ class ExportCollection:
         """Return the first `limit` documents that meet `query`, or those `fields` of them and their ids."""
         return self.retried(lambda: [*self.documents.find(query, fields).sort(order).limit(limit)], name="find")
 
+    def find_due(self, query: Document, order: Sequence[tuple[str, int]], limit: int) -> list[Document]:
+        """Return the first `limit` documents that meet `query`, but for those that are to be retried later."""
+        found = self.find(query, order, limit)
+        if all("retryAt" not in document for document in found):
+            return found
+        now = self.now()
+        return [] if now is None else self.find(query | {"retryAt": {"$not": {"$gt": now}}}, order, limit)
+
+    def now(self) -> datetime | None:
+        """Return MongoDB's time; None while there is no document."""
+        return next((now for _, now, _ in self.find_with_now({}, limit=1)), None)
+
     def find_with_now(
         self, query: Document, limit: int, order: Document | None = None
     ) -> list[tuple[Export, datetime, datetime | None]]:
@@ -81,6 +95,14 @@ class ExportCollection:
                 transition.condition, transition.pipeline, return_document=ReturnDocument.AFTER
             )
         )
+
+    def end(self, transition: Transition, retries: AutoRetries) -> Document | None:
+        """Apply what ends an attempt that a passing fault was met in, or have the next one follow if `retries` allow.
+
+        Return the changed document; None when its condition did not hold.
+        """
+        followed = self.apply(retry_later(transition, retries)) if retries.most else None
+        return followed or self.apply(transition)
 
 
 def object_id(export_id: str) -> ObjectId:

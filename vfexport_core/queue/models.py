@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from vfexport_core.mongo.document import storable
 
@@ -23,6 +23,22 @@ MOST_ATTEMPTS = 200
 """No attempt is started of an export that keeps so many: beside the latest, those whose files are, or may be, on S3."""
 
 
+@dataclass(frozen=True, slots=True)
+class AutoRetries:
+    """How often in a row an attempt that a passing fault ended is followed by the next one without anybody's asking.
+
+    Not before `first_seconds` are over, four times as long after each more, `LONGEST_PAUSE_SECONDS` at most.
+    """
+
+    most: int = 0
+    first_seconds: float = 15.0
+
+    LONGEST_PAUSE_SECONDS: ClassVar[float] = 900.0
+
+
+NO_RETRIES = AutoRetries()
+
+
 class ExportStatus(StrEnum):
     PENDING = "PENDING"
     TRIGGERED = "TRIGGERED"
@@ -35,6 +51,13 @@ class ExportStatus(StrEnum):
 ACTIVE = frozenset({ExportStatus.PENDING, ExportStatus.TRIGGERED})
 FINAL = frozenset(ExportStatus) - ACTIVE
 RETRYABLE = FINAL - {ExportStatus.FINISHED}
+
+
+class FileProblem(StrEnum):
+    """What was found of a file that an export had delivered."""
+
+    MISSING = "missing"
+    ALTERED = "altered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +210,8 @@ class Export:
     lease_until: datetime | None = None
     """Until when the run need not be heard of; by MongoDB's clock, like every date here."""
     cancel_requested: datetime | None = None
+    retry_at: datetime | None = None
+    """Before then nobody claims a PENDING export whose last attempt a passing fault has ended, unless asked to."""
     bucket: str | None = None
     keys: tuple[str, ...] = ()
     count: int | None = None
@@ -195,6 +220,8 @@ class Export:
     sha256: dict[str, str] = field(default_factory=dict[str, str])
     meta: Document | None = None
     error: Document | None = None
+    file_problem: FileProblem | None = None
+    """What is wrong with one of the files of a FINISHED export, as far as somebody has looked."""
 
     @property
     def position(self) -> tuple[datetime, str]:
@@ -212,6 +239,15 @@ class Export:
     def rows_per_second(self) -> float:
         """The rows of a FINISHED export by the time that it took, whole: the one figure for it."""
         return round((self.count or 0) / self.seconds, 1) if self.seconds else 0.0
+
+    @property
+    def retry_reason(self) -> str:
+        """What is told of a PENDING export that is to be retried later: of which attempt, and when."""
+        last = self.attempts[-1] if self.attempts else None
+        code = f" ({last.error['code']})" if last is not None and last.error is not None else ""
+        return (
+            f"attempt {self.attempt - 1} FAILED{code}; the next one begins after {self.retry_at:%Y-%m-%d %H:%M:%S} UTC"
+        )
 
     @property
     def has_room(self) -> bool:
@@ -245,6 +281,7 @@ class Export:
             claim_id=document.get("claimId"),
             lease_until=_utc(document.get("leaseUntil")),
             cancel_requested=_utc(document.get("cancelRequested")),
+            retry_at=_utc(document.get("retryAt")),
             bucket=document.get("bucket"),
             keys=keys,
             count=document.get("count"),
@@ -253,6 +290,7 @@ class Export:
             sha256=dict(zip(keys, [digests] if isinstance(digests, str) else digests, strict=True)),
             meta=document.get("meta"),
             error=document.get("error"),
+            file_problem=FileProblem(document["fileProblem"]) if "fileProblem" in document else None,
         )
 
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.errors import ExportExpired, WorkerLost
 from vfexport_core.queue import transitions
-from vfexport_core.queue.models import Export, ExportStatus
+from vfexport_core.queue.models import NO_RETRIES, Export, ExportStatus
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from vfexport_core.mongo.document import Document
     from vfexport_core.queue.collection import ExportCollection
+    from vfexport_core.queue.models import AutoRetries
 
 CLEANUP_GRACE_SECONDS = 900.0
 """After so long nothing that a lost worker had under way can still arrive at S3: putting the parts of a large file
@@ -59,19 +60,28 @@ def stop_reason(export: Export, now: datetime, timeout_millis: int) -> StopReaso
 
 
 class ExportReaper:
-    """The writes of a reaper; see the module. Its methods raise SourceUnavailable."""
+    """The writes of a reaper; see the module. Its methods raise SourceUnavailable.
 
-    def __init__(self, exports: ExportCollection) -> None:
+    A lost attempt is followed by the next one as `retries` say.
+    """
+
+    def __init__(self, exports: ExportCollection, retries: AutoRetries = NO_RETRIES) -> None:
         self._exports = exports
+        self._retries = retries
 
     def reap(self, timeout_millis: int) -> Export | None:
-        """End the TRIGGERED export if it has run for too long or its lease ran out; return it as it ended."""
+        """End the TRIGGERED export if it has run for too long or its lease ran out; return it as it is then.
+
+        One whose worker was lost is PENDING in its next attempt, unless there were too many in a row.
+        """
         found = self._exports.find_with_now({"status": ExportStatus.TRIGGERED.value}, limit=1)
         for export, now, _ in found:
             reason = stop_reason(export, now, timeout_millis)
             if reason is None:
                 continue
-            document = self._exports.apply(transitions.reap(export, reason.status, reason.error))
+            end = transitions.reap(export, reason.status, reason.error)
+            is_lost = reason.status is ExportStatus.FAILED
+            document = self._exports.end(end, self._retries) if is_lost else self._exports.apply(end)
             if document is not None:
                 return Export.from_document(document)
         return None

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from bson import ObjectId
 
 from vfexport_core.queue import schema, transitions
-from vfexport_core.queue.models import Export
+from vfexport_core.queue.models import FINAL, Export
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from vfexport_core.mongo.document import Document
     from vfexport_core.queue.collection import ExportCollection
@@ -44,6 +44,20 @@ class ExportRemoval:
             query |= {"date.created": {"$gte": created}, "$or": ties}
         found = self._exports.find_with_now(query, limit, dict(schema.ORDER))
         return [(export, now) for export, now, _ in found]
+
+    def ended_before(self, age: timedelta, after: tuple[datetime, str] | None, limit: int) -> list[Export]:
+        """Return exports that ended longer ago than `age`, by MongoDB's clock; oldest first, from behind `after` on."""
+        now = self._exports.now()
+        if now is None:
+            return []
+        oldest = now - age
+        query: Document = {"status": {"$in": sorted(FINAL)}, "date.created": {"$lt": oldest}}
+        query |= {transitions.DATE_FIELDS[status]: {"$not": {"$gte": oldest}} for status in FINAL}
+        if after is not None:
+            created, export_id = after
+            ties: list[Document] = [{"date.created": {"$gt": created}}, {"_id": {"$gt": ObjectId(export_id)}}]
+            query |= {"date.created": {"$gte": created, "$lt": oldest}, "$or": ties}
+        return [Export.from_document(document) for document in self._exports.find(query, schema.ORDER, limit)]
 
     def requeue(self, export: Export, error: Document) -> Export | None:
         """End the running attempt as CANCELED and queue the next one, in one step; its worker finds its claim gone.

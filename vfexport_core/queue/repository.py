@@ -31,7 +31,8 @@ from vfexport_core.queue.breakers import BucketBreakers
 from vfexport_core.queue.claimed import ClaimedExport
 from vfexport_core.queue.collection import PAYLOAD_LENGTH, ExportCollection, object_id
 from vfexport_core.queue.lease import LEASE_SECONDS
-from vfexport_core.queue.models import ACTIVE, FINAL, RETRYABLE, Claim, Export, ExportStatus
+from vfexport_core.queue.models import ACTIVE, FINAL, NO_RETRIES, RETRYABLE, Claim, Export, ExportStatus
+from vfexport_core.queue.pause import QueuePause
 from vfexport_core.queue.process import new_claim_id
 from vfexport_core.queue.reaper import ExportReaper
 from vfexport_core.queue.removal import ExportRemoval
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.mongo.document import Document
     from vfexport_core.mongo.retry import RetryLimits
-    from vfexport_core.queue.models import NewExport
+    from vfexport_core.queue.models import AutoRetries, FileProblem, NewExport
 
 Exports = list[Export]  # within the class `list` is the method
 Position = tuple["datetime", str]
@@ -61,10 +62,11 @@ _MILLIS = 1_000
 class ExportRepository:
     """The exports of one database; safe to share between threads.
 
-    `reaper` ends what is late or lost, `breakers` know the buckets that hang, `removal` is for the deletion of a fan's
-    data, `claimed` for whoever has claimed an export. Claims give a lease of `lease_seconds`, by MongoDB's clock: a run
-    that has not been heard of for so long may be ended by anybody. `guard` is called before anything that the indexes
-    have to hold, and may refuse it.
+    `reaper` ends what is late or lost, `breakers` know the buckets that hang, `pause` keeps everything from being
+    claimed, `removal` is for the deletion of a fan's data, `claimed` for whoever has claimed an export. Claims give a
+    lease of `lease_seconds`, by MongoDB's clock: a run that has not been heard of for so long may be ended by anybody.
+    `guard` is called before anything that the indexes have to hold, and may refuse it. `retries` say how often a
+    passing fault is followed by another attempt.
 
     Any method may raise SourceUnavailable, after as long as `limits` say (some read once more to explain).
     """
@@ -75,19 +77,22 @@ class ExportRepository:
         limits: RetryLimits = DEFAULT_LIMITS,
         *,
         lease_seconds: float = LEASE_SECONDS,
+        retries: AutoRetries = NO_RETRIES,
         guard: Callable[[], None] = lambda: None,
     ) -> None:
         self._exports = ExportCollection(database, limits)
         self._guard = guard
         self._lease_millis = round(lease_seconds * _MILLIS)
         self.database = database
-        self.reaper = ExportReaper(self._exports)
+        self._retries = retries
+        self.reaper = ExportReaper(self._exports, retries)
         self.breakers = BucketBreakers(database, limits)
+        self.pause = QueuePause(database, limits)
         self.removal = ExportRemoval(self._exports)
 
     def claimed(self, claim: Claim) -> ClaimedExport:
         """Return the export that `claim` is of, for the run that holds it."""
-        return ClaimedExport(self._exports, claim, self._lease_millis)
+        return ClaimedExport(self._exports, claim, self._lease_millis, self._retries)
 
     def initialise(self) -> None:
         """Create validator and indexes, or bring them up to date, and begin to count what ends (``statistics``).
@@ -102,6 +107,11 @@ class ExportRepository:
     def get(self, export_id: str, campaign_id: str | None = None) -> Export:
         """Return one export; raises ExportNotFound (also when an id is not an ObjectId, or of another campaign)."""
         return self._exports.get(export_id, campaign_id)
+
+    def note_file_problem(self, export_id: str, key: str, problem: FileProblem | None) -> bool:
+        """Note what is wrong with the file of a FINISHED export under `key`, None: nothing; False if it has no such."""
+        transition = transitions.note_file_problem(object_id(export_id), key, problem)
+        return self._exports.apply(transition) is not None
 
     def running(self) -> Export | None:
         """Return the TRIGGERED export; there is one at most (L2)."""
@@ -119,11 +129,15 @@ class ExportRepository:
         return None
 
     def pending(self, limit: int, *, passing_over: Collection[str] = ()) -> Exports:
-        """Return the first `limit` PENDING exports in the order of the queue, oldest first, but for those types."""
+        """Return the first `limit` PENDING exports in the order of the queue, oldest first, but for those types.
+
+        And but for those that are to be retried later.
+        """
         query: Document = {"status": ExportStatus.PENDING.value}
         if passing_over:
             query["exportType"] = {"$nin": sorted(passing_over)}
-        return self._find(query, schema.ORDER, limit)
+        found = self._exports.find_due(query, schema.ORDER, limit)
+        return [Export.from_document(document) for document in found]
 
     def pending_positions(self) -> Sequence[tuple[Position, str]]:
         """Return the positions and types of the PENDING exports, in their order; at most `MOST_WAITING`."""
@@ -208,8 +222,8 @@ class ExportRepository:
         """Take a PENDING export for `run_id`; asking this store again for the same run gives the same claim.
 
         With `attempt`, only that attempt: a run that was queued for an earlier one does not take a later one's place.
-        Raises QueueBusy while another export is TRIGGERED (L2), or this one is by another process of the same run, and
-        ExportNotClaimable when it is not PENDING.
+        Raises QueueBusy while another export is TRIGGERED (L2), or this one is by another process of the same run,
+        QueuePaused, and ExportNotClaimable when it is not PENDING.
         """
         document = self._claim(transitions.claim(self._claimant(run_id), object_id(export_id), attempt))
         return self._held(document, export_id, run_id, attempt)
@@ -217,8 +231,9 @@ class ExportRepository:
     def claim_again(self, export_id: str, run_id: str, attempt: int) -> tuple[Claim, Export]:
         """Start the attempt after `attempt` of an export that has ended, FINISHED ones too, and claim it, in one step.
 
-        Raises QueueBusy while another export is TRIGGERED (nothing has changed then), and ExportNotClaimable when it is
-        active, when another of the same campaign, type and date is (L3), or when it is no longer in `attempt`.
+        Raises QueueBusy while another export is TRIGGERED, QueuePaused (nothing has changed then), and
+        ExportNotClaimable when it is active, when another of the same campaign, type and date is (L3), or when it is no
+        longer in `attempt`.
         """
         transition = transitions.claim_again(self._claimant(run_id), object_id(export_id), attempt)
         document = self._claim(transition, refuse=lambda: self._refuse_beside_equal(self.get(export_id)))
@@ -243,15 +258,28 @@ class ExportRepository:
         raise ExportNotCancelable(f"export {wanted.id} is {wanted.status}", payload=wanted.id)
 
     def close_run(
-        self, export_id: str, run_id: str, status: ExportStatus, error: Document | None, attempt: int | None = None
+        self,
+        export_id: str,
+        run_id: str,
+        status: ExportStatus,
+        error: Document | None,
+        attempt: int | None = None,
+        *,
+        is_transient: bool = False,
     ) -> bool:
         """End as FAILED, EXPIRED or CANCELED the export that `run_id` holds: for whoever sees a run end.
 
-        With `attempt`, the number the run was started for, also a PENDING export of that attempt: its run ended
-        without claiming it. False when there was nothing to do.
+        With `attempt`, the number the run was started for, also a PENDING export of that attempt: its run ended without
+        claiming it. False when there was nothing to do. What FAILED by a fault that is transient is not closed as long
+        as there may be another attempt: the export is PENDING in the next one, or stays so.
         """
         if status not in RETRYABLE:
             raise ValueError(f"a run cannot be closed as {status}")
+        if is_transient and status is ExportStatus.FAILED and self._retries.most:
+            held = transitions.close_run(object_id(export_id), run_id, status, error, None)
+            if self._exports.apply(transitions.retry_later(held, self._retries)) is not None:
+                return True
+            attempt = None
         transition = transitions.close_run(object_id(export_id), run_id, status, error, attempt)
         return self._exports.apply(transition) is not None
 
@@ -289,6 +317,7 @@ class ExportRepository:
     def _claim(self, transition: Transition, refuse: Callable[[], None] = lambda: None) -> Document | None:
         """Try to claim; `refuse` may say that it is not another TRIGGERED export that is in the way."""
         self._guard()
+        self.pause.check()
         try:
             return self._exports.apply(transition)
         except DuplicateKeyError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from vfexport_core.mongo.schema import DATE, INT, TEXT, TEXTS, closed
-from vfexport_core.queue.models import ACTIVE, ExportStatus
+from vfexport_core.queue.models import ACTIVE, ExportStatus, FileProblem
 
 if TYPE_CHECKING:
     from vfexport_core.mongo.document import Document
@@ -97,6 +97,8 @@ _PROPERTIES: Document = {
     "claimId": TEXT,
     "leaseUntil": DATE,
     "cancelRequested": DATE,
+    "retryAt": DATE,
+    "autoRetries": INT,
     "cleanupDue": DATE,
     "requests": INT,  # written by earlier versions
     "bucket": TEXT,
@@ -108,6 +110,7 @@ _PROPERTIES: Document = {
     "sha256": {"anyOf": [_DIGEST, {"bsonType": "array", "items": _DIGEST}]},
     "meta": _figures(depth=3),
     "error": _ERROR,
+    "fileProblem": {"enum": [problem.value for problem in FileProblem]},
 }
 _REQUIRED = [
     *("_id", "campaignId", "campaignName", "exportType", "status", "requesterUserId", "correlationId", "source"),

@@ -14,14 +14,22 @@ from typing import TYPE_CHECKING, Any
 from bson import ObjectId
 
 from vfexport_core.mongo.document import NOW, storable
-from vfexport_core.queue.models import FINAL, KEPT_ATTEMPTS, MOST_ATTEMPTS, RETRYABLE, Claim, ExportStatus
+from vfexport_core.queue.models import (
+    FINAL,
+    KEPT_ATTEMPTS,
+    MOST_ATTEMPTS,
+    RETRYABLE,
+    AutoRetries,
+    Claim,
+    ExportStatus,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from vfexport_core.mongo.document import Document
-    from vfexport_core.queue.models import Delivered, Export
+    from vfexport_core.queue.models import Delivered, Export, FileProblem
 
 DATE_FIELDS = {
     ExportStatus.TRIGGERED: "date.triggered",
@@ -34,9 +42,12 @@ DATE_FIELDS = {
 _OF_ONE_ATTEMPT = [
     *("runId", "claimId", "leaseUntil", "cancelRequested"),
     "requests",  # in documents of earlier versions
-    *("bucket", "key", "keys", "count", "progress", "bytes", "sha256", "meta", "error"),
+    *("bucket", "key", "keys", "count", "progress", "bytes", "sha256", "meta", "error", "fileProblem"),
 ]
+# Of an attempt that follows by itself: when, and which one in a row it is.
+_OF_AUTO_RETRIES = ["retryAt", "autoRetries"]
 _ERROR_LIMITS = {"code": 64, "message": 2_000, "payload": 256}
+_MILLIS = 1_000
 _HAS_ROOM: Document = {f"attempts.{MOST_ATTEMPTS - 1}": {"$exists": False}}
 
 
@@ -68,7 +79,7 @@ def claim(claimant: Claimant, export_id: ObjectId, attempt: int | None) -> Trans
 def claim_again(claimant: Claimant, export_id: ObjectId, attempt: int) -> Transition:
     """Start attempt `attempt` + 1 of an ended export and claim it, in one step: nobody else sees it PENDING (L8)."""
     condition = {"_id": export_id, "attempt": attempt, "status": {"$in": sorted(FINAL)}} | _HAS_ROOM
-    return Transition(condition, [*_next_attempt(attempt), _claimed(claimant)])
+    return Transition(condition, [*_next_attempt(attempt + 1), _claimed(claimant)])
 
 
 def set_count(claim: Claim, count: int) -> Transition:
@@ -169,7 +180,22 @@ def retry(export_id: ObjectId, attempt: int, *, redeliver: bool) -> Transition:
     """Start attempt `attempt` + 1 (L8): the condition on `attempt` makes two presses of the button one retry."""
     statuses = RETRYABLE | ({ExportStatus.FINISHED} if redeliver else set())
     condition: Document = {"_id": export_id, "attempt": attempt, "status": {"$in": sorted(statuses)}}
-    return Transition(condition | _HAS_ROOM, _next_attempt(attempt))
+    return Transition(condition | _HAS_ROOM, _next_attempt(attempt + 1))
+
+
+def retry_later(end: Transition, retries: AutoRetries) -> Transition:
+    """Turn what ends an attempt as FAILED into PENDING, in the next attempt, after a pause: TRIGGERED -> PENDING.
+
+    The ended attempt is kept in `attempts`. Nothing happens when there were as many in a row as `retries` allow, or
+    somebody wants the export to be cancelled.
+    """
+    condition = end.condition | _HAS_ROOM
+    condition |= {"cancelRequested": {"$exists": False}, "autoRetries": {"$not": {"$gte": retries.most}}}
+    before: Document = {"$ifNull": ["$autoRetries", 0]}
+    pause = {"$multiply": [retries.first_seconds * _MILLIS, {"$pow": [4, before]}]}
+    bounded = {"$toLong": {"$min": [retries.LONGEST_PAUSE_SECONDS * _MILLIS, pause]}}
+    due = {"$set": {"retryAt": {"$add": [NOW, bounded]}, "autoRetries": {"$add": [before, 1]}}}
+    return Transition(condition, [*end.pipeline, due, *_next_attempt({"$add": ["$attempt", 1]}, forget=())])
 
 
 def requeue(export: Export, error: Document) -> Transition:
@@ -182,7 +208,7 @@ def requeue(export: Export, error: Document) -> Transition:
         change |= {"status": canceled.value, DATE_FIELDS[canceled]: NOW}
         return Transition(condition, [{"$set": change}])
     not_asked = {"cancelRequested": {"$exists": False}}
-    return Transition(condition | not_asked, [{"$set": change}, *_next_attempt(export.attempt)])
+    return Transition(condition | not_asked, [{"$set": change}, *_next_attempt(export.attempt + 1)])
 
 
 def note_drained(claim: Claim) -> Transition:
@@ -194,6 +220,14 @@ def note_drained(claim: Claim) -> Transition:
     attempts = {"$map": {"input": "$attempts", "as": "entry", "in": changed}}
     condition = {"_id": ObjectId(claim.export_id), "attempts": {"$elemMatch": {"attempt": claim.attempt}}}
     return Transition(condition, [{"$set": {"attempts": attempts}}])
+
+
+def note_file_problem(export_id: ObjectId, key: str, problem: FileProblem | None) -> Transition:
+    """Note what is wrong with a file of a FINISHED export that records `key`, or that nothing is wrong any more."""
+    files: list[Document] = [{"key": key}, {"keys": key}]
+    condition: Document = {"_id": export_id, "status": ExportStatus.FINISHED.value, "$or": files}
+    change: Document = {"$unset": ["fileProblem"]} if problem is None else {"$set": {"fileProblem": problem.value}}
+    return Transition(condition, [change])
 
 
 def fence(claim: Claim) -> Document:
@@ -233,11 +267,11 @@ def _lease(millis: int) -> Document:
     return {"leaseUntil": {"$add": [NOW, millis]}}
 
 
-def _next_attempt(attempt: int) -> list[Document]:
-    """Return the stages that make a document PENDING again, in the attempt after `attempt`."""
+def _next_attempt(attempt: Any, forget: Sequence[str] = _OF_AUTO_RETRIES) -> list[Document]:
+    """Return the stages that make a document PENDING again, in `attempt`, without what belongs to the one before."""
     # date.created keeps the export's place in the queue, so it does not tell how long this attempt has waited.
-    pending: Document = {"status": ExportStatus.PENDING.value, "attempt": attempt + 1, "queued": NOW}
-    return [{"$set": pending}, {"$unset": [*_OF_ONE_ATTEMPT, *DATE_FIELDS.values()]}]
+    pending: Document = {"status": ExportStatus.PENDING.value, "attempt": attempt, "queued": NOW}
+    return [{"$set": pending}, {"$unset": [*_OF_ONE_ATTEMPT, *forget, *DATE_FIELDS.values()]}]
 
 
 def _closed(status: ExportStatus, error: Document | None) -> Document:

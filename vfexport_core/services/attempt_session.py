@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services.run_attempt import Worker
 from vfexport_core.services.run_claim import Skipped
 from vfexport_core.telemetry.progress import ProgressLog
@@ -86,5 +87,7 @@ class AttemptSession:
         try:
             yield worker
         except Exception as error:
-            worker.end(error)
+            final = worker.end(error)
+            if final is not None and final.status is ExportStatus.PENDING:
+                self._run.report(f"attempt {final.attempt} of export {final.id} follows by itself")
             raise

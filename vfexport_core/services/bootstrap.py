@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from vfexport_core.mongo.client import SCAN_SILENCE_MILLIS, connect
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, WORKER_LIMITS
+from vfexport_core.queue.audit import AuditLog
+from vfexport_core.queue.models import AutoRetries
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.initialise import check_initialised, initialise
 
@@ -75,14 +77,24 @@ class Backend:
         initialise(self.database, self._limits)
 
     @cached_property
+    def audit(self) -> AuditLog:
+        """Who asked for what."""
+        return AuditLog(self.database, self._limits, days=self.settings.audit_days)
+
+    @cached_property
     def queue(self) -> ExportRepository:
         """The exports, with the lease that is set."""
         return self._given_queue or self.queue_within(self._limits)
 
     def queue_within(self, limits: RetryLimits) -> ExportRepository:
         """Return the exports for somebody who waits for a shorter or a longer time."""
+        settings = self.settings
         return ExportRepository(
-            self.database, limits, lease_seconds=self.settings.lease_seconds, guard=self.check_initialised
+            self.database,
+            limits,
+            lease_seconds=settings.lease_seconds,
+            retries=AutoRetries(settings.auto_retries, settings.auto_retry_seconds),
+            guard=self.check_initialised,
         )
 
     @cached_property

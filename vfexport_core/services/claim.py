@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vfexport_core.errors import ExportNotClaimable, QueueBusy
-from vfexport_core.queue.models import ACTIVE, FINAL
+from vfexport_core.errors import ExportNotClaimable, QueueBusy, QueuePaused
+from vfexport_core.queue.models import ACTIVE, ExportStatus
 from vfexport_core.services.hanging_buckets import check_bucket
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Turn:
     """The wait of a run for its turn. `on_wait` is told what is in the way, each thing once.
 
     Whoever waits ends what is late or lost, so that nobody waits for the dead. What it waits for is that no export is
-    TRIGGERED; raises QueueBusy when that is in vain.
+    TRIGGERED and the queue is not paused; raises QueueBusy when that is in vain.
     """
 
     queue: ExportRepository
@@ -55,6 +55,8 @@ class Turn:
     on_wait: Callable[[str], object]
     probe: Callable[[], Iterable[str]] = tuple
     """Looks whether a bucket that hangs answers again, and says what came of it; see `probe_due`."""
+    waits_while_paused: bool = True
+    """Whether to wait for somebody to resume a queue that is paused; if not, QueuePaused is raised at once."""
 
     def claim(self, export_id: str, attempt: int | None = None) -> tuple[Claim, Export]:
         """Claim a PENDING export (with `attempt`: in that attempt), for whom somebody else sees to the order.
@@ -66,10 +68,11 @@ class Turn:
     def claim_oldest_first(self, export_id: str) -> tuple[Claim, Export]:
         """Claim a PENDING export when no older one is PENDING either; raises ExportNotClaimable as `claim` does.
 
-        Those that wait for a bucket that hangs are passed over; so must this one then.
+        Those that wait for a bucket that hangs, or are to be retried later, are passed over; so must this one then.
         """
 
         def take() -> tuple[Claim, Export]:
+            self.queue.pause.check()  # before any other reason to wait
             for told in self.probe():
                 self.on_wait(told)
             self._check_is_oldest(export_id)
@@ -89,8 +92,11 @@ class Turn:
         return self._when_free(lambda: self.queue.claim_again(export.id, self.run_id, before))
 
     def follow(self, export_id: str, on_look: Callable[[Export], object]) -> Export:
-        """Wait until an export that others run has ended, and return it; `on_look` is told how it stands meanwhile."""
-        while (export := self.queue.get(export_id)).status not in FINAL:
+        """Wait until an attempt that others run has ended, and return its export; `on_look` is told how it stands.
+
+        It may be PENDING then: another attempt follows.
+        """
+        while (export := self.queue.get(export_id)).status is ExportStatus.TRIGGERED:
             on_look(export)
             if self.queue.reaper.reap(self.policy.timeout_millis) is None:
                 self.policy.sleep(self.policy.interval_seconds)
@@ -103,6 +109,8 @@ class Turn:
             try:
                 return take()
             except QueueBusy as busy:
+                if isinstance(busy, QueuePaused) and not self.waits_while_paused:
+                    raise
                 if self.queue.reaper.reap(self.policy.timeout_millis) is not None:
                     continue
                 if self.policy.clock() - began >= self.policy.most_seconds:
@@ -119,6 +127,8 @@ class Turn:
         for export in exports:
             if export.id == export_id:
                 check_bucket(waiting, export)
+        if all(export.id != export_id for export in exports):
+            _check_due(self.queue.get(export_id), len(exports))
         pending = [export.id for export in exports if export.export_type not in waiting]
         ahead = pending.index(export_id) if export_id in pending else len(pending)
         if ahead and (export_id in pending or len(exports) == _COUNTED):
@@ -136,6 +146,12 @@ class Turn:
                 f"export {export.id} has had attempt {last.attempt}, by run {last.run_id}, since this was asked for",
                 payload=export.id,
             )
+
+
+def _check_due(export: Export, others: int) -> None:
+    """Raise QueueBusy when a PENDING export is to be retried later, as it is when it is none of the few that wait."""
+    if export.status is ExportStatus.PENDING and export.retry_at is not None and others < _COUNTED:
+        raise QueueBusy(export.retry_reason, payload=export.id)
 
 
 def check_type(export: Export, export_type: str) -> None:

@@ -21,6 +21,8 @@ from vfexport_core.ccpa.person_keys import people_of
 from vfexport_core.ccpa.records import Problem
 from vfexport_core.ccpa.search import find_person, find_person_by_hash
 from vfexport_core.errors import DeleteFailed, VfexportError, error_document
+from vfexport_core.mongo.retry import CALLER_LIMITS
+from vfexport_core.queue.audit import Actor, AuditAction, AuditLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +63,11 @@ def delete_user(
 
     deadline = time.monotonic() + seconds
     pending = PendingJoin(tools.deletions, joined)
+    actor = Actor.of(requested_by, correlation_id)
     try:
+        AuditLog(tools.database, CALLER_LIMITS, days=tools.settings.audit_days).note(
+            actor, AuditAction.DELETE_USER, joined.record_id
+        )
         while not pending.wait(deadline):
             rest = deadline - time.monotonic()
             record = _try(tools, joined.record_id, find, rest, wait_seconds=rest)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vfexport_core.errors import ExportNotFound, InvalidDateKey, InvalidRequest, MissingDateKey, UnknownDateKey
+from vfexport_core.queue.audit import Actor, AuditAction
 from vfexport_core.queue.models import NewExport
 from vfexport_core.sources.campaigns import find_campaign, find_wave_keys, is_wave
 
@@ -47,7 +48,7 @@ def request(backend: Backend, wanted: ExportRequest) -> tuple[Export, bool]:
     check_additional_markets(wanted.spec, include_all_markets=wanted.include_all_markets)
     name = find_campaign(backend.database, wanted.campaign_id).get("name")
     check_wave(backend, wanted.spec, wanted.campaign_id, wanted.date_key)
-    return backend.queue.request(
+    export, created = backend.queue.request(
         NewExport(
             campaign_id=wanted.campaign_id,
             campaign_name="" if name is None else str(name),
@@ -60,6 +61,10 @@ def request(backend: Backend, wanted: ExportRequest) -> tuple[Export, bool]:
             id=wanted.id,
         )
     )
+    # Behind it, when its id is known: should this fail, the request is to be repeated, and finds what there is.
+    actor = Actor.of(wanted.requester_user_id, wanted.correlation_id)
+    backend.audit.note(actor, AuditAction.REQUEST, export.id, export)
+    return export, created
 
 
 def read(backend: Backend, export_id: str, campaign_id: str | None = None) -> Export:
@@ -67,20 +72,22 @@ def read(backend: Backend, export_id: str, campaign_id: str | None = None) -> Ex
     return _of_campaign(backend, backend.queue.get, export_id, campaign_id)
 
 
-def cancel(backend: Backend, export_id: str, campaign_id: str | None = None) -> Export:
+def cancel(backend: Backend, export_id: str, campaign_id: str | None = None, *, by: Actor) -> Export:
     """Cancel a PENDING export at once, have a TRIGGERED one ended by its run; return it as it is then.
 
     Raises ExportNotCancelable when it had ended before, ExportNotFound, CampaignNotFound.
     """
-    return _of_campaign(backend, backend.queue.request_cancel, export_id, campaign_id)
+    with backend.audit.noted(by, AuditAction.CANCEL, export_id):
+        return _of_campaign(backend, backend.queue.request_cancel, export_id, campaign_id)
 
 
-def retry(backend: Backend, export_id: str, campaign_id: str | None = None) -> Export:
+def retry(backend: Backend, export_id: str, campaign_id: str | None = None, *, by: Actor) -> Export:
     """Queue the next attempt of a FAILED, EXPIRED or CANCELED export (L8), in its old place; return it as it is then.
 
     Raises ExportNotRetryable when it is active, FINISHED, or beside an equal one; ExportNotFound, CampaignNotFound.
     """
-    return _of_campaign(backend, backend.queue.retry, export_id, campaign_id)
+    with backend.audit.noted(by, AuditAction.RETRY, export_id):
+        return _of_campaign(backend, backend.queue.retry, export_id, campaign_id)
 
 
 def check_date_key(spec: ExportSpec, date_key: str | None) -> None:

@@ -25,8 +25,13 @@ _log = logging.getLogger(__name__)
 
 
 def claimable(queue: ExportRepository, limit: int) -> list[Export]:
-    """Return the first `limit` PENDING exports whose bucket does not hang, oldest first; raises SourceUnavailable."""
+    """Return the first `limit` PENDING exports that may be claimed, oldest first: none while the queue is paused.
+
+    And none whose bucket hangs. Raises SourceUnavailable.
+    """
     exports = queue.pending(limit)
+    if exports and queue.pause.read() is not None:
+        return []
     waiting = queue.breakers.waiting_types() if exports else {}
     if any(export.export_type in waiting for export in exports):
         return queue.pending(limit, passing_over=waiting)

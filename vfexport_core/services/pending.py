@@ -56,10 +56,13 @@ class Unserved:
 
 
 def describe_waiting(queue: ExportRepository, types: Collection[str]) -> str:
-    """Return where the first PENDING exports stand and when they start, or that none waits; raises SourceUnavailable.
+    """Return where the first PENDING exports stand and when they start, that none waits, or that the queue is paused.
 
-    `types` are those that anything runs here.
+    Raises SourceUnavailable. `types` are those that anything runs here.
     """
+    pause = queue.pause.read()
+    if pause is not None:
+        return str(pause)
     waiting, estimator = queue.pending(_TOLD + 1), Estimator(queue)
     told = [f"{_name(export)}: {estimator.estimate(export) or 'begun'}" for export in waiting[:_TOLD]]
     if len(waiting) > _TOLD:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.queue.breakers import OpenBreaker
     from vfexport_core.queue.models import Attempt, Export
+    from vfexport_core.queue.pause import Pause
     from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.services.bootstrap import Backend
     from vfexport_core.services.launch import Launch
@@ -207,13 +208,14 @@ class Reconciler:
         self.drift.forget_unseen()
 
     def _end_needless_runs(self, runs: Iterable[Run]) -> Iterator[str]:
-        is_busy = self.queue.running() is not None
+        pause = self.queue.pause.read()
+        is_busy = pause is not None or self.queue.running() is not None
         waiting = self.queue.breakers.waiting_types()
         for run in runs:
             export = self._export_of(run)
             drift = drift_of(run, export, is_busy=is_busy)
             if drift is None and export is not None and run.state is RunState.WAITING:
-                drift = _drift_of_held(run, waiting.get(export.export_type))
+                drift = _drift_of_held(run, pause or waiting.get(export.export_type))
             if drift is None or self.drift.lasted(run.run_id) < drift.grace_seconds:
                 continue
             if run.state is RunState.WAITING:
@@ -245,7 +247,8 @@ class Reconciler:
 def drift_of(run: Run, export: Export | None, *, is_busy: bool) -> Drift | None:
     """Return why a run that waits or has begun is needed no longer, or is one in name only; None if it is needed.
 
-    `export` is the one that it is for, if there is such a one; `is_busy`: some export is TRIGGERED.
+    `export` is the one that it is for, if there is such a one; `is_busy`: some export is TRIGGERED, or the
+    queue is paused.
     """
     if run.state is RunState.WAITING:
         return _drift_of_waiting(run, export)
@@ -274,9 +277,9 @@ def _drift_of_waiting(run: Run, export: Export | None) -> Drift | None:
     return Drift(f"export {export.id} is {export.status} in attempt {export.attempt}", 0.0)
 
 
-def _drift_of_held(run: Run, breaker: OpenBreaker | None) -> Drift | None:
-    """Return why a run whose bucket hangs is not to begin: others would wait for it."""
-    return None if breaker is None or run.requested_attempt is None else Drift(str(breaker), 0.0)
+def _drift_of_held(run: Run, held_by: Pause | OpenBreaker | None) -> Drift | None:
+    """Return why a run is not to begin that could only wait, with others behind it."""
+    return None if held_by is None or run.requested_attempt is None else Drift(str(held_by), 0.0)
 
 
 def _was_lost(export: Export, attempt: Attempt) -> bool:

@@ -20,7 +20,8 @@ class RunEnd:
 
     `export_id` is what the run itself said it was for ("" if nothing), `requested_attempt` the attempt that it was
     asked to run (None: a person started it), `max_seconds` how long it was allowed to take. `failed_by_itself`: it got
-    as far as failing, nobody had to miss it; `error` is {code, message, payload} if it could say why.
+    as far as failing, nobody had to miss it; `error` is {code, message, payload} if it could say why, `is_transient`
+    whether that is a passing fault.
     """
 
     run_id: str
@@ -31,6 +32,7 @@ class RunEnd:
     max_seconds: int | None = None
     failed_by_itself: bool = False
     error: Error | None = None
+    is_transient: bool = False
 
 
 def outcome_of(end: RunEnd, held_seconds: float | None) -> tuple[ExportStatus, Error | None]:
@@ -50,7 +52,7 @@ def outcome_of(end: RunEnd, held_seconds: float | None) -> tuple[ExportStatus, E
 
 
 class Closed(NamedTuple):
-    """How an export was closed; without an error code when it was cancelled."""
+    """How an attempt was closed; without an error code when it was cancelled."""
 
     status: ExportStatus
     error_code: str | None
@@ -59,6 +61,8 @@ class Closed(NamedTuple):
 def record_run_end(queue: ExportRepository, end: RunEnd) -> Closed | None:
     """Close the export of a run (L4, L5); None when there was nothing left to close. Doing it again is harmless.
 
+    An attempt that a passing fault ended may be followed by the next one.
+
     A PENDING export, which the run should have claimed, ends with its run, unless the run was lost: then nothing is
     wrong with the export, and it gets another run. Raises SourceUnavailable.
     """
@@ -66,7 +70,9 @@ def record_run_end(queue: ExportRepository, end: RunEnd) -> Closed | None:
         status, error = outcome_of(end, queue.held_seconds(end.export_id, end.run_id))
         code = None if error is None else error["code"]
         is_lost = code == WorkerLost.code
-        closed = queue.close_run(end.export_id, end.run_id, status, error, None if is_lost else end.requested_attempt)
+        attempt = None if is_lost else end.requested_attempt
+        is_transient = is_lost or end.is_transient
+        closed = queue.close_run(end.export_id, end.run_id, status, error, attempt, is_transient=is_transient)
     except ExportNotFound:  # the run never came to know its export, or somebody made one up
         return None
     return Closed(status, code) if closed else None

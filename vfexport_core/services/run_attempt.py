@@ -263,8 +263,15 @@ def run_claimed(
                 final = worker.end(error)
             if final is not None and final.status is ExportStatus.FINISHED and final.run_id == claim.run_id:
                 return final
-            held = (claim.run_id, claim.attempt)
-            if final is not None and isinstance(error, VfexportError) and (final.run_id, final.attempt) != held:
+            if final is not None and isinstance(error, VfexportError) and not _was_ended_by(error, claim, final):
                 # It was taken over: that S3 no longer has what the run had staged, say, only comes of that.
                 raise lease_lost(claim, f"is {final.status} in attempt {final.attempt}") from error
             raise
+
+
+def _was_ended_by(error: VfexportError, claim: Claim, final: Export) -> bool:
+    """Return whether it is the run that ended its attempt; another attempt may have followed by itself."""
+    if (final.run_id, final.attempt) == (claim.run_id, claim.attempt):
+        return True
+    mine = [entry.error for entry in final.attempts if (entry.run_id, entry.attempt) == (claim.run_id, claim.attempt)]
+    return [entry and entry.get("code") for entry in mine] == [error.code]

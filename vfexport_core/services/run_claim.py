@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from vfexport_core.errors import ExportNotClaimable, ExportNotFound, QueueBusy
+from vfexport_core.errors import ExportNotClaimable, ExportNotFound, QueueBusy, QueuePaused
 from vfexport_core.services.claim import Turn, WaitPolicy, check_type
 from vfexport_core.services.hanging_buckets import check_bucket
 from vfexport_core.services.launch import request_launched
@@ -154,17 +154,32 @@ class RunClaim:
         except QueueBusy as busy:
             if self.run.requested_attempt is None:
                 raise  # a person sees why, and what to do
-            self.run.withdraw(busy.message)
-            raise Skipped(busy.message) from None
+            self._withdraw(busy)
+
+    def _withdraw(self, busy: QueueBusy) -> NoReturn:
+        """End without having claimed the export: it stays PENDING, and another run is requested for it."""
+        self.run.withdraw(busy.message)
+        raise Skipped(busy.message) from None
 
     def _claim_in_turn(self, export: Export) -> tuple[Claim, Export]:
         """Claim it, in the order of the orchestrator, by the priority of runs: an older export would wait for this."""
-        turn = Turn(self.queue, self.run.run_id, self.policy, lambda busy: self.report(f"waiting: {busy}"))
+        turn = Turn(
+            self.queue,
+            self.run.run_id,
+            self.policy,
+            lambda busy: self.report(f"waiting: {busy}"),
+            # What is re-executed has ended: nobody would ask for another run.
+            waits_while_paused=self.run.is_reexecution,
+        )
         self._step_back_from_what_hangs(export)
         try:
             if self.run.is_reexecution:
                 return turn.claim_again(export, self.run.asked())
             return turn.claim(export.id, self.run.requested_attempt)
+        except QueuePaused as paused:
+            if self.run.is_reexecution:
+                raise
+            self._withdraw(paused)
         except (ExportNotClaimable, ExportNotFound) as error:
             if self.run.requested_attempt is None and not self._has_had(export.id):
                 raise

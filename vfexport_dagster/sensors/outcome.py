@@ -86,6 +86,7 @@ def _run_end(run: dg.DagsterRun, event: dg.DagsterEvent) -> RunEnd:
     is_canceled = event.event_type is dg.DagsterEventType.RUN_CANCELED
     data: Any = None if is_canceled else event.event_specific_data
     reason = getattr(data, "failure_reason", None)
+    described = _described(getattr(data, "first_step_failure_event", None))
     return RunEnd(
         run_id=run.run_id,
         export_id=run.tags.get(tags.EXPORT_ID, ""),
@@ -94,14 +95,18 @@ def _run_end(run: dg.DagsterRun, event: dg.DagsterEvent) -> RunEnd:
         message=event.message or f"the run ended as {run.status.value}",
         max_seconds=tags.max_runtime(run),
         failed_by_itself=reason is not None and reason.value in _OWN_FAILURES,
-        error=_step_error(getattr(data, "first_step_failure_event", None)),
+        error=_step_error(described),
+        is_transient="transient" in described,
     )
 
 
-def _step_error(event: dg.DagsterEvent | None) -> Error | None:
-    """Return the error that the failed op described, which MongoDB may not have taken from it."""
+def _described(event: dg.DagsterEvent | None) -> dict[str, Any]:
+    """Return what the failed op said of its error (`error_report`), which MongoDB may not have taken from it."""
     user_data: Any = getattr(event and event.event_specific_data, "user_failure_data", None)
-    values = {name: value.value for name, value in user_data.metadata.items()} if user_data else {}
-    if "code" not in values:
+    return {name: value.value for name, value in user_data.metadata.items()} if user_data else {}
+
+
+def _step_error(described: dict[str, Any]) -> Error | None:
+    if "code" not in described:
         return None
-    return {name: values.get(name) for name in ("code", "message", "payload")}
+    return {name: described.get(name) for name in ("code", "message", "payload")}

@@ -10,6 +10,7 @@ import json
 import dagster as dg
 
 from vfexport_core.errors import SourceUnavailable
+from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services.reconcile import Reconciler, Sightings
 from vfexport_dagster.resources import BucketsResource, MongoResource
 from vfexport_dagster.run_logging import log_export
@@ -43,7 +44,8 @@ def build_reaper_sensor() -> dg.SensorDefinition:
             if ended is not None:
                 ids = (ended.correlation_id, ended.id)
                 log_export("export ended by the reaper", *ids, exportStatus=ended.status.value)
-                told.append(f"{ended.id} {ended.status}")
+                follows = f", attempt {ended.attempt} follows" if ended.status is ExportStatus.PENDING else ""
+                told.append(f"{ended.id} {ended.attempts[-1].status}{follows}")
             told += reconciler.look()
             # Last, since a bucket may hang: the queue moves on before.
             done = clean_up_lost(store, lambda: buckets.clients)

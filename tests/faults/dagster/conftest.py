@@ -56,6 +56,7 @@ def running_scene(
         os.environ["VFEXPORT_MONGO_DATABASE"] = name
         os.environ["VFEXPORT_LEASE_SECONDS"] = str(LEASE_SECONDS)
         os.environ["VFEXPORT_POLLING_INTERVAL_MILLIS"] = "200"
+        os.environ["VFEXPORT_AUTO_RETRIES"] = "0"  # an export that lost its worker waits to be looked at
         os.environ["VFEXPORT_STORAGE_STALL_SECONDS"] = str(STALL_SECONDS)
         settings = load_settings(None)
         exits.callback(mongo_client.drop_database, name)

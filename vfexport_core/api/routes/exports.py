@@ -12,10 +12,12 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from vfexport_core.api import correlation, cursor, examples, openapi
 from vfexport_core.api.container import Container, ContainerOf
-from vfexport_core.api.dependencies import CallerOf, CampaignId, ExportId
+from vfexport_core.api.dependencies import CallerOf, CampaignId, ExportId, actor_of
 from vfexport_core.api.presenters import (
     entity_tag,
     export_json,
+    hand_out,
+    hand_out_page,
     location,
     outlook_of,
     polling_headers,
@@ -124,8 +126,10 @@ def request_export(
     },
 )
 def read_export(
+    *,
     response: Response,
     container: ContainerOf,
+    caller: CallerOf,
     campaign_id: CampaignId,
     export_id: ExportId,
     if_none_match: Annotated[list[str], Header(default_factory=list, description="ETags of earlier answers.")],
@@ -143,7 +147,7 @@ def read_export(
     if tag_matches(", ".join(if_none_match), tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     response.headers.update(headers)
-    return present(export, container, outlook)
+    return hand_out(export, container, actor_of(caller), outlook)
 
 
 @router.get(
@@ -159,9 +163,11 @@ def read_export(
     },
 )
 def list_exports(
+    *,
     request: Request,
     response: Response,
     container: ContainerOf,
+    caller: CallerOf,
     campaign_id: CampaignId,
     _once: Annotated[None, Depends(refuse_repeated_parameters)],
     query: Annotated[ListQuery, Query()],
@@ -185,7 +191,7 @@ def list_exports(
     if len(found) > len(page):
         following = query.parameters() | {"cursor": cursor.encode(page[-1].position, scope)}
         response.headers["Link"] = f'<{location(request, campaign_id)}?{urlencode(following)}>; rel="next"'
-    return [present(export, container) for export in page]
+    return hand_out_page(page, container, actor_of(caller))
 
 
 @router.post(
@@ -202,10 +208,16 @@ def list_exports(
     },
 )
 def cancel_export(
-    request: Request, response: Response, container: ContainerOf, campaign_id: CampaignId, export_id: ExportId
+    *,
+    request: Request,
+    response: Response,
+    container: ContainerOf,
+    caller: CallerOf,
+    campaign_id: CampaignId,
+    export_id: ExportId,
 ) -> ExportOut:
     """Cancel a PENDING export at once, a TRIGGERED one by its run; one that finishes before that stays FINISHED."""
-    export = exports.cancel(container.backend, export_id, campaign_id)
+    export = exports.cancel(container.backend, export_id, campaign_id, by=actor_of(caller))
     return _changed(request, response, container, export)
 
 
@@ -223,10 +235,16 @@ def cancel_export(
     },
 )
 def retry_export(
-    request: Request, response: Response, container: ContainerOf, campaign_id: CampaignId, export_id: ExportId
+    *,
+    request: Request,
+    response: Response,
+    container: ContainerOf,
+    caller: CallerOf,
+    campaign_id: CampaignId,
+    export_id: ExportId,
 ) -> ExportOut:
     """Start a new attempt of a FAILED, EXPIRED or CANCELED export (L8); it has its old place in the queue."""
-    export = exports.retry(container.backend, export_id, campaign_id)
+    export = exports.retry(container.backend, export_id, campaign_id, by=actor_of(caller))
     return _changed(request, response, container, export)
 
 

@@ -10,6 +10,7 @@ from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.queue import schema
 from vfexport_core.queue.breakers import BucketBreakers
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.pause import QueuePause
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.mongo.document import Document
     from vfexport_core.mongo.retry import RetryLimits
+    from vfexport_core.queue.pause import Pause
 
 MOST = 10_000
 """So many are counted at most; the oldest is then the oldest of these."""
@@ -34,16 +36,17 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """The PENDING exports, the TRIGGERED one, the CCPA deletions that are not complete, the buckets that hang."""
+    """The PENDING exports, the TRIGGERED one, the CCPA deletions that are not complete, what keeps exports waiting."""
 
     pending: Backlog
     triggered: Backlog
     deletions: Backlog
     hanging: Collection[str] = ()
+    pause: Pause | None = None
 
 
 def read_depth(database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT_LIMITS) -> QueueDepth:
-    """Return it as it is now; raises SourceUnavailable after as long as `limits` say, four times at most."""
+    """Return it as it is now; raises SourceUnavailable after as long as `limits` say, five times at most."""
 
     def backlog(collection: str, query: Document, order: Mapping[str, int], since: Any) -> Backlog:
         found = open_owned(database, collection)
@@ -59,4 +62,5 @@ def read_depth(database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT
         triggered=backlog(EXPORTS, triggered, {"_id": 1}, "$date.triggered"),
         deletions=backlog(DELETIONS, {"status": "OPEN"}, {"date.requested": 1}, "$date.requested"),
         hanging=BucketBreakers(database, limits).all_open().keys(),
+        pause=QueuePause(database, limits).read(),
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.queue.breakers import OpenBreaker
     from vfexport_core.queue.models import Export
+    from vfexport_core.queue.pause import Pause
     from vfexport_core.queue.repository import ExportRepository, Position
 
 BETWEEN_SECONDS = 2.0
@@ -35,7 +36,8 @@ _TYPICAL_SECONDS = 30.0
 class Estimate:
     """`position` is 1 for the export that comes next; seconds are a guess and not a promise.
 
-    `reason` is why it does not start whatever its position: its bucket hangs; the seconds count from when it answers.
+    `reason` is why it does not start whatever its position: the queue is paused, its bucket hangs (the seconds count
+    from when that is over), or it is to be retried later.
     """
 
     position: int
@@ -55,6 +57,7 @@ class _Snapshot:
     pending: Sequence[tuple[Position, str]] = ()
     running: Export | None = None
     waiting: Mapping[str, OpenBreaker] = field(default_factory=dict[str, "OpenBreaker"])
+    pause: Pause | None = None
     error: SourceUnavailable | None = None
 
 
@@ -95,7 +98,11 @@ class Estimator:
         breaker = snapshot.waiting.get(export.export_type)
         passed = {kind: 0 if kind in snapshot.waiting else count for kind, count in ahead.items()}
         seconds = _wait_seconds(ahead if breaker else passed, snapshot.running, self._typical)
-        return Estimate(ahead.total() + 1, math.ceil(seconds), None if breaker is None else str(breaker))
+        held_by = snapshot.pause or breaker
+        reason = None if held_by is None else str(held_by)
+        if export.retry_at is not None and (pause := (export.retry_at - datetime.now(UTC)).total_seconds()) > 0:
+            seconds, reason = max(seconds, pause), reason or export.retry_reason
+        return Estimate(ahead.total() + 1, math.ceil(seconds), reason)
 
     def ends_in_seconds(self, export: Export) -> int | None:
         """Guess in how many seconds a TRIGGERED export ends; None for any other, and where nothing tells.
@@ -122,7 +129,13 @@ class Estimator:
         try:
             self._look_up_typical(began)
             queue = self._repository
-            self._last = _Snapshot(began, queue.pending_positions(), queue.running(), queue.breakers.waiting_types())
+            self._last = _Snapshot(
+                began,
+                queue.pending_positions(),
+                queue.running(),
+                queue.breakers.waiting_types(),
+                queue.pause.read(),
+            )
         except SourceUnavailable as error:
             self._last = _Snapshot(began, error=error)
         return self._last

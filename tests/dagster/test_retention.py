@@ -1,0 +1,60 @@
+"""The retention job: it lists unless it is told to apply, and takes Dagster's own old runs away as well."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from tests.integration.queue_helpers import ERROR, triggered
+from vfexport_core.queue.models import ExportStatus
+from vfexport_dagster import retention
+from vfexport_dagster.definitions import defs
+
+if TYPE_CHECKING:
+    import pytest
+    from pymongo.database import Database
+
+    from tests.dagster.conftest import Runner
+    from vfexport_core.queue.repository import ExportRepository
+
+
+def config(**options: Any) -> dict[str, Any]:
+    return {"ops": {"take_away": {"config": options}}}
+
+
+def test_it_lists_first_and_takes_away_when_it_is_told_to(
+    runner: Runner, store: ExportRepository, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = triggered(store)
+    store.claimed(claim).fail(ERROR)
+    old = datetime(2020, 1, 1, tzinfo=UTC)
+    database.exports.update_many({}, {"$set": dict.fromkeys(["date.created", "date.failed"], old)})
+    off = runner.run(retention.JOB_NAME, config())
+    assert "VFEXPORT_RETENTION_DAYS is not set" in runner.failure(off)
+    monkeypatch.setenv("VFEXPORT_RETENTION_DAYS", "30")
+    result = runner.run(retention.JOB_NAME, config())
+    assert result.success
+    assert any(f"export {claim.export_id} (entries): would be taken away" in line for line in runner.log(result))
+    assert store.get(claim.export_id).status is ExportStatus.FAILED
+    assert runner.run(retention.JOB_NAME, config(apply=True)).success
+    assert store.list() == []
+
+
+def test_runs_that_ended_long_ago_are_found_and_those_that_go_on_are_not(instance: dg.DagsterInstance) -> None:
+    job = defs.resolve_job_def("entries_export")
+    ended, going_on = instance.create_run_for_job(job), instance.create_run_for_job(job)
+    instance.report_run_failed(ended)
+    now = datetime.now(UTC)
+    assert [*retention._old_runs(instance, now + timedelta(minutes=1))] == [ended.run_id]
+    assert [*retention._old_runs(instance, now - timedelta(days=1))] == []
+    assert instance.get_run_by_id(going_on.run_id) is not None
+
+
+def test_its_schedule_is_off_and_applies() -> None:
+    (schedule,) = defs.get_repository_def().schedule_defs
+    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+    with dg.build_schedule_context(scheduled_execution_time=datetime.now(UTC)) as context:
+        (request,) = schedule.evaluate_tick(context).run_requests
+    assert request.run_config["ops"] == config(apply=True)["ops"]

@@ -1,0 +1,94 @@
+"""The pause of the queue: while there is one, nothing is claimed, whoever asks; what runs goes on (drain: wait for it).
+
+One document of the control collection, beside the schema's version; without it the queue is open. Whoever claims looks
+at it just before, so that a claim that was under way when the pause began may still come to pass, within moments: who
+drains waits for `DRAIN_LAG_SECONDS` of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vfexport_core.errors import QueuePaused
+from vfexport_core.mongo.collections import CONTROL, open_owned
+from vfexport_core.mongo.document import NOW, storable
+from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from pymongo.database import Database
+
+    from vfexport_core.mongo.document import Document
+    from vfexport_core.mongo.retry import RetryLimits
+
+DRAIN_LAG_SECONDS = 3.0
+MOST_REASON = 500
+"""So many characters of a reason are kept."""
+
+_ID = "queue"
+_MOST_NAME = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Since when nothing is claimed, by MongoDB's clock; why ("" if nobody said), and who wanted it."""
+
+    since: datetime
+    seconds: float
+    reason: str
+    by: str
+
+    def __str__(self) -> str:
+        why = f": {self.reason}" if self.reason else ""
+        return f"the queue has been paused since {self.since:%Y-%m-%d %H:%M:%S} UTC by {self.by}{why}"
+
+
+class QueuePause:
+    """Begins, ends and reads the pause; any method may raise SourceUnavailable, after as long as `limits` say."""
+
+    def __init__(self, database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT_LIMITS) -> None:
+        self._documents = open_owned(database, CONTROL)
+        self._limits = limits
+
+    def read(self) -> Pause | None:
+        """Return the pause; None while the queue is open."""
+        pipeline = [{"$match": {"_id": _ID}}, {"$addFields": {"now": NOW}}]
+        found = self._retried(lambda: [*self._documents.aggregate(pipeline)])
+        return _pause(found[0]) if found else None
+
+    def begin(self, reason: str | None, by: str) -> Pause | None:
+        """Pause the queue, or say anew why and by whom; a reason that is not given stays.
+
+        Return the pause, None when somebody has resumed meanwhile.
+        """
+        given = "$reason" if reason is None else {"$literal": storable(reason)[:MOST_REASON]}
+        change: Document = {
+            "since": {"$ifNull": ["$since", NOW]},
+            "reason": {"$ifNull": [given, ""]},
+            "by": {"$literal": storable(by)[:_MOST_NAME]},
+        }
+        self._retried(lambda: self._documents.update_one({"_id": _ID}, [{"$set": change}], upsert=True))
+        return self.read()
+
+    def end(self) -> Pause | None:
+        """Open the queue again; return the pause that there was, None when it was open."""
+        pause = self.read()
+        self._retried(lambda: self._documents.delete_one({"_id": _ID}))
+        return pause
+
+    def check(self) -> None:
+        """Raise QueuePaused while there is a pause."""
+        pause = self.read()
+        if pause is not None:
+            raise QueuePaused(str(pause), payload=_ID)
+
+    def _retried(self, operation: Callable[[], Any]) -> Any:
+        return with_retries(self._documents, operation, self._limits)
+
+
+def _pause(document: Document) -> Pause:
+    seconds = (document["now"] - document["since"]).total_seconds()
+    return Pause(document["since"], seconds, document["reason"], document["by"])

@@ -1,0 +1,103 @@
+"""Taking away what is older than the retention period: first the files of an export, then its document.
+
+Each step may be repeated, and what fails keeps its document for the next time. What has changed since it was looked at
+(somebody runs it again) stays. The record of deletions and the audit log have times of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from vfexport_core.catalog import find_spec
+from vfexport_core.ccpa.file_index import FileIndex, file_of
+from vfexport_core.errors import ConfigurationError, VfexportError
+from vfexport_core.mongo.retry import WORKER_LIMITS
+from vfexport_core.queue.audit import AuditAction
+from vfexport_core.settings import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from vfexport_core.queue.audit import Actor
+    from vfexport_core.queue.models import Export
+    from vfexport_core.services.bootstrap import Backend
+
+_AT_ONCE = 100
+SETTING = f"{PREFIX}RETENTION_DAYS"
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """An export whose time is over, its files, and, where it could not be taken away, why."""
+
+    export: Export
+    files: int
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """The exports that ended more than `days` ago, by MongoDB's clock; see the module."""
+
+    backend: Backend
+    days: int
+
+    @classmethod
+    def from_settings(cls, backend: Backend) -> Retention:
+        """Return it as it is set; raises ConfigurationError where it is switched off."""
+        days = backend.settings.retention_days
+        if days is None:
+            raise ConfigurationError(f"{SETTING} is not set: nothing is ever taken away by its age", payload=SETTING)
+        return cls(backend, days)
+
+    def plan(self) -> Iterator[Expired]:
+        """Yield what would be taken away, oldest first; raises SourceUnavailable."""
+        for export in self._due():
+            yield Expired(export, len(_files(export)))
+
+    def apply(self, by: Actor) -> Iterator[Expired]:
+        """Take it away, and yield what came of each, oldest first; raises SourceUnavailable.
+
+        A bucket that fails keeps only its own exports.
+        """
+        failing: set[str] = set()
+        for export in self._due():
+            files = _files(export)
+            bucket = find_spec(export.export_type).bucket
+            if files and bucket in failing:
+                yield Expired(export, len(files), f"bucket {bucket} failed before")
+                continue
+            try:
+                with self.backend.audit.noted(by, AuditAction.EXPIRE, export.id, export):
+                    self._take_files(export)
+            except VfexportError as error:
+                failing.add(bucket)
+                yield Expired(export, len(files), f"{error.code}: {error.message}")
+                continue
+            is_gone = self.backend.queue.removal.remove(export)
+            yield Expired(export, len(files), None if is_gone else "it has been run again meanwhile")
+
+    def _due(self) -> Iterator[Export]:
+        after: tuple[datetime, str] | None = None
+        while page := self.backend.queue.removal.ended_before(timedelta(days=self.days), after, _AT_ONCE):
+            yield from page
+            after = page[-1].position
+
+    def _take_files(self, export: Export) -> None:
+        """Leave nothing of an export's files, in any version, nor of the index of the people in them."""
+        files = _files(export)
+        for (name, attempt), keys in files.items():
+            store = self.backend.buckets.store_named(name, likely=find_spec(export.export_type).bucket)
+            store.discard_attempt(export.id, attempt, keys)
+        FileIndex(self.backend.database, WORKER_LIMITS).forget([file_of(export.id, attempt) for _, attempt in files])
+
+
+def _files(export: Export) -> dict[tuple[str, int], tuple[str, ...]]:
+    """Return the keys under which files may be, by the bucket's name and the attempt."""
+    found = {(one.bucket or "", one.attempt): one.keys for one in export.attempts if one.keys and not one.cleaned}
+    if export.keys:
+        found[export.bucket or "", export.attempt] = export.keys
+    return found
