@@ -5,7 +5,6 @@
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from pydantic import Field, create_model
 
 from vfexport_core.catalog.spec import ExportSpec
 from vfexport_dagster.run_logging import LOGGER
@@ -34,29 +33,31 @@ class ClaimConfig(dg.Config):
         return Launch.from_config(self.export_type, self.launch)
 
 
-def launch_model(spec: ExportSpec) -> type[dg.Config]:
-    """Return the configuration of a type's job; what a person gave is checked by the run, which can say what to do."""
-    fields: dict[str, Any] = {
-        "campaign_id": (str, Field(default="", description=_CAMPAIGN)),
-        "export_id": (str | None, Field(default=None, description=_EXPORT)),
+def launch_fields(spec: ExportSpec) -> dict[str, dg.Field]:
+    """Return the fields of a type's job; what a person gives is checked by the run, which can say what to do.
+
+    As plain fields: those of a Config would let anybody read the environment (``campaign_id: {env: NAME}``).
+    """
+    fields = {
+        "campaign_id": dg.Field(str, default_value="", description=_CAMPAIGN),
+        "export_id": dg.Field(str, is_required=False, description=_EXPORT),
     }
     if spec.needs_date_key:
-        fields["date_key"] = (Any, Field(default="", description=_WAVE))  # digits without quotes are a number
+        # Digits without quotes are a number.
+        fields["date_key"] = dg.Field(dg.Any, default_value="", description=_WAVE)
     if spec.has_additional_markets:
-        fields["include_all_markets"] = (bool, Field(default=False, description=_MARKETS))
-    return create_model(f"{spec.slug}_launch", __base__=dg.Config, **fields)
+        fields["include_all_markets"] = dg.Field(bool, default_value=False, description=_MARKETS)
+    return fields
 
 
 def launch_mapping(spec: ExportSpec) -> dg.ConfigMapping:
     """Map the job's configuration to that of its first op, adding the export type."""
-    model = launch_model(spec)
 
-    @dg.config_mapping
-    def launch(config: model) -> dict[str, Any]:  # pyright: ignore[reportInvalidTypeForm] made a line above
-        claim = {"export_type": str(spec.type), "launch": config.model_dump(exclude_none=True)}
+    def launch(config: dict[str, Any]) -> dict[str, Any]:
+        claim = {"export_type": str(spec.type), "launch": config}
         return {"ops": {"claim": {"config": claim}}, "loggers": {LOGGER: {}}}
 
-    return launch
+    return dg.ConfigMapping(launch, launch_fields(spec))
 
 
 def launch_config(export_id: str) -> dict[str, Any]:

@@ -117,6 +117,14 @@ def test_the_launchpad_has_the_fields_of_the_type_explains_each_and_fills_them_i
     assert yaml.safe_load(shown) == prefilled
 
 
+def test_a_launch_cannot_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "the password")
+    config = {"campaign_id": {"env": "SECRET"}}
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(dg.DagsterInvalidConfigError) as refused:
+        defs.resolve_job_def("entries_export").execute_in_process(run_config=config, instance=instance)
+    assert "the password" not in str(refused.value)
+
+
 def test_the_repositorys_dagster_yaml_is_a_valid_instance_that_holds_its_promises(tmp_path: Path) -> None:
     shutil.copy(ROOT / "dagster.yaml", tmp_path)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
