@@ -41,7 +41,7 @@ def test_requests_become_the_files_that_the_reference_makes(
         assert finished["bytes"] == len(expected)
         assert finished["sha256"] == hashlib.sha256(expected).hexdigest()
         assert finished["count"] == ENTRIES
-        assert f"{name}.csv" in download.headers["Content-Disposition"]
+        assert f" - {name} - " in download.headers["Content-Disposition"]
         assert download.headers["Content-Type"] == "text/csv; charset=utf-8"
 
 
