@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -88,7 +89,7 @@ def test_waves_are_for_who_may_report(api: Api, database: Database[dict[str, Any
     assert api.get(f"/page/campaigns/{'f' * 24}/waves", token=api.token("*")).status_code == 404
 
 
-def test_exports_are_streamed_and_a_stream_is_no_slow_request(
+def test_exports_are_streamed_until_the_service_ends(
     database: Database[dict[str, Any]], settings_environment: dict[str, str], tmp_path: Path
 ) -> None:
     initialise(database)
@@ -108,3 +109,6 @@ def test_exports_are_streamed_and_a_stream_is_no_slow_request(
             (seen,) = next(data)
             assert (seen["id"], seen["status"], seen["queue"]["position"]) == (made["id"], "PENDING", 1)
             assert "path" not in seen
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(30) == 0
+            assert "graceful shutdown exceeded" not in server.log(), "nobody waits for a stream to end"

@@ -14,6 +14,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 if TYPE_CHECKING:
     import asyncio
 
+STREAMS = "vfexport.streams"
+"""In the scope of a request: its answer is a stream without an end of its own."""
+
 _LARGEST_PIECE = 16 * 1024
 _RECEIVING = (h11.IDLE, h11.SEND_BODY)
 _UNANSWERED = (h11.IDLE, h11.SEND_RESPONSE)
@@ -54,6 +57,12 @@ class BoundedProtocol(H11Protocol):
     def handle_events(self) -> None:
         super().handle_events()
         self._watch()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        # A stream would go on as long as it may: whoever reads it asks another process.
+        if getattr(self.cycle, "scope", {}).get(STREAMS):  # there is no cycle before the first request
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 
 from vfexport_core.api import correlation
+from vfexport_core.api.connections import STREAMS
 from vfexport_core.api.errors import internal_error_response
 from vfexport_core.telemetry import context, tracing
 from vfexport_core.telemetry.logs import FIELDS_KEY
@@ -57,6 +58,7 @@ class RequestMiddleware:
                 headers = MutableHeaders(scope=message)
                 if headers.get("content-type", "").startswith(_STREAM):
                     began_streaming = time.perf_counter()
+                    scope[STREAMS] = True
                 headers[correlation.HEADER] = correlation_id
                 for name, value in _SAFE_HEADERS.items():
                     headers.setdefault(name, value)
