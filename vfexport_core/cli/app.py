@@ -44,6 +44,8 @@ COMMANDS = {
     "reconcile": _Entry(
         "vfexport_core.cli.reconcile", "reconcile", "Compare exports with their files; mend the record."
     ),
+    "backup": _Entry("vfexport_core.cli.backup", "backup", "Write what the service keeps of itself to a file."),
+    "restore": _Entry("vfexport_core.cli.backup", "restore", "Put a backup into an empty database."),
     "retention": _Entry("vfexport_core.cli.retention", "retention", "List, or take away, what is past its time."),
     "audit": _Entry("vfexport_core.cli.audit", "audit", "List who asked for, cancelled, downloaded, deleted what."),
     "ccpa": _Entry("vfexport_core.cli.ccpa", "ccpa", "Delete what was exported of a user."),

@@ -36,6 +36,7 @@
     │   ├── RunFailed                 a run failed before it could say why
     │   ├── FileDiffers               a delivered file is not what was recorded
     │   ├── OutputFailed              a file on this machine cannot be written
+    │   ├── RestoreRefused            a backup is not whole, or would be mixed with what is there
     │   ├── NoMarketsFound            the export ends FAILED
     │   ├── PromotersNotFound         the export ends FAILED
     │   ├── SpoolFull                 a split export needs more temporary space than it may have
@@ -111,6 +112,7 @@ from vfexport_core.errors.runs import (
     PromotersNotFound,
     QueueBusy,
     QueuePaused,
+    RestoreRefused,
     RunFailed,
     SourceMissing,
     SourceUnavailable,
@@ -160,6 +162,7 @@ __all__ = [
     "QueuePaused",
     "RequestError",
     "RequestTooLarge",
+    "RestoreRefused",
     "RouteNotFound",
     "RunFailed",
     "SourceMissing",

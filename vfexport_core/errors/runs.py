@@ -57,6 +57,11 @@ class OutputFailed(PermanentError):
     hint = "Check that the folder exists, may be written and has room."
 
 
+class RestoreRefused(PermanentError):
+    code = "RestoreRefused"
+    hint = "Restore a whole backup, of this version or an older one, into a database without the service's documents."
+
+
 class FileDiffers(PermanentError):
     """A delivered file is not what was recorded when it was delivered."""
 

@@ -1,0 +1,113 @@
+"""The drill: back up, lose everything, restore, compare with the buckets, go on; and what is refused on the way."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import bson
+import pytest
+
+from tests.ccpa import USER_ID, Service
+from tests.cli_helpers import Cli, error_of, load
+from vfexport_core.errors import RestoreRefused
+from vfexport_core.mongo.backup import BACKED_UP, read_backup, write_backup
+from vfexport_core.queue.models import ExportStatus
+from vfexport_core.services.bootstrap import Backend
+from vfexport_core.services.initialise import SCHEMA_VERSION, initialise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pymongo.database import Database
+
+    from vfexport_core.settings import Settings
+
+    Documents = Database[dict[str, Any]]
+
+
+@pytest.fixture
+def cli(settings_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.chdir(tmp_path)  # no .env of a developer is read
+    return Cli(settings_environment | {"VFEXPORT_POLLING_INTERVAL_MILLIS": "20"}, tmp_path)
+
+
+def everything(database: Documents) -> dict[str, list[Any]]:
+    return {name: sorted(map(str, database[name].find())) for name in BACKED_UP}
+
+
+def test_what_is_lost_is_restored_compared_and_goes_on(
+    cli: Cli, settings: Settings, database: Documents, tmp_path: Path
+) -> None:
+    initialise(database)
+    campaign = load(database, 30)
+    with Backend(settings, database=database) as backend:
+        assert cli.run("export", campaign, "entries").exit_code == 0
+        service = Service(settings, database, backend.buckets)
+        service.open_record(USER_ID)
+        file = tmp_path / "backup.bin"
+        counts = json.loads(cli.run("backup", str(file), "--json").stdout)
+        before = everything(database)
+        assert (counts["exports"], counts["ccpaDeletions"]) == (1, 1)
+        assert counts["ccpaFileIndex"] > 0
+        since = cli.run("export", campaign, "fanlist", "--json")
+        refused = cli.run("restore", str(file), "--json")
+        assert error_of(refused.stderr)["code"] == "RestoreRefused"
+        assert cli.run("queue", "resume").exit_code == 0
+        for name in (*BACKED_UP, "exportControl"):
+            database.drop_collection(name)
+        (delivered,) = (document for document in before["exports"])
+        assert cli.run("restore", str(file), "--json").exit_code == 0
+        assert {name: found for name, found in everything(database).items() if name != "exportAudit"} == {
+            name: found for name, found in before.items() if name != "exportAudit"
+        }
+        pause = backend.queue.pause.read()
+        assert pause is not None
+        assert "restored from a backup" in pause.reason
+        compared = json.loads(cli.run("reconcile", "--unknown-hours", "0", "--json").stdout)["differences"]
+        assert [one["difference"] for one in compared] == ["unknown"], "what was delivered since the backup"
+        assert compared[0]["exportId"] == json.loads(since.stdout)["exportId"]
+        assert cli.run("queue", "resume").exit_code == 0
+        assert cli.run("export", campaign, "codes").exit_code == 0
+        assert {export.status for export in backend.queue.list()} == {ExportStatus.FINISHED}
+        assert delivered
+
+
+def a_backup(database: Documents) -> bytes:
+    out = io.BytesIO()
+    write_backup(database, out, schema_version=SCHEMA_VERSION)
+    return out.getvalue()
+
+
+def framed(*frames: dict[str, Any]) -> bytes:
+    return gzip.compress(b"".join(map(bson.encode, frames)))
+
+
+HEAD = {"format": "vfexport-backup", "schema": SCHEMA_VERSION, "database": "d"}
+END = {"counts": dict.fromkeys(BACKED_UP, 0)}
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"no backup", "not a backup"),
+        (framed({"x": 1}), "not a backup"),
+        (framed(HEAD), "cut"),
+        (framed(HEAD | {"schema": SCHEMA_VERSION + 1}, END), "newer version"),
+        (framed(HEAD, {"collection": "users", "document": {"_id": 1}}, END), "unknown collection 'users'"),
+        (framed(HEAD, {"counts": END["counts"] | {"exports": 1}}), "does not hold"),
+    ],
+)
+def test_what_is_no_whole_backup_of_ours_is_refused(database: Documents, data: bytes, why: str) -> None:
+    with pytest.raises(RestoreRefused, match=why):
+        read_backup(database, io.BytesIO(data), schema_version=SCHEMA_VERSION)
+
+
+def test_a_backup_that_was_cut_anywhere_is_refused(database: Documents) -> None:
+    initialise(database)
+    data = a_backup(database)
+    for length in (len(data) // 2, len(data) - 1):
+        with pytest.raises(RestoreRefused):
+            read_backup(database, io.BytesIO(data[:length]), schema_version=SCHEMA_VERSION)
