@@ -51,7 +51,7 @@ def test_what_was_delivered_is_read_back(cli: Cli, campaign: str, settings: Sett
     assert verified["ok"]
     assert (verified["rows"], verified["bytes"]) == (delivered["rows"], delivered["bytes"])
     assert [file["key"] for file in verified["files"]] == keys
-    assert verified["documentsRead"] > 0
+    assert verified["documentsNow"] == verified["documentsRead"] > 0
     lines = cli.run("verify", delivered["exportId"]).stdout.splitlines()
     assert [line.split()[0] for line in lines[: len(keys)]] == ["ok"] * len(keys)
 
@@ -137,6 +137,7 @@ def test_a_plan_says_what_would_be_done_and_does_nothing(
 ) -> None:
     before = done(cli, "plan", campaign, "entries")
     assert (before["documents"], before["seconds"], before["pastExports"]) == (ENTRIES, None, 0)
+    assert (before["isUpperBound"], done(cli, "plan", campaign, "artistOptIn")["isUpperBound"]) == (False, True)
     delivered = done(cli, "export", campaign, "entries")
     after = done(cli, "plan", campaign, "entries")
     assert after["pastExports"] == 1

@@ -101,9 +101,8 @@ def _tell(found: Verification, *, as_json: bool) -> None:
         click.echo(f"{'ok     ' if file.problem is None else 'differs'}  {file.sha256 or '-':<64}  {file.key}")
     click.echo(f"rows       {found.rows:,} of {found.export.count:,} recorded")
     click.echo(f"bytes      {found.bytes:,} of {found.export.bytes:,} recorded")
-    if found.documents is not None:
-        then = "" if read is None else f"; {read:,} were read"
-        click.echo(f"documents  {found.documents:,} now{then}")
+    then = "" if read is None else f"; {read:,} were read"
+    click.echo(f"documents  {found.documents:,} to read now{then}")
 
 
 def _summary(found: Verification, read: int | None) -> dict[str, Any]:

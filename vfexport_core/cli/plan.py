@@ -35,7 +35,8 @@ def plan(*, campaign: str, export_type: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_summary(found), ensure_ascii=False))
         return
-    documents = "unknown before they are read" if found.documents is None else f"{found.documents:,}"
+    at_most = "" if spec.scan.where is None else "at most "
+    documents = "unknown before they are read" if found.documents is None else f"{at_most}{found.documents:,}"
     took = (
         "unknown: none has finished"
         if found.seconds is None
@@ -61,6 +62,7 @@ def _summary(found: Forecast) -> dict[str, Any]:
         "campaignName": found.campaign_name,
         "exportType": found.spec.type,
         "documents": found.documents,
+        "isUpperBound": found.spec.scan.where is not None,
         "seconds": None if found.seconds is None else round(found.seconds, 1),
         "pastExports": found.past_exports,
         "bucket": found.bucket,

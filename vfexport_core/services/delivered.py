@@ -37,14 +37,14 @@ class FileCheck:
 class Verification:
     """An export's files held against its record.
 
-    `documents` is how many documents the same export would read now, None for a type without such a count: what has
-    changed in the sources since is no fault of the files.
+    `documents` is how many documents the same export would read now: what has changed in the sources since is no fault
+    of the files.
     """
 
     export: Export
     bucket: str
     files: tuple[FileCheck, ...]
-    documents: int | None
+    documents: int
 
     @property
     def rows(self) -> int:
@@ -126,10 +126,11 @@ def _check(
     return FileCheck(key=key, recorded_sha256=recorded, sha256=found, bytes=size, rows=rows, problem=problem)
 
 
-def _documents(backend: Backend, export: Export) -> int | None:
-    from vfexport_core.pipeline import count_rows  # noqa: PLC0415 Arrow is slow to load, and the files come first
+def _documents(backend: Backend, export: Export) -> int:
+    from vfexport_core.pipeline import count_matching  # noqa: PLC0415 Arrow is slow to load, and the files come first
 
+    spec, settings = find_spec(export.export_type), backend.settings
     try:
-        return count_rows(find_spec(export.export_type), export.campaign_id, backend.database, backend.settings)
+        return count_matching(spec, export.campaign_id, backend.database, settings, export.date_key)
     except SourceMissing:
         return 0

@@ -43,6 +43,7 @@ class IndexUse:
 class Forecast:
     """See the module. `documents` and `seconds` are None when nothing tells them; `bucket` when none is configured.
 
+    Where the type has a condition, `documents` are those before it: how many meet it is known when they are read.
     `key` is a pattern: the moment of the request and the id of the export are in it by their names.
     """
 
@@ -69,7 +70,7 @@ def forecast(backend: Backend, campaign_id: str, spec: ExportSpec) -> Forecast:
         spec=spec,
         reads=_reads(backend, campaign_id, spec),
         documents=documents,
-        seconds=expected_seconds(past, documents),
+        seconds=expected_seconds(past, documents if spec.scan.where is None else None),
         past_exports=len(past),
         bucket=_bucket(backend, spec),
         key=_key(backend, campaign_id, campaign, spec),
