@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -205,3 +206,34 @@ def test_it_is_ready(http: httpx.Client) -> None:
     ready = wait_for(lambda: http.get("/ready").json().get("status") == "ready", seconds=30)
     assert ready
     assert "server" not in http.get("/heartbeat").headers
+
+
+def test_a_request_at_hand_is_answered_when_the_service_is_told_to_end(
+    server: Server, http: httpx.Client, stored: Database[dict[str, Any]]
+) -> None:
+    """The last test: nobody is let in any more, and who is inside is served."""
+    body = b'{"exportType": "codes"}'
+    lines = [
+        f"POST /campaigns/{insert_campaign(stored)}/exports HTTP/1.1",
+        "Host: x",
+        f"Authorization: Bearer {make_token(http)}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Expect: 100-continue",
+    ]
+    address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 100 "), "it is at hand"
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: is_refused(address))
+        connection.sendall(body)
+        assert connection.recv(10_000).startswith(b"HTTP/1.1 202 ")
+
+
+def is_refused(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
