@@ -1,7 +1,9 @@
-"""Dagster's own programs with this service's log lines: ``python -m vfexport_dagster.logged dagster-daemon run ...``.
+"""Dagster's own programs as they run in production: ``python -m vfexport_dagster.program dagster-daemon run ...``.
 
-By themselves they write another shape of JSON, and what other libraries log as plain text. Here all of it goes through
-one handler, in the form of `vfexport_core.telemetry.logs`; what else they do is unchanged.
+By themselves they write another shape of JSON, and what other libraries log as plain text: here all of it goes through
+one handler, in the form of `vfexport_core.telemetry.logs`. And the daemon opens a connection to PostgreSQL for every
+question it asks, dozens a second even when nothing happens: here it keeps them, as Dagster's web server does. What else
+they do is unchanged.
 """
 
 from __future__ import annotations
@@ -13,12 +15,18 @@ import sys
 from importlib.metadata import entry_points
 from typing import Any
 
+import dagster as dg
 import uvicorn.config
 from dagster._utils import log as dagster_log
 
 from vfexport_core.settings import PREFIX
 from vfexport_core.telemetry.logs import logging_config
 
+_DAEMON = "dagster-daemon"
+# Longer than any of its queries takes; a connection that a proxy has dropped is not kept for ever.
+_STATEMENT_MILLIS = 60_000
+_RECYCLE_SECONDS = 600
+_MORE_CONNECTIONS = 20
 _NAMES = ("dagster", "dagit", "dagster-webserver")
 
 
@@ -26,9 +34,23 @@ def main() -> None:
     """Run the program that the first argument names, with the others."""
     _, program, *arguments = sys.argv
     log_in_one_shape()
+    if program == _DAEMON:
+        keep_connections()
     sys.argv = [program, *arguments]
     (script,) = entry_points(group="console_scripts", name=program)
     sys.exit(script.load()())
+
+
+def keep_connections() -> None:
+    """Have this process keep its connections to Dagster's storage; SQLite has none to keep."""
+    get = dg.DagsterInstance.get
+
+    def get_with_connections() -> dg.DagsterInstance:
+        instance = get()
+        instance.optimize_for_webserver(_STATEMENT_MILLIS, _RECYCLE_SECONDS, _MORE_CONNECTIONS)
+        return instance
+
+    setattr(dg.DagsterInstance, "get", staticmethod(get_with_connections))  # noqa: B010 it is a method of the class
 
 
 def log_in_one_shape() -> None:
