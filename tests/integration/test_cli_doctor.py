@@ -121,6 +121,7 @@ def test_a_healthy_service_needs_nothing(doctor: Doctor, buckets: Buckets) -> No
     expected = dict.fromkeys(["mongodb", "queue", "source indexes", "jwt keys", "jwt claims", "dev mode"], "ok")
     expected |= {"ccpa deletions": "ok", "ccpa hash key": "ok", "dagster": "not checked", "mongodb clock": "ok"}
     expected |= {"ccpa file index": "ok", "hanging buckets": "ok", "schema": "ok", "temporary folder": "ok"}
+    expected |= {"pause": "ok"}
     for bucket in BUCKETS:
         aspects = ("writable", "ownership", "versioning", "lifecycle", "object lock", "region", "signed urls")
         expected |= dict.fromkeys([bucket, *(f"{bucket} {aspect}" for aspect in aspects)], "ok")
@@ -137,6 +138,15 @@ def test_a_bucket_that_hangs_is_named(doctor: Doctor, database: Documents) -> No
     assert "bucket sfmcS3 has hung since" in finding["detail"]
     breakers.half_open("sfmcS3")
     assert doctor.outcomes()["hanging buckets"] == "ok"
+
+
+def test_a_queue_that_is_paused_is_told(doctor: Doctor, database: Documents) -> None:
+    pause = ExportRepository(database).pause
+    pause.begin("upgrade", "cli:ann")
+    (finding,) = doctor.look()["pause"]
+    assert finding["outcome"] == "warning"
+    assert finding["detail"].endswith("by cli:ann: upgrade")
+    pause.end()
 
 
 def test_people_get_a_table(doctor: Doctor) -> None:

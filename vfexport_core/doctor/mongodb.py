@@ -15,6 +15,7 @@ from vfexport_core.mongo.collections import DELETIONS, EXPORTS, FILE_INDEX
 from vfexport_core.mongo.schema import DIFFERS, differences
 from vfexport_core.queue import schema as exports
 from vfexport_core.queue.breakers import BucketBreakers
+from vfexport_core.queue.pause import QueuePause
 from vfexport_core.services.initialise import SCHEMA_VERSION, check_initialised
 from vfexport_core.sources.indexes import MissingIndex, missing_source_indexes
 
@@ -62,6 +63,10 @@ def mongodb_checks(settings: Settings) -> list[Check]:
         with opened(settings) as database:
             yield from _hanging(BucketBreakers(database))
 
+    def pause() -> Iterator[Finding]:
+        with opened(settings) as database:
+            yield _pause(QueuePause(database))
+
     def schema() -> Iterator[Finding]:
         with opened(settings) as database:
             check_initialised(database)
@@ -77,6 +82,7 @@ def mongodb_checks(settings: Settings) -> list[Check]:
         Check("ccpa deletions", _SECONDS, deletions),
         Check("ccpa file index", _SECONDS, file_index),
         Check("hanging buckets", _SECONDS, hanging),
+        Check("pause", _SECONDS, pause),
         Check("schema", _SECONDS, schema),
         Check("source indexes", _SECONDS, sources),
     ]
@@ -121,6 +127,13 @@ def _hanging(breakers: BucketBreakers) -> Iterator[Finding]:
         )
     if not found:
         yield ok("hanging buckets", "none")
+
+
+def _pause(queue: QueuePause) -> Finding:
+    found = queue.read()
+    if found is None:
+        return ok("pause", "the queue is open")
+    return warning("pause", str(found), "Nothing begins until somebody runs `vfexport queue resume`.")
 
 
 def _sources(database: Database[dict[str, Any]]) -> Iterator[Finding]:
