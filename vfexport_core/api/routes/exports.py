@@ -134,7 +134,7 @@ def read_export(
     export_id: ExportId,
     if_none_match: Annotated[list[str], Header(default_factory=list, description="ETags of earlier answers.")],
 ) -> ExportOut | Response:
-    """Return one export; poll it with `If-None-Match`, no more often than `Retry-After` says."""
+    """Return one export; poll it with `If-None-Match`, when `Retry-After` says, or sooner to see its progress."""
     export = exports.read(container.backend, export_id, campaign_id)
     outlook = outlook_of(export, container)
     tag = entity_tag(
