@@ -2,8 +2,8 @@
 
 By themselves they write another shape of JSON, and what other libraries log as plain text: here all of it goes through
 one handler, in the form of `vfexport_core.telemetry.logs`. And the daemon opens a connection to PostgreSQL for every
-question it asks, dozens a second even when nothing happens: here it keeps them, as Dagster's web server does. What else
-they do is unchanged.
+question it asks, dozens a second even when nothing happens, of which a third is whether a table is there: here it keeps
+its connections, as Dagster's web server does, and what it knows of the table. What else they do is unchanged.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import dagster as dg
 import uvicorn.config
+from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
 from dagster._utils import log as dagster_log
 
 from vfexport_core.settings import PREFIX
@@ -27,6 +28,7 @@ _DAEMON = "dagster-daemon"
 _STATEMENT_MILLIS = 60_000
 _RECYCLE_SECONDS = 600
 _MORE_CONNECTIONS = 20
+_HAS_TABLE = "_has_instigators_table"
 _NAMES = ("dagster", "dagit", "dagster-webserver")
 
 
@@ -36,6 +38,7 @@ def main() -> None:
     log_in_one_shape()
     if program == _DAEMON:
         keep_connections()
+        ask_once_for_the_table()
     sys.argv = [program, *arguments]
     (script,) = entry_points(group="console_scripts", name=program)
     sys.exit(script.load()())
@@ -51,6 +54,19 @@ def keep_connections() -> None:
         return instance
 
     setattr(dg.DagsterInstance, "get", staticmethod(get_with_connections))  # noqa: B010 it is a method of the class
+
+
+def ask_once_for_the_table() -> None:
+    """Have this process remember that the table of sensors' states is there, once it was."""
+    found: list[bool] = []
+    look = getattr(SqlScheduleStorage, _HAS_TABLE)
+
+    def is_there(storage: SqlScheduleStorage, connection: Any) -> bool:
+        if not found and look(storage, connection):
+            found.append(True)
+        return bool(found)
+
+    setattr(SqlScheduleStorage, _HAS_TABLE, is_there)
 
 
 def log_in_one_shape() -> None:
