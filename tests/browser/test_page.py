@@ -149,6 +149,20 @@ def test_a_failure_says_why_and_what_to_do_and_is_tried_again(page: Page, servic
     assert service.store.get(export.id).status is ExportStatus.CANCELED
 
 
+def test_what_waits_says_for_what(page: Page, service: Service) -> None:
+    campaign = service.campaign("Paused Tour")
+    service.store.pause.begin("moving house", "ada")
+    try:
+        page.sign_in(service.token(campaign))
+        page.show(campaign)
+        page.click("#request-form [type=submit]")
+        page.sees("waits: the queue has been paused since", page.row(newest(service, campaign)))
+        page.sees("moving house", "#exports")
+    finally:
+        service.store.pause.end()
+    page.sees("starts in about", "#exports")
+
+
 def test_types_ask_for_what_they_need(page: Page, service: Service) -> None:
     campaign = service.campaign("Winter Tour")
     service.database["codes"].insert_one({"_id": campaign, "campaignId": campaign, "dateKey": "1773936000000"})

@@ -106,8 +106,9 @@ function statusOf(one) {
 
 function placeOf(queue) {
   const place = queue.position === 1 ? "next in the queue" : `number ${queue.position} in the queue`;
-  const reason = queue.reason === undefined ? "" : `; ${queue.reason}`;
-  return `${place}, starts in about ${duration(queue.startsInSeconds)}${reason}`;
+  // What holds it up counts, whatever its place.
+  if (queue.reason !== undefined) return `${place}, waits: ${queue.reason}`;
+  return `${place}, starts in about ${duration(queue.startsInSeconds)}`;
 }
 
 function progressOf(one) {
