@@ -62,7 +62,8 @@ def test_every_version_and_delete_marker_goes_a_thousand_a_call(
     proxy.reset()
     record = proxied.delete(seconds=240)
     assert (record.deleted_exports, record.deleted_files) == (2, 2)
-    assert len(proxy.seen("DeleteObjects")) == 2
+    sizes = {call.size for call in proxy.seen("DeleteObjects")}
+    assert len(sizes) == 2, "one call for a thousand, one for the rest; a store that is busy may be asked once more"
     assert len(proxy.seen("ListObjectVersions")) >= 3, "a thousand a page, of two files"
     assert {name for _, name in proxied.everything()} == {beside}, "only exact keys are touched"
 
