@@ -7,7 +7,7 @@
 #                                        VFEXPORT_TEST_MONGO_URI and VFEXPORT_TEST_S3_ENDPOINT name (else embedded ones)
 #   make test-deploy                     what deploy/ describes, started on this machine: needs PostgreSQL's programs, and
 #                                        some minutes; promtool, if there is one, tests the alert rules
-#   make test-browser                    the administrators' page in Chromium; skipped with a word where there is none
+#   make test-browser                    the administrators' page and Dagster's UI in Chromium; skipped with a word where there is none
 #   make check                           format, lint, types, layers, tests: what has to pass before a change goes in
 #   make lock                            requirements.lock and deploy/requirements.lock anew from pyproject.toml, with as
 #                                        little change as can be; UPGRADE="--upgrade-package boto3" raises one
