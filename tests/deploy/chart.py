@@ -1,11 +1,12 @@
 """Rendering the Helm chart without Helm: its templates keep to the few forms that are understood here.
 
 ``{{ .Values.a.b }}``, ``{{ .Release.Namespace }}``; and on lines of their own ``{{- if .Values.a.b }}``,
-``{{- end }}``, ``{{- toYaml .Values.a.b | nindent 4 }}``. Anything else is refused.
+``{{- end }}``, ``{{- toYaml .Values.a.b | nindent 4 }}``; and the checksum of another template. Others are refused.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ RELEASE = {"Namespace": "vfexport"}
 _IF = re.compile(r"^ *\{\{- if \.Values\.([\w.]+) \}\}$")
 _END = re.compile(r"^ *\{\{- end \}\}$")
 _TO_YAML = re.compile(r"^ *\{\{- toYaml \.Values\.([\w.]+) \| nindent (\d+) \}\}$")
+_CHECKSUM = re.compile(r"\{\{ include \(print \$\.Template\.BasePath \"/([\w.]+)\"\) \. \| sha256sum \}\}")
 _VALUE = re.compile(r"\{\{ \.(Values|Release)\.([\w.]+) \}\}")
 
 
@@ -70,5 +72,10 @@ def _lines(line: str, values: Document) -> list[str]:
         return [indent + part for part in yaml.safe_dump(value_at(values, found[1])).splitlines()]
     given = {"Values": values, "Release": RELEASE}
     line = _VALUE.sub(lambda found: str(value_at(given[found[1]], found[2])), line)
+    line = _CHECKSUM.sub(lambda found: _checksum(found[1], values), line)
     assert "{{" not in line, f"not one of the forms that are understood: {line}"
     return [line]
+
+
+def _checksum(template: str, values: Document) -> str:
+    return hashlib.sha256(render((CHART / "templates" / template).read_text(), values).encode()).hexdigest()

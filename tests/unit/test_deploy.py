@@ -217,6 +217,20 @@ def test_on_one_machine_a_run_is_given_the_time_to_end():
     assert longest + 60 < given < whole
 
 
+def test_the_service_may_write_where_its_unit_says_to_put_dagster_s_configuration():
+    unit = (DEPLOY / "systemd" / "vfexport.service").read_text()
+    user, home = (
+        re.search(rf"^{pattern}=(.+)$", unit, re.MULTILINE)[1] for pattern in ("User", "Environment=DAGSTER_HOME")
+    )
+    made = f"install -d -o {user} -g {user} "
+    steps = re.findall(r"^#   (install .+)$", unit, re.MULTILINE)
+    (folders,) = (step for step in steps if step.startswith(made))
+    (put,) = (step for step in steps if f" {home}/" in step)
+    assert home in folders.removeprefix(made).partition("#")[0].split()
+    assert steps.index(folders) < steps.index(put)
+    assert "-D" not in put.split()
+
+
 # What every pod has to have
 
 

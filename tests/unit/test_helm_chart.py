@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 KUBERNETES = ("1.30", "1.33", "1.37")
 INSTANCE = MANIFESTS / "instance" / "dagster.yaml"
+CHECKSUM = "checksum/instance"
+READERS_OF_THE_INSTANCE = ("code", "daemon", "webserver")
 CERTIFICATES = {
     "extraVolumes": [{"name": "certificates", "secret": {"secretName": "ca"}}],
     "extraVolumeMounts": [{"name": "certificates", "mountPath": "/etc/vfexport/certificates", "readOnly": True}],
@@ -47,7 +49,7 @@ def instance_of(found: list[Document]) -> Document:
 
 
 def as_kustomize_has_it(found: list[Document]) -> dict[tuple[str, str], Document]:
-    """Take out what kustomize does by itself: the image's tag, namespaces."""
+    """Take out what kustomize does by itself (the image's tag, namespaces), and what it cannot do: the checksum."""
     for container in containers(found):
         assert container.pop("imagePullPolicy") == "IfNotPresent"
         assert container["image"] == "vfexport:latest"
@@ -58,6 +60,9 @@ def as_kustomize_has_it(found: list[Document]) -> dict[tuple[str, str], Document
     for subject in keyed["RoleBinding", "runs"]["subjects"]:
         assert subject.pop("namespace") == "vfexport"
     del keyed["ConfigMap", "dagster-instance"]
+    for name in READERS_OF_THE_INSTANCE:
+        annotations = keyed["Deployment", name]["spec"]["template"]["metadata"].pop("annotations")
+        assert annotations.keys() == {CHECKSUM}
     return keyed
 
 
@@ -131,6 +136,26 @@ def test_values_reach_what_they_are_for() -> None:
     assert config["env_secrets"] == ["settings", "storage"]
     assert config["resources"] == {"limits": {"cpu": "8", "memory": "4Gi"}}
     assert config["image_pull_secrets"] == [{"name": "registry"}]
+
+
+def checksums(found: list[Document]) -> dict[str, str]:
+    pods = {name: one["spec"]["template"] for (kind, name), one in by_key(found).items() if kind == "Deployment"}
+    return {name: pod["metadata"].get("annotations", {}).get(CHECKSUM) for name, pod in pods.items()}
+
+
+def test_another_instance_makes_other_pods_of_those_that_read_it() -> None:
+    values = defaults()
+    before = checksums(rendered(values))
+    readers = {
+        document["metadata"]["name"]
+        for document in rendered(values)
+        if document["kind"] == "Deployment" and "dagster-instance" in str(document["spec"])
+    }
+    assert readers == {*READERS_OF_THE_INSTANCE}
+    assert checksums(rendered(values)) == before
+    values["run"]["temporaryDisk"] = "1Gi"
+    after = checksums(rendered(values))
+    assert {name for name in before if before[name] != after[name]} == readers
 
 
 def test_the_chart_is_of_the_project_s_version() -> None:
