@@ -12,9 +12,12 @@ import pytest
 
 from tests.ccpa import USER_ID, Service
 from tests.cli_helpers import Cli, error_of, load
+from tests.integration.queue_helpers import queued, triggered
 from vfexport_core.errors import RestoreRefused
-from vfexport_core.mongo.backup import BACKED_UP, read_backup, write_backup
+from vfexport_core.mongo.backup import BACKED_UP, check_backup, write_backup
+from vfexport_core.queue.audit import Actor
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.services.backup import restore
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.initialise import SCHEMA_VERSION, initialise
 
@@ -55,7 +58,7 @@ def test_what_is_lost_is_restored_compared_and_goes_on(
         since = cli.run("export", campaign, "fanlist", "--json")
         refused = cli.run("restore", str(file), "--json")
         assert error_of(refused.stderr)["code"] == "RestoreRefused"
-        assert cli.run("queue", "resume").exit_code == 0
+        assert backend.queue.pause.read() is None, "what is refused changes nothing"
         for name in (*BACKED_UP, "exportControl"):
             database.drop_collection(name)
         (delivered,) = (document for document in before["exports"])
@@ -102,7 +105,7 @@ END = {"counts": dict.fromkeys(BACKED_UP, 0)}
 )
 def test_what_is_no_whole_backup_of_ours_is_refused(database: Documents, data: bytes, why: str) -> None:
     with pytest.raises(RestoreRefused, match=why):
-        read_backup(database, io.BytesIO(data), schema_version=SCHEMA_VERSION)
+        check_backup(database, io.BytesIO(data), schema_version=SCHEMA_VERSION)
 
 
 def test_a_backup_that_was_cut_anywhere_is_refused(database: Documents) -> None:
@@ -110,4 +113,53 @@ def test_a_backup_that_was_cut_anywhere_is_refused(database: Documents) -> None:
     data = a_backup(database)
     for length in (len(data) // 2, len(data) - 1):
         with pytest.raises(RestoreRefused):
-            read_backup(database, io.BytesIO(data[:length]), schema_version=SCHEMA_VERSION)
+            check_backup(database, io.BytesIO(data[:length]), schema_version=SCHEMA_VERSION)
+
+
+class Pipe(io.BytesIO):
+    """Read only once, as stdin."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: object) -> int:
+        raise io.UnsupportedOperation
+
+
+def test_active_exports_that_cannot_be_so_at_a_time_are_ended_and_told(settings: Settings, database: Documents) -> None:
+    """The exports are read while they go on: one may be read as TRIGGERED, end, and the next begin before its turn."""
+    initialise(database)
+    with Backend(settings, database=database) as backend:
+        claims = []
+        for _ in range(2):
+            claims.append(triggered(backend.queue))
+            database.exports.drop_indexes()
+            database.exports.update_one({"status": "TRIGGERED"}, {"$set": {"status": "FINISHED"}})
+        first = queued(backend.queue)
+        second = queued(backend.queue, campaign_id=first.campaign_id)
+        database.exports.update_many({"runId": {"$exists": True}}, {"$set": {"status": "TRIGGERED"}})
+        data = a_backup(database)
+        for name in BACKED_UP:
+            database.drop_collection(name)
+        backend.queue.pause.begin("upgrade", "cli:ann")
+        counts = restore(backend, Pipe(data), Actor("cli:bob", "cli", "corr-1"))
+        assert (counts["exports"], counts["exportsEnded"]) == (4, 2)
+        kept, lost, waiting, canceled = (
+            backend.queue.get(one) for one in (*(claim.export_id for claim in claims), first.id, second.id)
+        )
+        assert (kept.status, waiting.status) == (ExportStatus.TRIGGERED, ExportStatus.PENDING)
+        assert (lost.status, canceled.status) == (ExportStatus.FAILED, ExportStatus.CANCELED)
+        assert lost.error is not None
+        assert lost.error["code"] == "WorkerLost"
+        assert [(one.attempt, one.status) for one in lost.attempts] == [(1, ExportStatus.FAILED)]
+        assert [(one.attempt, one.status) for one in canceled.attempts] == [(1, ExportStatus.CANCELED)]
+        assert lost.attempts[0].triggered is not None
+        pause = backend.queue.pause.read()
+        assert pause is not None
+        assert (pause.reason, pause.by) == ("upgrade", "cli:ann")
+        assert backend.queue.retry(lost.id).attempt == 2
+
+
+def test_the_index_of_people_in_files_is_read_behind_the_exports() -> None:
+    """An export that ends meanwhile has its index before: read first, the index would lack it."""
+    assert BACKED_UP.index("ccpaFileIndex") > BACKED_UP.index("exports") > BACKED_UP.index("ccpaDeletions") == 0

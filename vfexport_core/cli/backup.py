@@ -43,6 +43,8 @@ def restore(*, file: str, as_json: bool) -> None:
 
     The database is set up first, as by `vfexport init`. The queue is paused, and stays so: compare with the buckets by
     `vfexport reconcile`, ask again for deletions that were asked for since the backup, then `vfexport queue resume`.
+    Active exports that stand in the way of others (the backup was taken while one ended and the next began) are ended,
+    FAILED or CANCELED; how many is told as exportsEnded.
     """
     with Backend.of_worker(load_settings()) as backend:
         if file == STDOUT:

@@ -17,21 +17,23 @@ from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING
+from pymongo.errors import DuplicateKeyError
 
 from vfexport_core.errors import RestoreRefused
 from vfexport_core.mongo.collections import AUDIT, COUNTERS, DELETIONS, EXPORTS, FILE_INDEX, open_owned
 from vfexport_core.mongo.retry import WORKER_LIMITS, with_retries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pymongo.collection import Collection
     from pymongo.database import Database
 
     from vfexport_core.mongo.document import Document
 
-# The record of deletions first, both ways: no export may be there without it.
-BACKED_UP = (DELETIONS, FILE_INDEX, EXPORTS, AUDIT, COUNTERS)
+# The record of deletions first: no export may be there without it. The index of people in files behind the exports: it
+# is written before an export ends, so that each one that has ended has its own (one of no file harms nobody).
+BACKED_UP = (DELETIONS, EXPORTS, FILE_INDEX, AUDIT, COUNTERS)
 
 _FORMAT = "vfexport-backup"
 _AT_ONCE = 500
@@ -54,8 +56,8 @@ def write_backup(database: Database[Document], out: IO[bytes], *, schema_version
     return dict(counts)
 
 
-def read_backup(database: Database[Document], source: IO[bytes], *, schema_version: int) -> dict[str, int]:
-    """Put the documents of a backup into collections that are empty, and return how many of each.
+def check_backup(database: Database[Document], source: IO[bytes], *, schema_version: int) -> None:
+    """Read a backup to its end, which changes nothing; `source` is at its beginning again.
 
     Raises RestoreRefused for what is no whole backup, or one of a newer version, and where there are documents already;
     SourceUnavailable.
@@ -65,10 +67,37 @@ def read_backup(database: Database[Document], source: IO[bytes], *, schema_versi
         # The counters begin when the database is set up.
         if name != COUNTERS and with_retries(owned, lambda owned=owned: owned.find_one({}, {"_id": 1}), WORKER_LIMITS):
             raise RestoreRefused(f"collection {database.name}.{name} is not empty", payload=name)
-    if source.seekable():  # else it turns out in the end
-        _read(source, schema_version, lambda _name, _documents: None)
-        source.seek(0)
-    return _read(source, schema_version, lambda name, documents: _insert(database, name, documents))
+    _read(source, schema_version, lambda _name, _documents: None)
+    source.seek(0)
+
+
+def insert_backup(
+    database: Database[Document],
+    source: IO[bytes],
+    *,
+    schema_version: int,
+    of_export: Callable[[RawBSONDocument], Mapping[str, Any]],
+) -> dict[str, int]:
+    """Put the documents of a backup that was checked into their collections, and return how many of each.
+
+    The exports come last: none is there without the record of deletions and its index of people. `of_export` gives what
+    is stored of an export's document. Raises RestoreRefused, also when another active export stands in the way;
+    SourceUnavailable.
+    """
+
+    def put(name: str, documents: list[RawBSONDocument], *, exports: bool) -> None:
+        if (name == EXPORTS) is exports:
+            _insert(database, name, [of_export(one) for one in documents] if exports else documents)
+
+    _read(source, schema_version, lambda name, documents: put(name, documents, exports=False))
+    source.seek(0)
+    try:
+        return _read(source, schema_version, lambda name, documents: put(name, documents, exports=True))
+    except DuplicateKeyError:
+        raise RestoreRefused(
+            f"an export that was requested meanwhile stands in the way: {database.name}.{EXPORTS} is restored in part",
+            payload=EXPORTS,
+        ) from None
 
 
 def _all(database: Database[Document], name: str) -> Iterator[RawBSONDocument]:
@@ -113,7 +142,7 @@ def _read(
     raise RestoreRefused("the backup was cut: it has no end")
 
 
-def _insert(database: Database[Document], name: str, documents: list[RawBSONDocument]) -> None:
+def _insert(database: Database[Document], name: str, documents: Sequence[Mapping[str, Any]]) -> None:
     owned: Collection[Any] = open_owned(database, name)
 
     def put() -> None:
