@@ -84,6 +84,9 @@ class RecordedRun:
     def is_reexecution(self) -> bool:
         return self.run.parent_run_id is not None
 
+    def placed_export_id(self) -> str | None:
+        return self.run.tags.get(tags.EXPORT_ID) or None if tags.is_placed(self.run) else None
+
     def earlier_export_id(self) -> str | None:
         if tags.EXPORT_ID in self.run.tags:
             return self.run.tags[tags.EXPORT_ID]

@@ -90,8 +90,12 @@ def is_launched(run: dg.DagsterRun) -> bool:
     The tags of ours that it may have were copied in the launchpad, from another run.
     """
     is_requested = ATTEMPT in run.tags and not run.run_config.get("campaign_id")
-    is_placed = run.tags.get(CORRELATION_ID) == run.run_id
-    return run.parent_run_id is None and not is_requested and not is_placed
+    return run.parent_run_id is None and not is_requested and not is_placed(run)
+
+
+def is_placed(run: dg.DagsterRun) -> bool:
+    """Return whether a run that a person launched was given its place in the queue (`placed_tags`)."""
+    return run.tags.get(CORRELATION_ID) == run.run_id
 
 
 def placed_tags(run: dg.DagsterRun, asked: datetime | None, export: Export | None, seconds: float) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 from dagster._core.execution.api import execute_run
 
 from tests.api_client import insert_campaign
-from tests.integration.queue_helpers import new_export, queued
+from tests.integration.queue_helpers import DELIVERED, new_export, queued
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.pending import Unserved
@@ -17,7 +17,9 @@ from vfexport_core.services.reconcile import AHEAD, Reconciler, Sightings
 from vfexport_core.settings import load_settings
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
+from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.runs import DagsterRuns
+from vfexport_dagster.sensors.outcome import build_outcome_sensor
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -146,3 +148,32 @@ def test_one_whose_export_is_cancelled_meanwhile_is_cancelled_with_it(
     look(instance, store)
     assert seen(instance, run).status is dg.DagsterRunStatus.CANCELED
     assert "is CANCELED" in told(instance, run)
+
+
+def test_one_whose_export_another_run_has_made_makes_no_second_one(
+    runner: Runner, store: ExportRepository, campaign_id: str
+) -> None:
+    export = store.request(new_export(campaign_id=campaign_id, export_type="scoring"))[0]
+    run = launch(runner.instance, run_config={"campaign_id": campaign_id})
+    look(runner.instance, store)
+    store.claimed(store.claim(export.id, "another run")[0]).finish(DELIVERED)
+    ended = execute_run(
+        dg.reconstructable(scoring_job), seen(runner.instance, run), runner.instance, raise_on_error=False
+    )
+    assert ended.success
+    assert [(one.id, one.run_id) for one in store.list()] == [(export.id, "another run")]
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_cancelling_one_cancels_the_export_that_it_has_queued_and_nobody_elses(
+    is_own: bool, store: ExportRepository, instance: dg.DagsterInstance, campaign_id: str
+) -> None:
+    if not is_own:
+        store.request(new_export(campaign_id=campaign_id, export_type="scoring"))
+    run = launch(instance, run_config={"campaign_id": campaign_id})
+    look(instance, store)
+    instance.report_run_canceled(seen(instance, run))
+    with dg.build_sensor_context(instance=instance, resources={"mongo": MongoResource()}) as context:
+        build_outcome_sensor().evaluate_tick(context)
+    (export,) = store.list()
+    assert export.status is (ExportStatus.CANCELED if is_own else ExportStatus.PENDING)

@@ -107,6 +107,8 @@ class QueuedExport:
 
     def _cancel(self, export: Export) -> None:
         """Cancel what we have claimed, or what waits only because of us."""
+        self._look_again()  # another process may have run an attempt meanwhile, and left the export to the next one
+        export = self.export or export
         attempt = export.attempt if self._created else None
         self.backend.queue.close_run(export.id, self.run_id, ExportStatus.CANCELED, None, attempt)
         self._look_again()

@@ -92,7 +92,7 @@ class QueueBusy(TransientError):
 
 class QueuePaused(QueueBusy):
     code = "QueuePaused"
-    hint = "It waits as PENDING until somebody resumes the queue (`vfexport queue resume`)."
+    hint = "Wait until somebody resumes the queue (`vfexport queue resume`): what is PENDING then goes on by itself."
 
 
 class SourceUnavailable(TransientError):

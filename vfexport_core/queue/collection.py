@@ -66,13 +66,18 @@ class ExportCollection:
         """Return the first `limit` documents that meet `query`, or those `fields` of them and their ids."""
         return self.retried(lambda: [*self.documents.find(query, fields).sort(order).limit(limit)], name="find")
 
-    def find_due(self, query: Document, order: Sequence[tuple[str, int]], limit: int) -> list[Document]:
-        """Return the first `limit` documents that meet `query`, but for those that are to be retried later."""
-        found = self.find(query, order, limit)
+    def find_due(
+        self, query: Document, order: Sequence[tuple[str, int]], limit: int, fields: Sequence[str] | None = None
+    ) -> list[Document]:
+        """Return the first `limit` documents that meet `query`, but for those that are to be retried later.
+
+        `fields` are those that are read, with `retryAt`; without them all.
+        """
+        found = self.find(query, order, limit, fields)
         if all("retryAt" not in document for document in found):
             return found
         now = self.now()
-        return [] if now is None else self.find(query | {"retryAt": {"$not": {"$gt": now}}}, order, limit)
+        return [] if now is None else self.find(query | {"retryAt": {"$not": {"$gt": now}}}, order, limit, fields)
 
     def now(self) -> datetime | None:
         """Return MongoDB's time; None while there is no document."""

@@ -140,9 +140,12 @@ class ExportRepository:
         return [Export.from_document(document) for document in found]
 
     def pending_positions(self) -> Sequence[tuple[Position, str]]:
-        """Return the positions and types of the PENDING exports, in their order; at most `MOST_WAITING`."""
+        """Return the positions and types of the PENDING exports, in their order; at most `MOST_WAITING`.
+
+        But for those that are to be retried later: others pass them.
+        """
         query = {"status": ExportStatus.PENDING.value}
-        found = self._exports.find(query, schema.ORDER, MOST_WAITING, ["date.created", "exportType"])
+        found = self._exports.find_due(query, schema.ORDER, MOST_WAITING, ["date.created", "exportType", "retryAt"])
         return [((one["date"]["created"], str(one["_id"])), one["exportType"]) for one in found]
 
     def durations_since(self, moment: datetime, limit: int) -> Sequence[tuple[str, timedelta]]:

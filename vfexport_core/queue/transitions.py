@@ -113,7 +113,8 @@ def finish(claim: Claim, delivered: Delivered) -> Transition:
     entry = {"status": status.value, "ended": NOW, "rows": delivered.rows, "bytes": delivered.bytes}
     closed = {"attempts": _in_current_attempt(entry)}
     change = {"status": status.value, DATE_FIELDS[status]: NOW} | files | figures | closed
-    return Transition(fence(claim), [{"$set": change}])
+    # What was wrong with an earlier file: the version before this one leaves it when it starts a new attempt.
+    return Transition(fence(claim), [{"$set": change}, {"$unset": ["fileProblem"]}])
 
 
 def close(claim: Claim, status: ExportStatus, error: Document | None, *, drained: bool) -> Transition:

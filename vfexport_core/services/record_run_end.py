@@ -21,7 +21,8 @@ class RunEnd:
     `export_id` is what the run itself said it was for ("" if nothing), `requested_attempt` the attempt that it was
     asked to run (None: a person started it), `max_seconds` how long it was allowed to take. `failed_by_itself`: it got
     as far as failing, nobody had to miss it; `error` is {code, message, payload} if it could say why, `is_transient`
-    whether that is a passing fault.
+    whether that is a passing fault. `is_launched`: a person launched it, and it waited in the place of an export that
+    may be somebody else's.
     """
 
     run_id: str
@@ -33,6 +34,7 @@ class RunEnd:
     failed_by_itself: bool = False
     error: Error | None = None
     is_transient: bool = False
+    is_launched: bool = False
 
 
 def outcome_of(end: RunEnd, held_seconds: float | None) -> tuple[ExportStatus, Error | None]:
@@ -64,15 +66,21 @@ def record_run_end(queue: ExportRepository, end: RunEnd) -> Closed | None:
     An attempt that a passing fault ended may be followed by the next one.
 
     A PENDING export, which the run should have claimed, ends with its run, unless the run was lost: then nothing is
-    wrong with the export, and it gets another run. Raises SourceUnavailable.
+    wrong with the export, and it gets another run; or it was one of two that were asked for, and cancelled by whoever
+    had launched it: the other one stays. Raises SourceUnavailable.
     """
     try:
         status, error = outcome_of(end, queue.held_seconds(end.export_id, end.run_id))
         code = None if error is None else error["code"]
         is_lost = code == WorkerLost.code
-        attempt = None if is_lost else end.requested_attempt
+        attempt = None if is_lost or _is_one_too_many(queue, end) else end.requested_attempt
         is_transient = is_lost or end.is_transient
         closed = queue.close_run(end.export_id, end.run_id, status, error, attempt, is_transient=is_transient)
     except ExportNotFound:  # the run never came to know its export, or somebody made one up
         return None
     return Closed(status, code) if closed else None
+
+
+def _is_one_too_many(queue: ExportRepository, end: RunEnd) -> bool:
+    """Return whether the end is that of a run which somebody launched for the PENDING export of somebody else."""
+    return end.is_launched and end.is_canceled and queue.get(end.export_id).correlation_id != end.run_id

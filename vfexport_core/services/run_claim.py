@@ -42,6 +42,10 @@ class RunRecord(Protocol):
     @property
     def is_reexecution(self) -> bool: ...
 
+    def placed_export_id(self) -> str | None:
+        """Return the export in whose place a run waited that a person launched; None for any other run."""
+        ...
+
     def earlier_export_id(self) -> str | None:
         """Return the export of the run that this one re-executes; None when that one never had any."""
         ...
@@ -97,7 +101,9 @@ class RunClaim:
         another type), and what `exports.request` raises.
         """
         launch.check()
-        export_id = launch.export_id or (self.run.earlier_export_id() if self.run.is_reexecution else None)
+        export_id = launch.export_id or self.run.placed_export_id()
+        if export_id is None and self.run.is_reexecution:
+            export_id = self.run.earlier_export_id()
         export = self._request(launch) if export_id is None else self._find(export_id)
         check_type(export, launch.export_type)
         return export
@@ -168,8 +174,8 @@ class RunClaim:
             self.run.run_id,
             self.policy,
             lambda busy: self.report(f"waiting: {busy}"),
-            # What is re-executed has ended: nobody would ask for another run.
-            waits_while_paused=self.run.is_reexecution,
+            # No other run could begin meanwhile, one that deletes a user's data neither.
+            waits_while_paused=False,
         )
         self._step_back_from_what_hangs(export)
         try:
@@ -178,7 +184,7 @@ class RunClaim:
             return turn.claim(export.id, self.run.requested_attempt)
         except QueuePaused as paused:
             if self.run.is_reexecution:
-                raise
+                raise  # its export has ended, so nobody would ask for another run: a person does, after the pause
             self._withdraw(paused)
         except (ExportNotClaimable, ExportNotFound) as error:
             if self.run.requested_attempt is None and not self._has_had(export.id):

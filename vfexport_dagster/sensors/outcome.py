@@ -92,6 +92,7 @@ def _run_end(run: dg.DagsterRun, event: dg.DagsterEvent) -> RunEnd:
         export_id=run.tags.get(tags.EXPORT_ID, ""),
         requested_attempt=tags.requested_attempt(run),
         is_canceled=is_canceled,
+        is_launched=tags.is_placed(run),
         message=event.message or f"the run ended as {run.status.value}",
         max_seconds=tags.max_runtime(run),
         failed_by_itself=reason is not None and reason.value in _OWN_FAILURES,
