@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.api_client import wait_for
+from tests.integration.queue_helpers import queued
 from vfexport_core.api.page.feed import FeedLimits
-from vfexport_core.queue.models import Delivered, ExportStatus
+from vfexport_core.queue.models import Delivered, ExportStatus, FileProblem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,6 +130,22 @@ def test_an_export_from_its_request_to_its_file(page: Page, service: Service, do
     page.sees("entries is downloaded.", "#status")
 
 
+def test_a_file_that_is_missing_is_told_of_and_not_offered(page: Page, service: Service) -> None:
+    campaign = service.campaign("Lost Tour")
+    page.sign_in(service.token(campaign))
+    page.show(campaign)
+    page.click("#request-form [type=submit]")
+    export = newest(service, campaign)
+    finish(service, claim(service, export), "lost.csv")
+    page.sees("Download", page.row(export))
+    page.browser.execute_script("window.fetch = async () => Response.json({})")  # it goes just before one asks for it
+    page.click(f"{page.row(export)} button")
+    page.sees("The export has no file to download any more.", "#problem")
+    service.store.note_file_problem(export.id, "lost.csv", FileProblem.MISSING)
+    page.sees("the file is missing", page.row(export))
+    assert not page.browser.find_elements("css selector", f"{page.row(export)} button")
+
+
 def test_a_failure_says_why_and_what_to_do_and_is_tried_again(page: Page, service: Service) -> None:
     campaign = service.campaign("Autumn Tour")
     page.sign_in(service.token(campaign))
@@ -165,10 +182,14 @@ def test_what_waits_says_for_what(page: Page, service: Service) -> None:
 
 def test_types_ask_for_what_they_need(page: Page, service: Service) -> None:
     campaign = service.campaign("Winter Tour")
-    service.database["codes"].insert_one({"_id": campaign, "campaignId": campaign, "dateKey": "1773936000000"})
+    odd = "9" * 32  # no moment, and yet a key
+    for key in (odd, "1773936000000"):
+        service.database["codes"].insert_one({"_id": campaign + key, "campaignId": campaign, "dateKey": key})
     page.sign_in(service.token())
     page.show(campaign)
     page.choose("#type", "codeWaves")
+    page.sees(odd, "#wave")
+    page.choose("#wave", "1773936000000")
     assert not page.one("#markets-field").is_displayed()
     page.sees("1773936000000 (2026-03-19 16:00 UTC)", "#wave")
     page.click("#request-form [type=submit]")
@@ -305,6 +326,22 @@ def test_it_goes_on_by_itself_when_the_connection_was_lost(
     page.click("#request-form [type=submit]")
     page.sees("PENDING", "#exports")
     page.sees("live", "#live")
+
+
+def test_a_tab_that_nobody_sees_follows_nothing(page: Page, service: Service) -> None:
+    campaign = service.campaign("Hidden Tour")
+    page.sign_in(service.token(campaign))
+    page.show(campaign)
+    page.sees("live", "#live")
+    turn = """
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => arguments[0] });
+    document.dispatchEvent(new Event("visibilitychange"));
+    """
+    page.browser.execute_script(turn, True)
+    wait_for(lambda: service.feed.streams == 0)
+    queued(service.store, campaign_id=campaign)
+    page.browser.execute_script(turn, False)
+    page.sees("PENDING", "#exports")
 
 
 def test_dev_mode_signs_in_without_a_token(page: Page, service: Service) -> None:

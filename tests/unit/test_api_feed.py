@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vfexport_core.api.page.feed import ExportFeed, FeedLimits
+from vfexport_core.api.page.feed import EventResponse, ExportFeed, FeedLimits
 from vfexport_core.errors import MissingPermissions, NotReady, SourceUnavailable, Unauthenticated
 
 CAMPAIGN = "c" * 24
@@ -45,7 +45,7 @@ class Clock:
 
 
 def feed_of(source: Source, **limits: Any) -> ExportFeed:
-    wanted = {"interval_seconds": 0.0, "longest_seconds": 40.0, "silent_seconds": 1e9, **limits}
+    wanted: dict[str, Any] = {"interval_seconds": 0.0, "longest_seconds": 40.0, "silent_seconds": 1e9, **limits}
     return ExportFeed(source, FeedLimits(**wanted), Clock())
 
 
@@ -95,17 +95,51 @@ def test_a_stream_ends_with_its_token(error: Exception) -> None:
 
 def test_those_who_follow_the_same_campaign_share_a_look() -> None:
     source = Source([1])
-    feed = ExportFeed(source, FeedLimits(interval_seconds=1e6, most_streams=5))
+    feed = ExportFeed(source, FeedLimits(interval_seconds=1e6))
 
     async def follow() -> None:
         streams = [feed.events(CAMPAIGN, lambda: None) for _ in range(5)]
         for _ in range(2):  # the pause between tries, then the exports
             await asyncio.gather(*(anext(stream) for stream in streams))
-        with pytest.raises(NotReady):
-            feed.check_room()
         for stream in streams:
             await stream.aclose()
 
     asyncio.run(follow())
     assert source.looks == 1
-    feed.check_room()
+
+
+async def answer(feed: ExportFeed, subject: str, sent: list[Any], leaves: asyncio.Event) -> None:
+    """Serve a stream to a client until it `leaves`."""
+
+    async def receive() -> dict[str, Any]:
+        await leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
+    await EventResponse(feed, CAMPAIGN, subject, lambda: None)(scope, receive, send)
+
+
+def test_a_stream_counts_from_its_admission_to_its_end_in_all_and_for_its_subject() -> None:
+    feed = ExportFeed(Source([1]), FeedLimits(interval_seconds=1e6, most_streams=3, most_streams_each=2))
+
+    async def follow() -> None:
+        leaves = asyncio.Event()
+        refused: list[Any] = []
+        async with asyncio.TaskGroup() as group:
+            for subject in ("ann", "ann"):
+                group.create_task(answer(feed, subject, [], leaves))
+            await asyncio.sleep(0)
+            with pytest.raises(NotReady, match="you follow"):
+                await answer(feed, "ann", refused, leaves)
+            group.create_task(answer(feed, "bob", [], leaves))
+            await asyncio.sleep(0)
+            with pytest.raises(NotReady, match="too many pages follow"):
+                await answer(feed, "eve", refused, leaves)
+            assert (feed.streams, refused) == (3, [])
+            leaves.set()
+
+    asyncio.run(follow())
+    assert feed.streams == 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.api_client import running_api
+from tests.api_client import running_api, wait_for
 from tests.api_tokens import make_settings
 from tests.http_server import serving
 from tests.key_server import KeyServer
@@ -86,6 +87,24 @@ def test_an_issuer_that_was_away_is_asked_again_and_one_that_goes_is_remembered(
     assert found.find() is not None
     now[0], issuer.status = 1_000.0, 500
     assert found.find() is not None
+
+
+def test_a_slow_issuer_keeps_one_who_asks_and_the_others_have_what_is_known(issuer: KeyServer) -> None:
+    now = [0.0]
+    found = finder(issuer, lambda: now[0])
+    publish(issuer)
+    known = found.find()
+    assert known is not None
+    now[0] = 1_000.0
+    issuer.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(found.find)
+        wait_for(lambda: issuer.fetches == 2)
+        assert [found.find() for _ in range(3)] == [known] * 3
+        assert not asking.done()
+        issuer.gate.set()
+        assert asking.result() == known
+    assert issuer.fetches == 2
 
 
 def test_the_page_may_ask_for_the_token_there_and_nobody_else(issuer: KeyServer) -> None:

@@ -9,15 +9,19 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
 
 from vfexport_core.errors import AccessError, NotReady, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
+
+    from starlette.types import Receive, Scope, Send
 
 MEDIA_TYPE = "text/event-stream"
 EXPORTS, UNAVAILABLE, SIGNED_OUT = "exports", "unavailable", "signed-out"
@@ -27,11 +31,12 @@ _RECONNECT_MILLIS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class FeedLimits:
-    """How often to look, for how long one connection lasts, how many there may be, how long a connection is silent."""
+    """How often to look, how long a connection lasts and is silent, how many there may be: in all, of one subject."""
 
     interval_seconds: float = 1.0
     longest_seconds: float = 300.0
     most_streams: int = 100
+    most_streams_each: int = 10
     silent_seconds: float = 15.0
 
 
@@ -55,11 +60,27 @@ class ExportFeed:
         self._limits = limits
         self._clock = clock
         self._watched: dict[str, _Watched] = {}
+        self._admitted: Counter[str] = Counter()
 
-    def check_room(self) -> None:
-        """Raise NotReady when there are as many streams as there may be."""
-        if sum(watched.followers for watched in self._watched.values()) >= self._limits.most_streams:
+    @property
+    def streams(self) -> int:
+        """How many streams there are."""
+        return self._admitted.total()
+
+    @contextlib.contextmanager
+    def admitted(self, subject: str) -> Generator[None]:
+        """Count a stream of a token's subject for the block; raises NotReady when there are as many as there may be."""
+        if self.streams >= self._limits.most_streams:
             raise NotReady("too many pages follow exports at the moment", payload="events", hint="Try again soon.")
+        if self._admitted[subject] >= self._limits.most_streams_each:
+            raise NotReady("you follow exports on too many pages", payload="events", hint="Close some of them.")
+        self._admitted[subject] += 1
+        try:
+            yield
+        finally:
+            self._admitted[subject] -= 1
+            if not self._admitted[subject]:
+                del self._admitted[subject]
 
     async def events(self, campaign_id: str, check_access: Callable[[], None]) -> AsyncGenerator[str]:
         """Yield events until the time of the stream is over or `check_access`, asked before each look, raises."""
@@ -102,6 +123,22 @@ class ExportFeed:
                 watched.text = json.dumps(await run_in_threadpool(self._look, campaign_id), ensure_ascii=False)
                 watched.seen = self._clock()
             return watched.text
+
+
+class EventResponse(StreamingResponse):
+    """Streams a campaign's exports to one subject, if there is room: raises NotReady before anything is sent."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, feed: ExportFeed, campaign_id: str, subject: str, check_access: Callable[[], None]) -> None:
+        super().__init__(feed.events(campaign_id, check_access))
+        self._feed = feed
+        self._subject = subject
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Here, on the event loop: admitted and counted at once, and given back however the stream ends.
+        with self._feed.admitted(self._subject):
+            await super().__call__(scope, receive, send)
 
 
 def _event(name: str, data: str) -> str:

@@ -77,23 +77,31 @@ class SignInFinder:
                 payload="VFEXPORT_JWT_ISSUER",
             )
         self._clock = clock
-        self._lock = threading.Lock()
+        self._asking = threading.Lock()
         self._found: SignIn | None = None
         self._again = float("-inf")
 
     def find(self) -> SignIn | None:
-        """Return how to sign in; None without a client, and while the issuer's document cannot be had."""
+        """Return how to sign in; None without a client, and as long as the issuer's document was not had."""
         if self._client_id is None:
             return None
-        with self._lock:
-            if self._clock() >= self._again:
-                try:
-                    self._found = self._discover(self._client_id)
-                    self._again = self._clock() + _FRESH_SECONDS
-                except (OSError, ValueError, RecursionError) as error:
-                    _log.warning("the issuer's discovery document cannot be used: %s", type(error).__name__)
-                    self._again = self._clock() + _AGAIN_SECONDS
-            return self._found
+        # One asks; the others have what is known, for a slow issuer must not hold every thread of the process.
+        if self._clock() >= self._again and self._asking.acquire(blocking=False):
+            try:
+                self._ask(self._client_id)
+            finally:
+                self._asking.release()
+        return self._found
+
+    def _ask(self, client_id: str) -> None:
+        if self._clock() < self._again:  # somebody has just done it
+            return
+        try:
+            self._found = self._discover(client_id)
+            self._again = self._clock() + _FRESH_SECONDS
+        except (OSError, ValueError, RecursionError) as error:
+            _log.warning("the issuer's discovery document cannot be used: %s", type(error).__name__)
+            self._again = self._clock() + _AGAIN_SECONDS
 
     def _discover(self, client_id: str) -> SignIn:
         document: Any = json.loads(fetch(self._issuer.rstrip("/") + _PATH, _FETCH_SECONDS))

@@ -8,11 +8,11 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from vfexport_core.api.container import Container, ContainerOf
 from vfexport_core.api.dependencies import CallerOf, CampaignId, bearer_token
-from vfexport_core.api.page.feed import MEDIA_TYPE, ExportFeed, FeedLimits
+from vfexport_core.api.page.feed import EventResponse, ExportFeed, FeedLimits
 from vfexport_core.api.presenters import export_out, outlooks_of
 from vfexport_core.errors import RouteNotFound
 from vfexport_core.sources.campaigns import find_campaign, find_wave_keys, names_of_campaigns, newest_campaigns
@@ -32,6 +32,7 @@ _POLICY = (
 )
 _SHOWN_EXPORTS = 50
 _OFFERED_CAMPAIGNS = 200
+_LONGEST_INTERVAL = 15.0
 
 router = APIRouter(include_in_schema=False)
 
@@ -47,7 +48,8 @@ def open_feed(container: Container) -> ExportFeed:
             for export, outlook in zip(exports, outlooks, strict=True)
         ]
 
-    interval = max(1.0, container.settings.polling_interval_millis / 1_000)
+    # The page takes a stream that is silent for longer than two of the longest for a lost one.
+    interval = min(_LONGEST_INTERVAL, max(1.0, container.settings.polling_interval_millis / 1_000))
     return ExportFeed(look, FeedLimits(interval_seconds=interval))
 
 
@@ -97,17 +99,18 @@ def list_waves(container: ContainerOf, campaign_id: CampaignId) -> list[str]:
 
 
 @router.get("/page/campaigns/{campaignId}/events")
-def follow_exports(request: Request, container: ContainerOf, campaign_id: CampaignId) -> StreamingResponse:
+def follow_exports(
+    request: Request, container: ContainerOf, caller: CallerOf, campaign_id: CampaignId
+) -> EventResponse:
     """Stream the campaign's newest exports, now and whenever they change, as long as the token is good."""
     find_campaign(container.database, campaign_id)
     feed: ExportFeed = request.app.state.feed
-    feed.check_room()
     token = bearer_token(request)
 
     def check_access() -> None:
         container.access.verifier.verify(token).require_report(campaign_id)
 
-    return StreamingResponse(feed.events(campaign_id, check_access), media_type=MEDIA_TYPE)
+    return EventResponse(feed, campaign_id, caller.user_id, check_access)
 
 
 @router.get("/page/{name}")

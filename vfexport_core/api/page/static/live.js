@@ -1,4 +1,5 @@
-// A campaign's exports as they change: a stream, opened again when it ends or falls silent.
+// A campaign's exports as they change: a stream, opened again when it ends or falls silent. A tab that nobody sees has
+// none.
 
 import { ApiError, follow } from "./api.js";
 
@@ -18,6 +19,8 @@ export function watch(campaignId, on) {
 async function keepFollowing(campaignId, on, signal) {
   let pause = FIRST_PAUSE;
   while (!signal.aborted) {
+    await whenSeen();
+    if (signal.aborted) return;
     try {
       await followOnce(campaignId, on, signal, () => (pause = FIRST_PAUSE));
     } catch (error) {
@@ -31,10 +34,24 @@ async function keepFollowing(campaignId, on, signal) {
   }
 }
 
+// Settles at once unless the tab is hidden, else when it is not any more.
+async function whenSeen() {
+  while (document.hidden) {
+    await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+  }
+}
+
+// Returns when the stream ends or the tab is hidden.
 async function followOnce(campaignId, on, signal, onAnswer) {
   const connection = new AbortController();
   const end = () => connection.abort();
+  let hidden = false;
+  const onVisibility = () => {
+    hidden ||= document.hidden;
+    if (hidden) end();
+  };
   signal.addEventListener("abort", end);
+  document.addEventListener("visibilitychange", onVisibility);
   let timer = setTimeout(end, SILENCE);
   const onSign = () => {
     clearTimeout(timer);
@@ -49,8 +66,11 @@ async function followOnce(campaignId, on, signal, onAnswer) {
       onAnswer();
       if (name === "exports") on.exports(data);
     }
+  } catch (error) {
+    if (!hidden || error.name !== "AbortError") throw error;
   } finally {
     clearTimeout(timer);
+    document.removeEventListener("visibilitychange", onVisibility);
     signal.removeEventListener("abort", end);
     end();
   }

@@ -115,9 +115,17 @@ function showType() {
 }
 
 async function offerWaves() {
-  const waves = await ask("GET", `page/campaigns/${encodeURIComponent(state.campaign)}/waves`);
-  const label = (key) => `${key} (${new Date(Number(key)).toISOString().slice(0, 16).replace("T", " ")} UTC)`;
-  byId("wave").replaceChildren(...waves.map((key) => make("option", { value: key }, label(key))));
+  const campaignId = state.campaign;
+  const waves = await ask("GET", `page/campaigns/${encodeURIComponent(campaignId)}/waves`);
+  if (state.campaign !== campaignId) return; // another one has been chosen meanwhile
+  byId("wave").replaceChildren(...waves.map((key) => make("option", { value: key }, waveName(key))));
+}
+
+// A key is usually the wave's moment in milliseconds, but any digits are one.
+function waveName(key) {
+  const moment = new Date(Number(key));
+  if (Number.isNaN(moment.getTime())) return key;
+  return `${key} (${moment.toISOString().slice(0, 16).replace("T", " ")} UTC)`;
 }
 
 async function request() {
@@ -140,6 +148,7 @@ async function act(name, one) {
 // The signed address is asked for when it is needed: it works for minutes only.
 async function download(one) {
   const { path } = await ask("GET", exportsPath(one.campaignId, one.id));
+  if (path === undefined) throw new Error("The export has no file to download any more.");
   make("a", { href: path, download: true, rel: "noreferrer" }).click();
   tell(`${one.exportType} is downloaded.`);
 }

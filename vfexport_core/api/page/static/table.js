@@ -127,13 +127,15 @@ function resultOf(one) {
   const took = secondsOf(one.date);
   if (took !== null) parts.push(line(`in ${duration(took)}`));
   if (one.keys) parts.push(line(`${one.keys.length} files`));
+  if (one.fileProblem !== undefined) parts.push(make("p", { class: "why" }, `the file is ${one.fileProblem}`));
   return parts;
 }
 
 function actionsOf(one) {
   if (ACTIVE.includes(one.status)) return ["Cancel"];
   if (RETRYABLE.includes(one.status)) return ["Retry"];
-  return one.key !== undefined && one.exportType !== "autoReminderEmail" ? ["Download"] : [];
+  const isThere = one.key !== undefined && one.fileProblem !== "missing";
+  return isThere && one.exportType !== "autoReminderEmail" ? ["Download"] : [];
 }
 
 function line(text) {
