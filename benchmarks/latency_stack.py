@@ -25,6 +25,7 @@ from vfexport_core.embedded.demo.isolation import isolated
 from vfexport_core.embedded.process import free_port
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.mongo.client import opened
+from vfexport_core.queue.audit import Actor
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services import exports
 from vfexport_core.services.bootstrap import Backend
@@ -85,9 +86,7 @@ class Service:
             campaign_id=campaign_id,
             date_key=None,
             include_all_markets=False,
-            requester_user_id="benchmark",
-            correlation_id="benchmark",
-            source="api",
+            by=Actor("benchmark", "api", "benchmark"),
         )
         return exports.request(Backend(load_settings(None), database=self.database), request)[0]
 

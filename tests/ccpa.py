@@ -24,6 +24,7 @@ from vfexport_core.ccpa.repository import DeletionRepository
 from vfexport_core.embedded.synthetic import create_source_indexes
 from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
 from vfexport_core.mongo.retry import RetryLimits
+from vfexport_core.queue.audit import Actor
 from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.bootstrap import Backend
@@ -85,7 +86,7 @@ class Service:
         )
 
     def delete(self, user_id: str = USER_ID, **options: Any) -> Deletion:
-        return delete_user(self.deletion_tools, user_id, requested_by="supreme-1", correlation_id="ccpa-1", **options)
+        return delete_user(self.deletion_tools, user_id, by=Actor("supreme-1", "api", "ccpa-1"), **options)
 
     def open_record(self, user_id: str = USER_ID) -> str:
         """Leave a record as a request leaves it that got no further."""

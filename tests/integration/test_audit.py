@@ -100,9 +100,22 @@ def test_every_way_in_leaves_its_entry_and_no_fan(
         for _ in range(2):
             api.get(f"{path}/{one}", token=token)
             api.get(path, token=token)
+        forged = api.token("*", user_id="cli:root")
+        api.post(path, token=forged, json={"exportType": "verifiedEntries"})
+        for nothing in ("x", "f" * 24):
+            assert api.post(f"{path}/{nothing}/cancel", token=token).status_code == 404
         service = Service(settings, database, api.services.buckets)
         service.delete(USER_ID)
-    found = [(entry.subject.partition(":")[0], entry.action.value, entry.outcome) for entry in log.find()]
+    entries = [entry for entry in log.find() if entry.target == one or entry.action is AuditAction.DELETE_USER]
+    assert {(entry.campaign_id, entry.export_type) for entry in entries if entry.target == one} == {
+        (campaign, "entries")
+    }
+    others = [entry for entry in log.find() if entry not in entries]
+    assert [(entry.subject, entry.source, entry.outcome) for entry in others] == [
+        ("admin-7", "api", "ExportNotFound"),  # of what cannot be an export's id there is none
+        ("cli:root", "api", None),
+    ]
+    found = [(entry.subject.partition(":")[0], entry.action.value, entry.outcome) for entry in entries]
     assert found[::-1] == [
         ("admin-7", "request", None),
         ("admin-7", "cancel", None),
@@ -131,8 +144,8 @@ def test_the_command_lists_them(
     cli = Cli(settings_environment, tmp_path)
     log.note(ANN, AuditAction.CANCEL, "0" * 24)
     header, line = cli.run("audit").stdout.splitlines()
-    assert header.split() == ["AT", "SUBJECT", "ACTION", "TARGET", "TYPE", "OUTCOME"]
-    assert line.split()[1:] == ["ann", "cancel", "0" * 24]
+    assert header.split() == ["AT", "SOURCE", "SUBJECT", "ACTION", "TARGET", "TYPE", "OUTCOME"]
+    assert line.split()[1:] == ["api", "ann", "cancel", "0" * 24]
     (entry,) = json.loads(cli.run("audit", "--action", "cancel", "--since", "2026-01-01", "--json").stdout)
     assert (entry["subject"], entry["source"]) == ("ann", "api")
     assert cli.run("audit", "--subject", "bob").stdout.splitlines() == [header.rstrip()]

@@ -90,7 +90,8 @@ def test_a_place_in_the_queue_says_that_it_is_paused(store: ExportRepository) ->
     place = Estimator(store).estimate(export)
     assert place is not None
     assert place.reason is not None
-    assert place.reason.endswith("by cli:ann: upgrade")
+    assert place.reason.endswith(" UTC: upgrade")
+    assert "ann" not in place.reason, "the operator's account is not for callers"
 
 
 def test_drained_is_what_runs_no_more_whether_it_ended_well_or_was_lost(store: ExportRepository) -> None:

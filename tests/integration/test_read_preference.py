@@ -14,6 +14,7 @@ from vfexport_core.catalog import all_specs, find_spec
 from vfexport_core.ccpa.suppression import SuppressionList
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
+from vfexport_core.queue.audit import Actor
 from vfexport_core.services import exports
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.settings import Settings, load_settings
@@ -133,8 +134,8 @@ def test_a_deletion_and_what_exports_leave_out_for_it_ask_the_primary(
 def test_requests_ask_the_primary_for_their_campaign(
     lagging: Documents, reads: Reads, campaign: str, settings: Settings
 ) -> None:
-    request = {"date_key": None, "include_all_markets": False, "requester_user_id": "u", "correlation_id": "c"}
-    wanted = exports.ExportRequest(spec=find_spec("entries"), campaign_id=campaign, source="api", **request)
+    request: dict[str, Any] = {"date_key": None, "include_all_markets": False, "by": Actor("u", "api", "c")}
+    wanted = exports.ExportRequest(spec=find_spec("entries"), campaign_id=campaign, **request)
     export, _ = exports.request(Backend(settings, database=lagging), wanted)
     assert export.campaign_name == "Tour 50"
     assert reads.seen == [(name, None, "local") for name in ("campaigns", "exportControl", "exports")]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.queue.audit import AuditEntry
 
-_COLUMNS = (("AT", 24), ("SUBJECT", 20), ("ACTION", 10), ("TARGET", 24), ("TYPE", 20), ("OUTCOME", 0))
+_COLUMNS = (("AT", 24), ("SOURCE", 7), ("SUBJECT", 20), ("ACTION", 10), ("TARGET", 24), ("TYPE", 20), ("OUTCOME", 0))
 
 
 @click.command()
@@ -48,7 +48,7 @@ def audit(
     click.echo(_line(*(name for name, _ in _COLUMNS)))
     for entry in found:
         about = (entry.target or "", entry.export_type or "", entry.outcome or "")
-        click.echo(_line(iso(entry.at), entry.subject, entry.action.value, *about))
+        click.echo(_line(iso(entry.at), entry.source, entry.subject, entry.action.value, *about))
 
 
 def _wire(entry: AuditEntry) -> dict[str, Any]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
-
 import click
 
-from vfexport_core.cli.export import requester
+from vfexport_core.cli.export import actor
 from vfexport_core.cli.report import tell
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.delete_user import delete_user
@@ -26,17 +24,16 @@ def ccpa() -> None:
 def delete(*, user: str, as_json: bool) -> None:
     """Delete what was exported of the user with id USER, as DELETE /ccpa/users/USER does.
 
-    Files and exports of every campaign in which the user has an entry or a scoring record are deleted, but for the
-    types verifiedEntries, scoring and autoReminderEmail. Exit status 3: not complete yet; the service goes on by
-    itself, and repeating the command is harmless.
+    Files and exports of every campaign in which the user has an entry, a scoring record or an assigned code are
+    deleted, but for the types verifiedEntries, scoring and autoReminderEmail. Exit status 3: not complete yet; the
+    service goes on by itself, and repeating the command is harmless.
     """
     with Backend(load_settings()) as backend:
         backend.check_initialised()
         record = delete_user(
             backend.deletion_tools,
             user,
-            requested_by=requester(),
-            correlation_id=f"cli-{uuid.uuid4()}",
+            by=actor(),
             seconds=_SECONDS,
         )
     counts = {"exports": record.deleted_exports, "files": record.deleted_files}

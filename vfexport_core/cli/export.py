@@ -125,9 +125,7 @@ def _through_the_queue(wanted: Wanted, backend: Backend) -> None:
         campaign_id=wanted.campaign_id,
         date_key=wanted.date_key,
         include_all_markets=wanted.all_markets,
-        requester_user_id=requester(),
-        correlation_id=f"cli-{uuid.uuid4()}",
-        source="api",
+        by=actor(),
     )
     backend.buckets.store(wanted.spec.bucket)  # refused before anything is queued if it is not configured
     with shown(wanted.spec.type, as_json=wanted.as_json) as display:

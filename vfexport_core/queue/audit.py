@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from vfexport_core.queue.models import Export
 
 KEPT_DAYS = 400
+
+ActorSource: TypeAlias = Literal["api", "cli", "dagster"]
 
 _DAY_MILLIS = 86_400_000
 _LONGEST_TEXT = 256
@@ -66,7 +68,7 @@ VALIDATOR: Document = {
             "at": DATE,
             "expires": DATE,
             "subject": TEXT,
-            "source": {"enum": ["api", "cli", "dagster"]},
+            "source": {"enum": [*get_args(ActorSource)]},
             "action": {"enum": [action.value for action in AuditAction]},
             "target": TEXT,
             "campaignId": TEXT,
@@ -80,17 +82,14 @@ VALIDATOR: Document = {
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: the subject of a token, ``cli:`` and a machine's user, or ``dagster``; and by which way in."""
+    """Who acts: the subject of a token, ``cli:`` and a machine's user, or ``dagster``; and by which way in.
+
+    The way in is what the entrypoint says, never what the subject looks like: a token may have any.
+    """
 
     subject: str
-    source: str
+    source: ActorSource
     correlation_id: str
-
-    @classmethod
-    def of(cls, subject: str, correlation_id: str) -> Actor:
-        """Return the actor that a requester's name stands for."""
-        source = "cli" if subject.startswith("cli:") else "dagster" if subject == "dagster" else "api"
-        return cls(subject, source, correlation_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

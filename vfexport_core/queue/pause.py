@@ -42,8 +42,16 @@ class Pause:
     by: str
 
     def __str__(self) -> str:
+        return self._told(f" by {self.by}")
+
+    @property
+    def for_callers(self) -> str:
+        """What callers of the API are told: the operator's account is none of their business."""
+        return self._told("")
+
+    def _told(self, by: str) -> str:
         why = f": {self.reason}" if self.reason else ""
-        return f"the queue has been paused since {self.since:%Y-%m-%d %H:%M:%S} UTC by {self.by}{why}"
+        return f"the queue has been paused since {self.since:%Y-%m-%d %H:%M:%S} UTC{by}{why}"
 
 
 class QueuePause:

@@ -23,6 +23,7 @@ from vfexport_core.ccpa.file_index import FileIndex, file_of
 from vfexport_core.errors import DeliveryFailed
 from vfexport_core.mongo.document import NOW
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
+from vfexport_core.queue.audit import Actor
 from vfexport_core.queue.models import FINAL, ExportStatus
 from vfexport_core.services import exports
 
@@ -160,9 +161,7 @@ def _export(backend: Backend, deadline: float) -> Export:
         campaign_id=CAMPAIGN_ID,
         date_key=None,
         include_all_markets=False,
-        requester_user_id=_REQUESTER,
-        correlation_id=f"canary-{uuid4().hex}",
-        source="api",
+        by=Actor(_REQUESTER, "cli", f"canary-{uuid4().hex}"),
     )
     export, _ = exports.request(backend, wanted)
     return _wait(backend, export, deadline)

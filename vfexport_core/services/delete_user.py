@@ -44,9 +44,7 @@ _LONGEST_PAUSE_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
-def delete_user(
-    tools: DeletionTools, user_id: str, *, requested_by: str, correlation_id: str, seconds: float = REQUEST_SECONDS
-) -> Deletion:
+def delete_user(tools: DeletionTools, user_id: str, *, by: Actor, seconds: float = REQUEST_SECONDS) -> Deletion:
     """Delete what was exported of a user, and return the record, with the request fulfilled.
 
     Raises InvalidRequest, HashKeyMissing, SourceUnavailable (nothing was recorded, or nobody knows: ask again), and
@@ -55,7 +53,7 @@ def delete_user(
     key = check_user_id(user_id)
     hasher = UserHasher.from_settings(tools.settings)
     people = people_of(tools.settings, key)
-    joined = tools.deletions.request(hasher.hash(key), hasher.key_check, people, requested_by, correlation_id)
+    joined = tools.deletions.request(hasher.hash(key), hasher.key_check, people, by.subject, by.correlation_id)
 
     def find(_: Deletion, sources: Sources) -> Whereabouts:
         found = find_person(sources, key, tools.queue.removal.campaign_ids())
@@ -63,10 +61,9 @@ def delete_user(
 
     deadline = time.monotonic() + seconds
     pending = PendingJoin(tools.deletions, joined)
-    actor = Actor.of(requested_by, correlation_id)
     try:
         AuditLog(tools.database, CALLER_LIMITS, days=tools.settings.audit_days).note(
-            actor, AuditAction.DELETE_USER, joined.record_id
+            by, AuditAction.DELETE_USER, joined.record_id
         )
         while not pending.wait(deadline):
             rest = deadline - time.monotonic()

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bson import ObjectId
+
 from vfexport_core.errors import ExportNotFound, InvalidDateKey, InvalidRequest, MissingDateKey, UnknownDateKey
-from vfexport_core.queue.audit import Actor, AuditAction
+from vfexport_core.queue.audit import AuditAction
 from vfexport_core.queue.models import NewExport
 from vfexport_core.sources.campaigns import find_campaign, find_wave_keys, is_wave
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from vfexport_core.catalog.spec import ExportSpec
-    from vfexport_core.queue.models import Export, Source
+    from vfexport_core.queue.audit import Actor
+    from vfexport_core.queue.models import Export
     from vfexport_core.services.bootstrap import Backend
 
 DATE_KEY_PATTERN = "[0-9]{1,32}"
@@ -30,9 +35,7 @@ class ExportRequest:
     campaign_id: str
     date_key: str | None
     include_all_markets: bool
-    requester_user_id: str
-    correlation_id: str
-    source: Source
+    by: Actor
     id: str | None = None
     """That of the export, from whoever may ask several times for the same one."""
 
@@ -55,15 +58,14 @@ def request(backend: Backend, wanted: ExportRequest) -> tuple[Export, bool]:
             export_type=wanted.spec.type,
             date_key=wanted.date_key,
             include_all_markets=wanted.include_all_markets,
-            requester_user_id=wanted.requester_user_id,
-            correlation_id=wanted.correlation_id,
-            source=wanted.source,
+            requester_user_id=wanted.by.subject,
+            correlation_id=wanted.by.correlation_id,
+            source="dagster" if wanted.by.source == "dagster" else "api",
             id=wanted.id,
         )
     )
     # Behind it, when its id is known: should this fail, the request is to be repeated, and finds what there is.
-    actor = Actor.of(wanted.requester_user_id, wanted.correlation_id)
-    backend.audit.note(actor, AuditAction.REQUEST, export.id, export)
+    backend.audit.note(wanted.by, AuditAction.REQUEST, export.id, export)
     return export, created
 
 
@@ -77,7 +79,7 @@ def cancel(backend: Backend, export_id: str, campaign_id: str | None = None, *, 
 
     Raises ExportNotCancelable when it had ended before, ExportNotFound, CampaignNotFound.
     """
-    with backend.audit.noted(by, AuditAction.CANCEL, export_id):
+    with _noted(backend, by, AuditAction.CANCEL, export_id, campaign_id):
         return _of_campaign(backend, backend.queue.request_cancel, export_id, campaign_id)
 
 
@@ -86,7 +88,7 @@ def retry(backend: Backend, export_id: str, campaign_id: str | None = None, *, b
 
     Raises ExportNotRetryable when it is active, FINISHED, or beside an equal one; ExportNotFound, CampaignNotFound.
     """
-    with backend.audit.noted(by, AuditAction.RETRY, export_id):
+    with _noted(backend, by, AuditAction.RETRY, export_id, campaign_id):
         return _of_campaign(backend, backend.queue.retry, export_id, campaign_id)
 
 
@@ -127,6 +129,19 @@ def given_date_key(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(DATE_KEY_PATTERN, value):
         raise InvalidDateKey("dateKey must be a string of 1 to 32 digits", payload="dateKey")
     return value
+
+
+def _noted(
+    backend: Backend, by: Actor, action: AuditAction, export_id: str, campaign_id: str | None
+) -> AbstractContextManager[None]:
+    """Note an action on an export before the block, unless no export can have such an id: the block refuses it."""
+    if not ObjectId.is_valid(export_id):
+        return nullcontext()
+    try:
+        export = backend.queue.get(export_id, campaign_id)
+    except ExportNotFound:
+        export = None
+    return backend.audit.noted(by, action, export_id.lower(), export)
 
 
 def _of_campaign(

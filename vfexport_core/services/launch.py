@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.errors import ExportNotClaimable, InvalidRequest, SourceUnavailable, VfexportError
+from vfexport_core.queue.audit import Actor
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.statistics.estimates import Estimator
 from vfexport_core.services import exports
@@ -66,9 +67,7 @@ def request_launched(backend: Backend, launch: Launch, run_id: str) -> tuple[Exp
         campaign_id=launch.campaign_id or "",
         date_key=launch.date_key,
         include_all_markets=launch.include_all_markets,
-        requester_user_id="dagster",
-        correlation_id=run_id,
-        source="dagster",
+        by=Actor("dagster", "dagster", run_id),
         id=hashlib.sha256(run_id.encode()).hexdigest()[:24],
     )
     export, created = exports.request(backend, request)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from vfexport_core.api import correlation, openapi
+from vfexport_core.api import openapi
 from vfexport_core.api.container import ContainerOf
-from vfexport_core.api.dependencies import SupremeCaller
+from vfexport_core.api.dependencies import SupremeCaller, actor_of
 from vfexport_core.api.schemas import DeletedCount, DeletedOut
 from vfexport_core.ccpa.hashing import USER_ID_PATTERN
 from vfexport_core.errors import (
@@ -62,7 +62,5 @@ def delete_user(container: ContainerOf, caller: SupremeCaller, user_id: UserId) 
     itself; repeating the request is harmless.
     """
     container.backend.check_initialised()
-    record = services.delete_user(
-        container.deletion_tools, user_id, requested_by=caller.user_id, correlation_id=correlation.current()
-    )
+    record = services.delete_user(container.deletion_tools, user_id, by=actor_of(caller))
     return DeletedOut(deleted_count=DeletedCount(exports=record.deleted_exports, files=record.deleted_files))

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from vfexport_core.api import correlation, cursor, examples, openapi
+from vfexport_core.api import cursor, examples, openapi
 from vfexport_core.api.container import Container, ContainerOf
 from vfexport_core.api.dependencies import CallerOf, CampaignId, ExportId, actor_of
 from vfexport_core.api.presenters import (
@@ -102,9 +102,7 @@ def request_export(
             campaign_id=campaign_id,
             date_key=wanted.date_key,
             include_all_markets=wanted.include_all_markets,
-            requester_user_id=caller.user_id,
-            correlation_id=correlation.current(),
-            source="api",
+            by=actor_of(caller),
         ),
     )
     _log.info("export requested", extra={FIELDS_KEY: {"exportId": export.id, "isNew": created}})

@@ -98,8 +98,9 @@ class Estimator:
         breaker = snapshot.waiting.get(export.export_type)
         passed = {kind: 0 if kind in snapshot.waiting else count for kind, count in ahead.items()}
         seconds = _wait_seconds(ahead if breaker else passed, snapshot.running, self._typical)
-        held_by = snapshot.pause or breaker
-        reason = None if held_by is None else str(held_by)
+        reason = None if breaker is None else str(breaker)
+        if snapshot.pause is not None:
+            reason = snapshot.pause.for_callers
         if export.retry_at is not None and (pause := (export.retry_at - datetime.now(UTC)).total_seconds()) > 0:
             seconds, reason = max(seconds, pause), reason or export.retry_reason
         return Estimate(ahead.total() + 1, math.ceil(seconds), reason)
