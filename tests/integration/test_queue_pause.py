@@ -7,12 +7,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect
 
 from tests.api_client import insert_campaign, running_api
 from tests.cli_helpers import Cli, error_of, load
 from tests.integration.queue_helpers import DELIVERED, ERROR, queued, triggered
 from vfexport_core.errors import QueueBusy, QueuePaused
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.pause import CLAIM_SECONDS, DRAIN_LAG_SECONDS
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.queue.statistics.estimates import Estimator
 from vfexport_core.services.claim import Turn, WaitPolicy
@@ -125,6 +128,34 @@ def test_a_pause_that_has_just_begun_is_not_trusted_and_one_that_ended_is_told(s
         drain(
             store, WaitPolicy(0, 60_000, clock=clock, sleep=lambda _: store.pause.end()), lambda _: None, lag_seconds=60
         )
+
+
+@pytest.mark.parametrize("is_applied", [False, True], ids=["fault-before", "answer-lost"])
+def test_a_claim_that_is_tried_again_looks_at_the_pause_again(
+    store: ExportRepository, monkeypatch: pytest.MonkeyPatch, *, is_applied: bool
+) -> None:
+    """What is claimed before the pause is held, should the answer be lost as well; nothing is after it."""
+    export = queued(store)
+    original = Collection.find_one_and_update
+
+    def pause_and_fail(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(Collection, "find_one_and_update", original)
+        if is_applied:
+            original(*arguments, **options)
+        store.pause.begin(None, "cli:ann")
+        raise AutoReconnect("the connection was lost")
+
+    monkeypatch.setattr(Collection, "find_one_and_update", pause_and_fail)
+    if is_applied:
+        assert store.claim(export.id, "run-1")[1].status is ExportStatus.TRIGGERED
+    else:
+        with pytest.raises(QueuePaused):
+            store.claim(export.id, "run-1")
+        assert store.get(export.id) == export
+
+
+def test_a_drain_waits_longer_than_a_claim_may_take() -> None:
+    assert DRAIN_LAG_SECONDS > CLAIM_SECONDS
 
 
 @pytest.fixture

@@ -95,10 +95,12 @@ class ExportCollection:
 
     def apply(self, transition: Transition) -> Document | None:
         """Apply a transition and return the changed document; None when its condition did not hold."""
-        return self.retried(
-            lambda: self.documents.find_one_and_update(
-                transition.condition, transition.pipeline, return_document=ReturnDocument.AFTER
-            )
+        return self.retried(lambda: self.apply_once(transition))
+
+    def apply_once(self, transition: Transition) -> Document | None:
+        """Do as `apply`, for whoever does the retries: raises PyMongoError."""
+        return self.documents.find_one_and_update(
+            transition.condition, transition.pipeline, return_document=ReturnDocument.AFTER
         )
 
     def end(self, transition: Transition, retries: AutoRetries) -> Document | None:

@@ -1,14 +1,14 @@
 """The pause of the queue: while there is one, nothing is claimed, whoever asks; what runs goes on (drain: wait for it).
 
-One document of the control collection, beside the schema's version; without it the queue is open. Whoever claims looks
-at it just before, so that a claim that was under way when the pause began may still come to pass, within moments: who
-drains waits for `DRAIN_LAG_SECONDS` of them.
+One document of the control collection, beside the schema's version; without it the queue is open. Every try to claim
+looks at it just before, and has `CLAIM_SECONDS` for both: a claim that was under way when the pause began may still
+come to pass for so long, and who drains waits longer (`DRAIN_LAG_SECONDS`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vfexport_core.errors import QueuePaused
 from vfexport_core.mongo.collections import CONTROL, open_owned
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from vfexport_core.mongo.document import Document
     from vfexport_core.mongo.retry import RetryLimits
 
-DRAIN_LAG_SECONDS = 3.0
+T = TypeVar("T")
+
+CLAIM_SECONDS = 5.0
+"""So long may one try to claim take, from its look at the pause on."""
+DRAIN_LAG_SECONDS = CLAIM_SECONDS + 1.0
 MOST_REASON = 500
 """So many characters of a reason are kept."""
 
@@ -63,9 +67,7 @@ class QueuePause:
 
     def read(self) -> Pause | None:
         """Return the pause; None while the queue is open."""
-        pipeline = [{"$match": {"_id": _ID}}, {"$addFields": {"now": NOW}}]
-        found = self._retried(lambda: [*self._documents.aggregate(pipeline)])
-        return _pause(found[0]) if found else None
+        return self._retried(self._look)
 
     def begin(self, reason: str | None, by: str) -> Pause | None:
         """Pause the queue, or say anew why and by whom; a reason that is not given stays.
@@ -89,11 +91,21 @@ class QueuePause:
 
     def check(self) -> None:
         """Raise QueuePaused while there is a pause."""
-        pause = self.read()
+        self._refuse(self.read())
+
+    def check_once(self) -> None:
+        """Do as `check`, for whoever does the retries: raises PyMongoError."""
+        self._refuse(self._look())
+
+    def _look(self) -> Pause | None:
+        found = [*self._documents.aggregate([{"$match": {"_id": _ID}}, {"$addFields": {"now": NOW}}])]
+        return _pause(found[0]) if found else None
+
+    def _refuse(self, pause: Pause | None) -> None:
         if pause is not None:
             raise QueuePaused(str(pause), payload=_ID)
 
-    def _retried(self, operation: Callable[[], Any]) -> Any:
+    def _retried(self, operation: Callable[[], T]) -> T:
         return with_retries(self._documents, operation, self._limits)
 
 

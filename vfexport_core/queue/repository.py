@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
-from pymongo import DESCENDING
+from pymongo import DESCENDING, timeout
 from pymongo.errors import DuplicateKeyError
 
 from vfexport_core.errors import (
@@ -21,6 +21,7 @@ from vfexport_core.errors import (
     ExportNotRetryable,
     InvalidRequest,
     QueueBusy,
+    QueuePaused,
     SourceUnavailable,
 )
 from vfexport_core.mongo.collections import EXPORTS
@@ -32,7 +33,7 @@ from vfexport_core.queue.claimed import ClaimedExport
 from vfexport_core.queue.collection import PAYLOAD_LENGTH, ExportCollection, object_id
 from vfexport_core.queue.lease import LEASE_SECONDS
 from vfexport_core.queue.models import ACTIVE, FINAL, NO_RETRIES, RETRYABLE, Claim, Export, ExportStatus
-from vfexport_core.queue.pause import QueuePause
+from vfexport_core.queue.pause import CLAIM_SECONDS, QueuePause
 from vfexport_core.queue.process import new_claim_id
 from vfexport_core.queue.reaper import ExportReaper
 from vfexport_core.queue.removal import ExportRemoval
@@ -320,9 +321,26 @@ class ExportRepository:
     def _claim(self, transition: Transition, refuse: Callable[[], None] = lambda: None) -> Document | None:
         """Try to claim; `refuse` may say that it is not another TRIGGERED export that is in the way."""
         self._guard()
-        self.pause.check()
+        own: Document = {"_id": transition.condition["_id"], "claimId": self._claim_id}
+        own["status"] = ExportStatus.TRIGGERED.value
+        is_tried = False
+
+        def take() -> Document | None:
+            nonlocal is_tried
+            with timeout(CLAIM_SECONDS):
+                try:
+                    self.pause.check_once()
+                except QueuePaused:
+                    # An earlier try may have claimed it, before the pause: only its answer was lost.
+                    claimed = self._exports.documents.find_one(own) if is_tried else None
+                    if claimed is None:
+                        raise
+                    return claimed
+                is_tried = True
+                return self._exports.apply_once(transition)
+
         try:
-            return self._exports.apply(transition)
+            return self._exports.retried(take)
         except DuplicateKeyError:
             refuse()
             running = self.running()
