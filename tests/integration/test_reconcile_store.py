@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +12,10 @@ from bson import ObjectId
 
 from tests.api_client import running_api
 from tests.cli_helpers import Cli
-from tests.integration.queue_helpers import triggered
+from tests.integration.queue_helpers import ERROR, triggered
 from vfexport_core.queue.audit import Actor
 from vfexport_core.queue.models import Delivered, Export, FileProblem
+from vfexport_core.services import reconcile_store
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.initialise import initialise
 from vfexport_core.services.reconcile_store import StoreReconciler
@@ -140,6 +142,39 @@ def test_what_is_recorded_meanwhile_is_not_deleted(backend: Backend) -> None:
     backend.queue.claimed(claim).note_keys(backend.buckets.bucket("exportsS3").name, [key])
     assert not reconciler.fix(finding, BY, deletes=True)
     assert keys_of(backend) == {key}
+
+
+def test_what_a_running_export_puts_together_is_not_deleted(backend: Backend) -> None:
+    """Nobody records what is being staged: only its key, or the object, says whose it is."""
+    claim = triggered(backend.queue)
+    mine, nameless = (f"_staging/{claim.export_id}-1/{number}" for number in range(2))
+    put(backend, mine, claim.export_id)
+    put(backend, nameless, str(ObjectId()))
+    reconciler = StoreReconciler(backend)
+    findings = [*reconciler.look(unknown_hours=0)]
+    assert {one.key for one in findings} == {mine, nameless}
+    assert not any(reconciler.fix(finding, BY, deletes=True) for finding in findings)
+    backend.queue.claimed(claim).fail(ERROR)
+    assert all(reconciler.fix(finding, BY, deletes=True) for finding in findings)
+    assert keys_of(backend) == set()
+
+
+def test_how_old_an_object_is_does_not_depend_on_the_clock_of_this_machine(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + timedelta(days=2)
+
+    monkeypatch.setattr(reconcile_store, "datetime", Ahead)
+    put(backend, "_staging/0123456789abcdef01234567-1/0", str(ObjectId()))
+    assert found_by(backend, hours=24) == {}
+
+
+@pytest.mark.parametrize("hours", ["nan", "inf", "-1", "1000001"])
+def test_hours_that_are_none_are_refused(hours: str, tmp_path: Path) -> None:
+    assert Cli({}, tmp_path).run("reconcile", "--unknown-hours", hours).exit_code == 2
 
 
 def test_the_command_says_what_it_would_do_and_does_it(

@@ -14,11 +14,13 @@ from tests.cli_helpers import Cli, error_of
 from tests.integration.queue_helpers import ERROR, queued, triggered
 from tests.integration.test_reconcile_store import BY, delivered, keys_of, put
 from vfexport_core.ccpa.file_index import FileIndex, file_of
+from vfexport_core.errors import BucketHangs
 from vfexport_core.mongo.collections import FILE_INDEX
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.initialise import initialise
 from vfexport_core.services.retention import Retention
+from vfexport_core.storage.s3.s3_store import S3Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +113,33 @@ def test_what_is_run_again_meanwhile_stays_and_so_does_what_a_bucket_does_not_gi
     assert left.problem is not None
     assert left.problem.startswith("ConfigurationError: bucket gone")
     assert ids(backend) == {failed.export_id, other.id}
+
+
+def test_one_export_that_cannot_be_taken_away_keeps_no_other(backend: Backend, database: Documents) -> None:
+    """Its bucket was renamed, or its type is of another version: that will be so tomorrow as well."""
+    renamed, unknown, well = (make_old(database, delivered(backend)) for _ in range(3))
+    old_name = {"bucket": "gone", "attempts.0.bucket": "gone"}
+    database.exports.update_one({"_id": ObjectId(renamed.id)}, {"$set": old_name})
+    database.exports.update_one({"_id": ObjectId(unknown.id)}, {"$set": {"exportType": "ofAnotherVersion"}})
+    problems = {one.export.id: (one.problem or "").partition(":")[0] for one in Retention(backend, DAYS).apply(BY)}
+    assert problems == {renamed.id: "ConfigurationError", unknown.id: "InvalidExportType", well.id: ""}
+    assert ids(backend) == {renamed.id, unknown.id}
+
+
+def test_a_bucket_that_does_not_answer_is_asked_once(
+    backend: Backend, database: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def fail(_: S3Store, export_id: str, *_keys: object) -> None:
+        asked.append(export_id)
+        raise BucketHangs("it hangs")
+
+    for _ in range(2):
+        make_old(database, delivered(backend))
+    monkeypatch.setattr(S3Store, "discard_attempt", fail)
+    assert ["failed before" in (one.problem or "") for one in Retention(backend, DAYS).apply(BY)] == [False, True]
+    assert len(asked) == 1
 
 
 def test_the_command_lists_unless_it_is_told_to_apply(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,12 +18,19 @@ if TYPE_CHECKING:
     from vfexport_core.services.reconcile_store import Finding
 
 
+def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # which is in every range, for it compares with nothing
+        raise click.BadParameter("nan is no number of hours")
+    return value
+
+
 @click.command()
 @click.option("--fix", is_flag=True, help="Do what is said of each difference; unknown objects stay.")
 @click.option("--delete-unknown", is_flag=True, help="With --fix: delete unknown objects as well, for good.")
 @click.option(
     "--unknown-hours",
-    type=click.FloatRange(0),
+    type=click.FloatRange(0, 1_000_000),
+    callback=_number,
     default=UNKNOWN_HOURS,
     show_default=True,
     help="An object that no export records is unknown when it is older.",

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.catalog import all_specs, find_spec
 from vfexport_core.errors import ConfigurationError, ExportNotFound
+from vfexport_core.mongo.collections import EXPORTS
+from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.queue.audit import AuditAction
-from vfexport_core.queue.models import ExportStatus, FileProblem
+from vfexport_core.queue.models import ACTIVE, ExportStatus, FileProblem
 from vfexport_core.storage.keys import STAGING_FOLDER, probe_key
 from vfexport_core.storage.s3.inventory import describe, stored_objects
 from vfexport_core.telemetry.threads import at_once
@@ -40,6 +42,8 @@ _OURS = re.compile(
     rf"[0-9a-f]{{24}}/(?:{_TYPES})/|.*_[0-9a-f]{{24}}_[0-9]{{12}}[^/]*_[0-9]{{3,}}\.[a-z]+$|{re.escape(STAGING_FOLDER)}"
 )
 
+_STAGED = re.compile(rf"{re.escape(STAGING_FOLDER)}([0-9a-f]{{24}})-[0-9]+/")
+
 
 class Difference(StrEnum):
     """`SOUND`: a file that was noted as missing or altered is there again, as it was delivered."""
@@ -52,7 +56,10 @@ class Difference(StrEnum):
 
 
 _REMEDIES = {
-    Difference.MISSING: "noted on the export, whose download is taken away; retry it if the file is still wanted",
+    Difference.MISSING: (
+        "noted on the export, whose download is taken away; if the file is still wanted, request a new export or "
+        "re-execute its run"
+    ),
     Difference.ALTERED: "noted on the export; look who wrote it",
     Difference.SOUND: "the note on the export is taken away",
     Difference.UNKNOWN: "deleted, in all versions, if that is asked for as well",
@@ -87,7 +94,7 @@ class StoreReconciler:
 
     def look(self, *, unknown_hours: float = UNKNOWN_HOURS) -> Iterator[Finding]:
         """Yield what differs, documents first; unknown are objects that are older than `unknown_hours`."""
-        until = datetime.now(UTC) - timedelta(hours=unknown_hours)
+        until = self._now() - timedelta(hours=unknown_hours)
         stored = {name: self._ours(name, until) for name in self._buckets()}
         for export in self._exports():
             yield from self._differences(export)
@@ -178,10 +185,27 @@ class StoreReconciler:
     def _delete(self, finding: Finding, by: Actor) -> bool:
         if finding.export_id is not None and self._records(finding.export_id, finding.key):
             return False  # since it was looked at
+        if self._is_of_active(finding):
+            return False  # an attempt that runs puts its files together there, and records none of them
         store = self._clients.store_named(finding.bucket, likely=self._buckets()[finding.bucket])
         with self.backend.audit.noted(by, AuditAction.DELETE_FILE, finding.export_id):
             store.remove([finding.key], owner=finding.export_id)
         return True
+
+    def _now(self) -> datetime:
+        """Return MongoDB's time: a machine whose clock is ahead would take what is new for old."""
+        database = self.backend.database
+        command = with_retries(database[EXPORTS], lambda: database.command("hello"), DEFAULT_LIMITS, name="hello")
+        told: datetime = command["localTime"]
+        return told.replace(tzinfo=UTC)
+
+    def _is_of_active(self, finding: Finding) -> bool:
+        staged = _STAGED.match(finding.key)
+        for export_id in {finding.export_id, staged and staged[1]} - {None}:
+            export = self._read(export_id or "")
+            if export is not None and export.status in ACTIVE:
+                return True
+        return False
 
     def _records(self, export_id: str, key: str) -> bool:
         export = self._read(export_id)

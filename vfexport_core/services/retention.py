@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.ccpa.file_index import FileIndex, file_of
-from vfexport_core.errors import ConfigurationError, VfexportError
+from vfexport_core.errors import ConfigurationError, DeliveryFailed, VfexportError
 from vfexport_core.mongo.retry import WORKER_LIMITS
 from vfexport_core.queue.audit import AuditAction
 from vfexport_core.settings import PREFIX
@@ -61,20 +61,19 @@ class Retention:
     def apply(self, by: Actor) -> Iterator[Expired]:
         """Take it away, and yield what came of each, oldest first; raises SourceUnavailable.
 
-        A bucket that fails keeps only its own exports.
+        A bucket that does not answer is not asked again; what is wrong with one export alone keeps only that one.
         """
         failing: set[str] = set()
         for export in self._due():
             files = _files(export)
-            bucket = find_spec(export.export_type).bucket
-            if files and bucket in failing:
-                yield Expired(export, len(files), f"bucket {bucket} failed before")
+            silent = failing.intersection(bucket for bucket, _ in files)
+            if silent:
+                yield Expired(export, len(files), f"bucket {min(silent)} failed before")
                 continue
             try:
                 with self.backend.audit.noted(by, AuditAction.EXPIRE, export.id, export):
-                    self._take_files(export)
+                    self._take_files(export, failing)
             except VfexportError as error:
-                failing.add(bucket)
                 yield Expired(export, len(files), f"{error.code}: {error.message}")
                 continue
             is_gone = self.backend.queue.removal.remove(export)
@@ -86,12 +85,19 @@ class Retention:
             yield from page
             after = page[-1].position
 
-    def _take_files(self, export: Export) -> None:
-        """Leave nothing of an export's files, in any version, nor of the index of the people in them."""
+    def _take_files(self, export: Export, failing: set[str]) -> None:
+        """Leave nothing of an export's files, in any version, nor of the index of the people in them.
+
+        Adds to `failing` the recorded name of a bucket that does not answer.
+        """
         files = _files(export)
         for (name, attempt), keys in files.items():
             store = self.backend.buckets.store_named(name, likely=find_spec(export.export_type).bucket)
-            store.discard_attempt(export.id, attempt, keys)
+            try:
+                store.discard_attempt(export.id, attempt, keys)
+            except DeliveryFailed:  # it passes; what S3 refuses, or nobody has configured, is of this export alone
+                failing.add(name)
+                raise
         FileIndex(self.backend.database, WORKER_LIMITS).forget([file_of(export.id, attempt) for _, attempt in files])
 
 
