@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import stat
 from typing import TYPE_CHECKING, Any
 
 import bson
@@ -52,6 +53,7 @@ def test_what_is_lost_is_restored_compared_and_goes_on(
         service.open_record(USER_ID)
         file = tmp_path / "backup.bin"
         counts = json.loads(cli.run("backup", str(file), "--json").stdout)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
         before = everything(database)
         assert (counts["exports"], counts["ccpaDeletions"]) == (1, 1)
         assert counts["ccpaFileIndex"] > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,10 +75,12 @@ def test_a_file_is_downloaded_under_its_name_and_only_whole(cli: Cli, campaign: 
     delivered = done(cli, "export", campaign, "scoring")
     downloaded = done(cli, "exports", "download", delivered["exportId"])
     file = cli.folder / downloaded["output"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert " - scoring - " in file.name
     assert hashlib.sha256(file.read_bytes()).hexdigest() == delivered["sha256"] == downloaded["sha256"]
     again = cli.run("exports", "download", delivered["exportId"], "--json")
     assert (again.exit_code, error_of(again.stderr)["code"]) == (1, "OutputFailed")
+    assert cli.run("audit", "--action", "download").stdout.count(delivered["exportId"]) == 1, "of what was refused none"
     to_stdout = cli.run("exports", "download", delivered["exportId"], "--output", "-", "--json")
     assert to_stdout.stdout_bytes == file.read_bytes()
 

@@ -14,7 +14,7 @@ import pytest
 from vfexport_core.cli.app import COMMANDS
 from vfexport_core.cli.errors import failure_of
 from vfexport_core.cli.hints import hint_of_class
-from vfexport_core.cli.output import opened_output
+from vfexport_core.cli.output import PRIVATE, opened_output
 from vfexport_core.cli.progress import Lines, shown
 from vfexport_core.cli.report import failure_of_export, summary_of
 from vfexport_core.cli.service_warnings import shown_warnings
@@ -146,6 +146,15 @@ def test_a_file_is_there_when_it_is_complete(tmp_path):
     assert target.read_bytes() == b"a\nb\n"
     assert out.sha256 == hashlib.sha256(b"a\nb\n").hexdigest()
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_private_file_is_so_from_its_first_byte_on(tmp_path):
+    target = tmp_path / "out.csv"
+    with opened_output(str(target), mode=PRIVATE) as out:
+        out.write(b"a\n")
+        (draft,) = tmp_path.iterdir()
+        assert stat.S_IMODE(draft.stat().st_mode) == 0o600
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, cast
 import click
 
 from vfexport_core.cli.export import actor
-from vfexport_core.cli.output import STDOUT, opened_output
+from vfexport_core.cli.output import PRIVATE, STDOUT, opened_output
 from vfexport_core.cli.report import tell
 from vfexport_core.services import backup as services
 from vfexport_core.services.bootstrap import Backend
@@ -30,7 +30,7 @@ def backup(*, file: str, as_json: bool) -> None:
     Exports may go on meanwhile. The files in the buckets are not in it. Keep it like the database itself: it names
     requesters and campaigns. Needs VFEXPORT_MONGO_URI.
     """
-    with Backend.of_worker(load_settings()) as backend, opened_output(file) as out:
+    with Backend.of_worker(load_settings()) as backend, opened_output(file, mode=PRIVATE) as out:
         counts = services.back_up(backend, cast("IO[bytes]", out))
     _tell(counts, as_json=as_json, err=file == STDOUT)
 

@@ -11,7 +11,7 @@ import click
 from vfexport_core.catalog import find_spec
 from vfexport_core.cli import completion
 from vfexport_core.cli.export import actor
-from vfexport_core.cli.output import STDOUT, opened_output
+from vfexport_core.cli.output import PRIVATE, STDOUT, opened_output
 from vfexport_core.cli.progress import shown
 from vfexport_core.cli.report import tell
 from vfexport_core.errors import FileDiffers, OutputFailed
@@ -42,8 +42,9 @@ def download(*, export_id: str, output: str | None, as_json: bool) -> None:
     """
     with Backend(load_settings()) as backend:
         export, store = finished(backend, export_id)
+        targets = _targets(export, output)  # what is refused here is no download
         backend.audit.note(actor(), AuditAction.DOWNLOAD, export.id, export)
-        summaries = [_download(export, store, key, target, as_json=as_json) for key, target in _targets(export, output)]
+        summaries = [_download(export, store, key, target, as_json=as_json) for key, target in targets]
     for summary in summaries:
         tell(summary, as_json=as_json, err=output == STDOUT)
 
@@ -66,7 +67,7 @@ def _targets(export: Export, output: str | None) -> list[tuple[str, str]]:
 
 def _download(export: Export, store: ObjectStore, key: str, target: str, *, as_json: bool) -> dict[str, Any]:
     size = 0
-    with shown("download", as_json=as_json) as display, opened_output(target) as out:
+    with shown("download", as_json=as_json) as display, opened_output(target, mode=PRIVATE) as out:
         for piece in store.read(key):
             size += out.write(piece)
             display.update(0, 0, size)

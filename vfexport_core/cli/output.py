@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from vfexport_core.errors import DeliveryRefused, OutputFailed
-from vfexport_core.storage.local_store import LocalStore
+from vfexport_core.storage.local_store import NEW_FILE, LocalStore
 from vfexport_core.storage.object_store import NewObject
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 STDOUT = "-"
+PRIVATE = 0o600
+"""The mode of a file that only whoever runs the command may read."""
 
 
 class Output(Protocol):
@@ -49,8 +51,8 @@ class Digester:
 
 
 @contextlib.contextmanager
-def opened_output(path: str) -> Generator[Output]:
-    """Open FILE or ``-`` for the block; on an error a file that was there stays as it was.
+def opened_output(path: str, *, mode: int = NEW_FILE) -> Generator[Output]:
+    """Open FILE or ``-`` for the block; on an error a file that was there stays as it was. A new one gets `mode`.
 
     Raises OutputFailed when it cannot be written; a closed stdout (`| head`) stays BrokenPipeError.
     """
@@ -61,19 +63,19 @@ def opened_output(path: str) -> Generator[Output]:
         return
     # A link is followed: what it points at is replaced, not the link.
     file = Path(path).resolve()
-    with _failing_as(path), _opened(file) as out:
+    with _failing_as(path), _opened(file, mode) as out:
         yield out
 
 
 @contextlib.contextmanager
-def _opened(file: Path) -> Generator[Output]:
+def _opened(file: Path, mode: int) -> Generator[Output]:
     if file.exists() and not stat.S_ISREG(file.stat().st_mode):
         # A device or a pipe is written to; a rename would put a file in its place.
         with file.open("wb") as out:
             yield Digester(out)
         return
     new = NewObject(key=file.name, staging_key=f".{file.name[:200]}.{secrets.token_hex(4)}.part")
-    with LocalStore(file.parent, bare=True).begin(new) as writer:
+    with LocalStore(file.parent, bare=True, mode=mode).begin(new) as writer:
         writer.write(b"")  # what cannot be written is refused before anything is read
         yield writer
         writer.publish({}, check_fence=lambda: None)

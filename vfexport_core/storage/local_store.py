@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from vfexport_core.storage.object_store import NewObject
 
+NEW_FILE = 0o666
+"""The mode that a program gives a file unless it has a reason."""
+
 _METADATA_FOLDER = "_metadata/"
 
 
@@ -45,11 +48,12 @@ class LocalStore:
     """See the module. Raises DeliveryRefused for whatever the operating system refuses, with its OSError as the cause.
 
     With `bare` there is nothing in the folder but the files: each takes the place of the one that is there, nothing is
-    kept with it, and the folder of a key has to be there.
+    kept with it, and the folder of a key has to be there. A new file has `mode`, as far as the process's umask lets it.
     """
 
     folder: Path
     bare: bool = False
+    mode: int = NEW_FILE
 
     @property
     def name(self) -> str:
@@ -230,7 +234,9 @@ class LocalWriter:
 
     def _open(self) -> BinaryIO:
         if self._file is None:
-            self._file = self._store.make_folder(self._store.path(self._new.staging_key)).open("xb")
+            path = self._store.make_folder(self._store.path(self._new.staging_key))
+            # From its first byte on: a mode that is changed later comes too late.
+            self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._store.mode), "wb")
         return self._file
 
     def _inode(self) -> int:
