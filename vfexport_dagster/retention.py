@@ -5,8 +5,10 @@ It only lists unless it is told to `apply`; nothing is past its time while VFEXP
 
 # No postponed annotations here: Dagster reads them when an op is declared.
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import dagster as dg
 from pydantic import Field
@@ -15,11 +17,18 @@ from vfexport_dagster import tags
 from vfexport_dagster.resources import BucketsResource, MongoResource
 from vfexport_dagster.session import RESOURCES, failing
 
+T = TypeVar("T")
+
 JOB_NAME = "retention"
 SCHEDULE_NAME = "retention_daily"
 ACTOR = "dagster"
 
-_MOST_SECONDS = 14_400
+# Behind every export that waits, also those that have no place yet: all the others have until tomorrow.
+_PRIORITY = str(2 * int(tags.LAST))
+# It holds the only place for a run: it works for so long at a time, and is ended minutes after if its process is gone
+# (the rest is for clocks that are apart).
+_WORK_SECONDS = 300.0
+_MOST_SECONDS = 600
 _AT_ONCE = 100
 _LISTED = 50
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
@@ -37,7 +46,8 @@ def take_away(
 ) -> None:
     """List, or take away, exports that ended longer ago than the retention period, and Dagster's runs as old as that.
 
-    The run fails when something could not be taken away; the next one tries again.
+    It works for minutes at a time, and the next run goes on. It fails when something could not be taken away; the next
+    one tries again.
     """
     from vfexport_core.queue.audit import Actor  # noqa: PLC0415 the definitions load without a driver
     from vfexport_core.services.retention import Retention  # noqa: PLC0415 as above
@@ -46,19 +56,30 @@ def take_away(
     with failing(context):
         retention = Retention.from_settings(mongo.backend(buckets))
         actor = Actor(ACTOR, "dagster", context.run_id)
-        seen = [*(retention.apply(actor) if config.apply else retention.plan())]
+        until = time.monotonic() + _WORK_SECONDS
+        seen = [*_until(until, retention.apply(actor) if config.apply else retention.plan())]
     done = "taken away" if config.apply else "would be taken away"
     for one in seen[:_LISTED]:
         log(f"export {one.export.id} ({one.export.export_type}): {one.problem or done}")
     before = datetime.now(UTC) - timedelta(days=retention.days)
     runs = [run_id for run_id in _old_runs(context.instance, before) if run_id != context.run_id]
     if config.apply:
-        for run_id in runs:
+        for run_id in _until(until, runs):
             context.instance.delete_run(run_id)
+    if time.monotonic() >= until:
+        log(f"the {_WORK_SECONDS:.0f} s of one run are over: what is left comes next time")
     left = [one for one in seen if one.problem is not None]
     log(f"{len(seen) - len(left)} exports and {len(runs)} runs that ended more than {retention.days} days ago {done}")
     if left:
         raise dg.Failure(f"{len(left)} exports are left: {left[0].problem}", allow_retries=False)
+
+
+def _until(moment: float, found: Iterable[T]) -> Iterator[T]:
+    """Yield what was found, until it is that moment."""
+    for one in found:
+        yield one
+        if time.monotonic() >= moment:
+            return
 
 
 def _old_runs(instance: dg.DagsterInstance, before: datetime) -> Iterator[str]:
@@ -89,7 +110,7 @@ def build_retention_job() -> dg.JobDefinition:
         config=dg.RunConfig(ops={"take_away": RetentionConfig()}),
         executor_def=dg.in_process_executor,
         resource_defs=dict(RESOURCES),
-        tags={tags.MAX_RUNTIME: str(_MOST_SECONDS)},
+        tags={tags.PRIORITY: _PRIORITY, tags.MAX_RUNTIME: str(_MOST_SECONDS)},
     )
 
 

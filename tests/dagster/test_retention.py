@@ -9,7 +9,7 @@ import dagster as dg
 
 from tests.integration.queue_helpers import ERROR, triggered
 from vfexport_core.queue.models import ExportStatus
-from vfexport_dagster import retention
+from vfexport_dagster import retention, tags
 from vfexport_dagster.definitions import defs
 
 if TYPE_CHECKING:
@@ -50,6 +50,28 @@ def test_runs_that_ended_long_ago_are_found_and_those_that_go_on_are_not(instanc
     assert [*retention._old_runs(instance, now + timedelta(minutes=1))] == [ended.run_id]
     assert [*retention._old_runs(instance, now - timedelta(days=1))] == []
     assert instance.get_run_by_id(going_on.run_id) is not None
+
+
+def test_a_run_works_for_its_time_and_leaves_the_rest_to_the_next(
+    runner: Runner, store: ExportRepository, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        store.claimed(triggered(store)).fail(ERROR)
+    old = datetime(2020, 1, 1, tzinfo=UTC)
+    database.exports.update_many({}, {"$set": dict.fromkeys(["date.created", "date.failed"], old)})
+    monkeypatch.setenv("VFEXPORT_RETENTION_DAYS", "30")
+    monkeypatch.setattr(retention, "_WORK_SECONDS", 0.0)
+    for left in (1, 0):
+        result = runner.run(retention.JOB_NAME, config(apply=True))
+        assert result.success
+        assert any("what is left comes next time" in line for line in runner.log(result))
+        assert len(store.list()) == left
+
+
+def test_it_stands_behind_every_export_and_does_not_hold_the_place_for_long() -> None:
+    job = defs.resolve_job_def(retention.JOB_NAME)
+    assert int(job.tags[tags.PRIORITY]) < int(tags.LAST)
+    assert retention._WORK_SECONDS < int(job.tags[tags.MAX_RUNTIME]) <= 600
 
 
 def test_its_schedule_is_off_and_applies() -> None:

@@ -11,11 +11,14 @@ import pytest
 from bson import ObjectId
 
 from tests.dagster.conftest import Buckets
-from tests.integration.queue_helpers import triggered
+from tests.integration.queue_helpers import ERROR, triggered
 from vfexport_core.doctor.canary import canary_check
 from vfexport_core.doctor.checks import Outcome, run_checks
-from vfexport_core.errors import ExportNotClaimable
-from vfexport_core.services import canary
+from vfexport_core.errors import DeliveryFailed, ExportNotClaimable
+from vfexport_core.queue.models import AutoRetries, ExportStatus
+from vfexport_core.queue.removal import ExportRemoval
+from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services import canary, exports
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.initialise import initialise
 from vfexport_core.services.run_attempt import run_claimed
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from vfexport_core.queue.models import Export
     from vfexport_core.settings import Settings
 
     Documents = Database[dict[str, Any]]
@@ -98,6 +102,59 @@ def test_one_that_waits_behind_another_export_says_so(backend: Backend, database
     assert result.problem is not None
     assert running.export_id in result.problem
     assert not result.is_certain
+    assert left(database) == {"exports": 1}
+
+
+@pytest.mark.parametrize("why", ["paused", "hung", "begins after"])
+def test_one_that_nobody_may_take_up_says_why(
+    backend: Backend, database: Documents, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    match why:
+        case "paused":
+            backend.queue.pause.begin("upgrade", "cli:ann")
+        case "hung":
+            backend.queue.breakers.trip("exportsS3")
+        case _:
+            request = exports.request
+
+            def failed_once(*arguments: Any) -> Any:
+                requested = request(*arguments)
+                queue = ExportRepository(database, retries=AutoRetries(1, 600.0))
+                claim, _ = queue.claim(requested[0].id, "run-1")
+                queue.close_run(claim.export_id, "run-1", ExportStatus.FAILED, ERROR, is_transient=True)
+                return backend.queue.get(requested[0].id), requested[1]
+
+            monkeypatch.setattr(exports, "request", failed_once)
+    result = canary.send_canary(backend, wait_seconds=0.1)
+    assert result.problem is not None
+    assert why in result.problem
+    assert not result.is_certain
+    assert left(database) == {}
+
+
+def test_one_that_ends_before_it_is_cancelled_is_taken_away(
+    backend: Backend, database: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancel = backend.queue.request_cancel
+
+    def late(_: ExportRepository, export_id: str) -> Export:
+        cancel(export_id)
+        return cancel(export_id)
+
+    monkeypatch.setattr(ExportRepository, "request_cancel", late)
+    assert canary.send_canary(backend, wait_seconds=0.1).problem == "nothing takes it up"
+    assert left(database) == {}
+
+
+def test_its_documents_go_even_where_its_exports_do_not(
+    backend: Backend, database: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise DeliveryFailed("the bucket does not answer")
+
+    monkeypatch.setattr(ExportRemoval, "remove", fail)
+    with pytest.raises(DeliveryFailed):
+        canary.send_canary(backend, wait_seconds=0.1)
     assert left(database) == {"exports": 1}
 
 

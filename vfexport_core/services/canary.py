@@ -20,11 +20,12 @@ from pymongo.errors import DuplicateKeyError
 
 from vfexport_core.catalog import ExportType, find_spec
 from vfexport_core.ccpa.file_index import FileIndex, file_of
-from vfexport_core.errors import DeliveryFailed
+from vfexport_core.errors import DeliveryFailed, ExportNotCancelable, ExportNotFound
 from vfexport_core.mongo.document import NOW
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.queue.audit import Actor
 from vfexport_core.queue.models import FINAL, ExportStatus
+from vfexport_core.queue.repository import MOST_WAITING
 from vfexport_core.services import exports
 
 if TYPE_CHECKING:
@@ -79,8 +80,10 @@ def send_canary(backend: Backend, *, wait_seconds: float = WAIT_SECONDS) -> Cana
         problem, hint, is_certain = _judge(backend, export)
         return CanaryResult(problem, hint, time.monotonic() - began, is_certain)
     finally:
-        _remove_exports(backend)
-        _remove_documents(backend)
+        try:
+            _remove_exports(backend)
+        finally:
+            _remove_documents(backend)
 
 
 def _take(backend: Backend, token: str) -> bool:
@@ -181,6 +184,9 @@ def _judge(backend: Backend, export: Export) -> tuple[str | None, str, bool]:
         running = backend.queue.running()
         if running is not None:
             return f"export {running.id} runs, and it is not the canary's turn", "Ask again later.", False
+        held_up = _held_up(backend, export)
+        if held_up is not None:
+            return f"it waits, and nobody may take it up: {held_up}", "Ask again when that is over.", False
         return "nothing takes it up", "See whether Dagster's daemon and the code location are well.", True
     if export.status is ExportStatus.TRIGGERED:
         return "its run takes too long", "Look at the run in the Dagster UI.", True
@@ -189,6 +195,21 @@ def _judge(backend: Backend, export: Export) -> tuple[str | None, str, bool]:
         return f"it is {export.status}: {error.get('code')}: {error.get('message')}", "Look at its run's log.", True
     problem = _problem_of_file(backend, export)
     return problem, "" if problem is None else "Look at the bucket and at the run's log.", True
+
+
+def _held_up(backend: Backend, export: Export) -> str | None:
+    """Return why a PENDING export is not to be claimed now; None when it is."""
+    pause = backend.queue.pause.read()
+    if pause is not None:
+        return str(pause)
+    breaker = backend.queue.breakers.waiting_types().get(export.export_type)
+    if breaker is not None:
+        return str(breaker)
+    if export.retry_at is None:
+        return None
+    # The queue leaves out what is not due yet, by MongoDB's clock.
+    is_due = any(one.id == export.id for one in backend.queue.pending(MOST_WAITING))
+    return None if is_due else export.retry_reason
 
 
 def _problem_of_file(backend: Backend, export: Export) -> str | None:
@@ -219,8 +240,12 @@ def _remove_exports(backend: Backend) -> None:
     for export, _ in found:
         ended = export
         if export.status not in FINAL:
-            backend.queue.request_cancel(export.id)
-            ended = _wait(backend, export, time.monotonic() + _CANCEL_SECONDS)
+            try:
+                with suppress(ExportNotCancelable):  # it has ended meanwhile
+                    backend.queue.request_cancel(export.id)
+                ended = _wait(backend, export, time.monotonic() + _CANCEL_SECONDS)
+            except ExportNotFound:  # another one has taken it away
+                continue
         if ended.status in FINAL and not any(_is_open(attempt) for attempt in ended.attempts):
             _remove_files(backend, ended)
             backend.queue.removal.remove(ended)
