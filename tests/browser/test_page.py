@@ -82,6 +82,7 @@ def page(browser: Any, service: Service) -> Iterator[Page]:
     browser.execute_script("sessionStorage.clear()")
     page.open()
     browser.set_window_size(1280, 900)
+    browser.get_log("browser")  # what other pages have left there is theirs
     yield page
     # Whatever the policy forbids, and whatever fails in a script, is noted there.
     noted = [entry["message"] for entry in browser.get_log("browser") if entry["source"] != "network"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from tests.api_client import Api, insert_campaign, running_api
 from tests.api_server import make_token, running_server
 from tests.api_tokens import make_settings
+from vfexport_core.api.page.feed import ExportFeed, FeedLimits
 from vfexport_core.catalog import all_specs
 from vfexport_core.services.initialise import initialise
 
@@ -87,6 +89,26 @@ def test_waves_are_for_who_may_report(api: Api, database: Database[dict[str, Any
     assert api.get(path, token=api.token(campaign)).json() == ["17"]
     assert api.get(path, token=api.token("f" * 24)).status_code == 403
     assert api.get(f"/page/campaigns/{'f' * 24}/waves", token=api.token("*")).status_code == 404
+
+
+def test_a_stream_too_many_is_answered_with_503(api: Api, database: Database[dict[str, Any]]) -> None:
+    campaign = insert_campaign(database)
+    feed: ExportFeed = api.app.state.feed
+    with ExitStack() as streams:
+        for _ in range(FeedLimits().most_streams_each):
+            streams.enter_context(feed.admitted("ada"))
+        answer = api.get(f"/page/campaigns/{campaign}/events", token=api.token(campaign, user_id="ada"))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "NotReady")
+    assert feed.streams == 0
+
+
+@pytest.mark.parametrize(("polling_millis", "seconds"), [(10, 1.0), (5_000, 5.0), (60_000, 15.0)])
+def test_a_campaign_is_looked_at_not_too_often_and_often_enough_for_the_page(
+    polling_millis: int, seconds: float
+) -> None:
+    with running_api(make_settings(polling_interval_millis=polling_millis)) as api:
+        feed: ExportFeed = api.app.state.feed
+    assert feed._limits.interval_seconds == seconds
 
 
 def test_exports_are_streamed_until_the_service_ends(
