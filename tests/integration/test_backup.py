@@ -104,6 +104,7 @@ END = {"counts": dict.fromkeys(BACKED_UP, 0)}
         (framed(HEAD, {"collection": "users", "document": {"_id": 1}}, END), "unknown collection 'users'"),
         (framed(HEAD, {"counts": END["counts"] | {"exports": 1}}), "does not hold"),
     ],
+    ids=["text", "another file", "cut", "newer", "unknown collection", "wrong counts"],
 )
 def test_what_is_no_whole_backup_of_ours_is_refused(database: Documents, data: bytes, why: str) -> None:
     with pytest.raises(RestoreRefused, match=why):
