@@ -122,10 +122,12 @@ class RunClaim:
         """
         self.run.note_export(export)
         with tracing.span("claim", vfexport__export_id=export.id, vfexport__export_type=export.export_type):
-            began = self.policy.clock()  # what comes before is not waiting, tracing's start least of all
-            claim, claimed = self._claim_in_turn(export)
-            waited = self.policy.clock() - began
-        if self.run.requested_attempt is None or waited >= self.policy.interval_seconds:
+            began = self.policy.clock()
+            waits: list[str] = []
+            claim, claimed = self._claim_in_turn(export, waits.append)
+            # What else may take long is not waiting, tracing's start least of all.
+            waited = self.policy.clock() - began if waits else 0.0
+        if self.run.requested_attempt is None or waits:
             seconds = waited + self.policy.timeout_millis / 1_000  # all of its time from now on
             self._note(lambda: self.run.note_claimed(claimed, seconds))
         earlier = [item.run_id for item in claimed.attempts if item.run_id and item.run_id != claim.run_id]
@@ -167,13 +169,21 @@ class RunClaim:
         self.run.withdraw(busy.message)
         raise Skipped(busy.message) from None
 
-    def _claim_in_turn(self, export: Export) -> tuple[Claim, Export]:
-        """Claim it, in the order of the orchestrator, by the priority of runs: an older export would wait for this."""
+    def _claim_in_turn(self, export: Export, on_wait: Callable[[str], object]) -> tuple[Claim, Export]:
+        """Claim it, in the order of the orchestrator, by the priority of runs: an older export would wait for this.
+
+        `on_wait` is told what is waited for.
+        """
+
+        def tell(busy: str) -> None:
+            on_wait(busy)
+            self.report(f"waiting: {busy}")
+
         turn = Turn(
             self.queue,
             self.run.run_id,
             self.policy,
-            lambda busy: self.report(f"waiting: {busy}"),
+            tell,
             # No other run could begin meanwhile, one that deletes a user's data neither.
             waits_while_paused=False,
         )
