@@ -64,8 +64,11 @@ def take_away(
     before = datetime.now(UTC) - timedelta(days=retention.days)
     runs = [run_id for run_id in _old_runs(context.instance, before) if run_id != context.run_id]
     if config.apply:
+        deleted: list[str] = []
         for run_id in _until(until, runs):
             context.instance.delete_run(run_id)
+            deleted.append(run_id)
+        runs = deleted  # there may have been no time for the others
     if time.monotonic() >= until:
         log(f"the {_WORK_SECONDS:.0f} s of one run are over: what is left comes next time")
     left = [one for one in seen if one.problem is not None]

@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from vfexport_core.catalog import all_specs, find_spec
-from vfexport_core.errors import ConfigurationError, ExportNotFound
+from vfexport_core.catalog import all_specs
+from vfexport_core.errors import ExportNotFound
 from vfexport_core.mongo.collections import EXPORTS
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.queue.audit import AuditAction
@@ -99,8 +99,8 @@ class StoreReconciler:
         for export in self._exports():
             yield from self._differences(export)
             for attempt in export.attempts:
-                _forget(stored.get(self._name(attempt.bucket, export)), attempt.keys)
-            _forget(stored.get(self._name(export.bucket, export)), export.keys)
+                _forget(stored.get(self._name(attempt.bucket)), attempt.keys)
+            _forget(stored.get(self._name(export.bucket)), export.keys)
         for name, objects in stored.items():
             yield from self._unknown(name, objects)
 
@@ -116,6 +116,8 @@ class StoreReconciler:
                 return deletes and self._delete(finding, by)
             case Difference.FOREIGN:
                 return False
+            case _:
+                assert_never(finding.difference)
 
     @property
     def _clients(self) -> BucketClients:
@@ -125,13 +127,10 @@ class StoreReconciler:
         """Return the buckets that are configured: their names in the catalog by those in S3."""
         return {self._clients.find(bucket)[1].name: bucket for bucket in self._clients.configured}
 
-    def _name(self, stored: str | None, export: Export) -> str:
-        """Return the S3 name of the bucket of an export: its document may have the catalog's name for it."""
-        spec = find_spec(export.export_type)
-        try:
-            return self._clients.find(spec.bucket)[1].name if stored == spec.bucket else stored or ""
-        except ConfigurationError:
-            return ""
+    def _name(self, stored: str | None) -> str:
+        """Return the S3 name of a bucket that a document names: it may have the catalog's name for it."""
+        named = {bucket: name for name, bucket in self._buckets().items()}
+        return named.get(stored or "", stored or "")
 
     def _exports(self) -> Iterator[Export]:
         after = None
@@ -141,7 +140,7 @@ class StoreReconciler:
 
     def _differences(self, export: Export) -> Iterator[Finding]:
         """Yield what is wrong with the files that a FINISHED export records; at most one thing of each file."""
-        name = self._name(export.bucket, export)
+        name = self._name(export.bucket)
         bucket = self._buckets().get(name)
         if export.status is not ExportStatus.FINISHED or bucket is None:
             return
