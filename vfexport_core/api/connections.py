@@ -27,7 +27,8 @@ class BoundedProtocol(H11Protocol):
 
     A request's line and headers are refused when they are longer than h11 allows (`h11_max_incomplete_event_size`,
     16 KiB). A client that is waited for (for its request, for the rest of one, for it to take an answer) is cut off
-    after `turn_seconds`. Of more than `most_connections` the one that keeps the process waiting longest is cut off.
+    after `turn_seconds`. Of more than `most_connections` the one that keeps the process waiting longest is cut off:
+    the new one, if all others work.
     """
 
     turn_seconds: ClassVar[float] = 20.0
@@ -38,10 +39,12 @@ class BoundedProtocol(H11Protocol):
     """Runs while it is the client's turn."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if len(self.connections) >= self.most_connections and (slowest := self._slowest()):
+            slowest.cut_off()  # before this one counts, so that the bound holds at every moment
         super().connection_made(transport)
         self._watch()
         if len(self.connections) > self.most_connections:
-            self._slowest().cut_off()
+            self.cut_off()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_turn()
@@ -90,10 +93,10 @@ class BoundedProtocol(H11Protocol):
         self.connections.discard(self)
         self.transport.abort()
 
-    def _slowest(self) -> BoundedProtocol:
-        """Return the connection that is waited for longest: this new one, if all others work."""
+    def _slowest(self) -> BoundedProtocol | None:
+        """Return the connection that is waited for longest, or None if all of them work."""
         waited_for = [one for one in self.connections if isinstance(one, BoundedProtocol) and one.turn]
-        return min(waited_for, key=lambda one: one.turn.when() if one.turn else 0.0)
+        return min(waited_for, key=lambda one: one.turn.when() if one.turn else 0.0, default=None)
 
     def _watch(self) -> None:
         between_requests = self.timeout_keep_alive_task is not None
