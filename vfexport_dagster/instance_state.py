@@ -1,26 +1,90 @@
-"""What a Dagster instance tells of its daemons, its sensors and its code location: for the doctor and for metrics."""
+"""What a Dagster instance tells of itself, its sensors and its code location: for the doctor, and as metrics."""
 
 from __future__ import annotations
 
-import threading
 import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
+import sqlalchemy
 from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.scheduler.instigation import TickStatus
 
-from vfexport_core.telemetry.orchestrator import SensorState
+from vfexport_core.telemetry.orchestrator import SensorState, StorageState
 from vfexport_dagster.definitions import defs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    import dagster as dg
     from dagster._core.scheduler.instigation import InstigatorState
 
 _TICKS = 10
-_LOCATION_SECONDS = 5.0
+_LOCATION_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceState:
+    """The `OrchestratorState` of a Dagster instance, asked anew each time."""
+
+    instance: dg.DagsterInstance
+    workspace: Path | None = None
+    version: str = dg.__version__
+
+    def storage(self) -> StorageState:
+        storage: Any = self.instance.run_storage
+        with storage.connect() as connection:
+            version = ".".join(map(str, connection.dialect.server_version_info or ()))
+            told = connection.execute(sqlalchemy.text("SELECT CURRENT_TIMESTAMP")).scalar()
+        moment = told if isinstance(told, datetime) else datetime.fromisoformat(str(told)).replace(tzinfo=UTC)
+        alembic = storage.alembic_version()
+        is_migrated = alembic is None or alembic[0] == alembic[1]
+        return StorageState(connection.engine.name, version, is_migrated=is_migrated, clock=moment)
+
+    def run_limit(self) -> int | None:
+        queue = self.instance.get_concurrency_config().run_queue_config
+        return None if queue is None else queue.max_concurrent_runs
+
+    def is_monitored(self) -> bool:
+        return self.instance.run_monitoring_enabled
+
+    def heartbeat_ages(self) -> dict[str, float | None]:
+        beats = self.instance.get_daemon_heartbeats()
+        now = time.time()
+        return {
+            name: max(0.0, now - beats[name].timestamp) if name in beats else None
+            for name in sorted(self.instance.get_required_daemon_types())
+        }
+
+    def location_problem(self) -> str | None:
+        """Ask the servers that others start (``grpc_server``): what Dagster starts itself cannot be asked from here."""
+        from dagster._core.workspace.load import location_origins_from_yaml_paths  # noqa: PLC0415 seldom needed
+
+        for origin in location_origins_from_yaml_paths([str(self.workspace)]) if self.workspace else ():
+            create_client: Any = getattr(origin, "create_client", None)
+            try:
+                if create_client is not None:
+                    create_client().get_server_id(timeout=_LOCATION_SECONDS)
+            except DagsterUserCodeUnreachableError:
+                return f"location {origin.location_name} cannot be reached within {_LOCATION_SECONDS} s"
+        return None
+
+    def sensors(self) -> list[SensorState]:
+        # There may be others of the same name, of code locations that had another one: the latest counts.
+        states = self.instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+        known = {state.instigator_name: state for state in sorted(states, key=_last_tick)}
+        return [self._state_of(name, known.get(name)) for name in sensor_names()]
+
+    def _state_of(self, name: str, state: InstigatorState | None) -> SensorState:
+        if state is None:
+            return SensorState(name, is_on=None, last_tick=None, failed_ticks=0)
+        ticks = self.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=_TICKS)
+        ended = (tick.status for tick in ticks if tick.status is not TickStatus.STARTED)
+        failed = sum(1 for _ in takewhile(lambda status: status is TickStatus.FAILURE, ended))
+        return SensorState(name, is_on=state.is_running, last_tick=_last_tick(state) or None, failed_ticks=failed)
 
 
 def sensor_names() -> list[str]:
@@ -28,84 +92,7 @@ def sensor_names() -> list[str]:
     return sorted(sensor.name for sensor in defs.get_repository_def().sensor_defs)
 
 
-def sensor_states(instance: dg.DagsterInstance) -> list[SensorState]:
-    """Return the state of every sensor, by name."""
-    known = _latest_states(instance)
-    return [_state_of(instance, name, known.get(name)) for name in sensor_names()]
-
-
-def heartbeat_ages(instance: dg.DagsterInstance) -> dict[str, float | None]:
-    """Return for how many seconds each daemon that is needed has given no sign of life; None if it never has."""
-    beats = instance.get_daemon_heartbeats()
-    now = time.time()
-    return {
-        name: max(0.0, now - beats[name].timestamp) if name in beats else None
-        for name in sorted(instance.get_required_daemon_types())
-    }
-
-
-def location_problem(workspace: Path, seconds: float = _LOCATION_SECONDS) -> str | None:
-    """Ask the code locations that a workspace file names; None when each answers within so many seconds, else why not.
-
-    Only servers that others start (``grpc_server``) are asked: what Dagster starts by itself cannot be asked from here.
-    """
-    from dagster._core.workspace.load import location_origins_from_yaml_paths  # noqa: PLC0415 seldom needed
-
-    for origin in location_origins_from_yaml_paths([str(workspace)]):
-        answered: list[bool] = []
-        create_client = getattr(origin, "create_client", None)
-        if create_client is None:
-            continue
-        thread = threading.Thread(target=_ping, args=(create_client(), answered), daemon=True)
-        thread.start()
-        thread.join(seconds)
-        if not answered:
-            return f"location {origin.location_name} does not answer within {seconds:g} s"
-        if not answered[0]:
-            return f"location {origin.location_name} cannot be reached"
-    return None
-
-
-def _ping(client: Any, answered: list[bool]) -> None:
-    try:
-        client.ping("")
-    except Exception:  # noqa: BLE001 whatever it is, there is no answer
-        answered.append(False)
-    else:
-        answered.append(True)
-
-
-def _latest_states(instance: dg.DagsterInstance) -> dict[str, InstigatorState]:
-    """Return the latest state of each sensor: there may be others, of code locations that had another name."""
-    found: dict[str, InstigatorState] = {}
-    for state in sorted(instance.all_instigator_state(instigator_type=InstigatorType.SENSOR), key=_last_tick):
-        found[state.instigator_name] = state
-    return found
-
-
 def _last_tick(state: InstigatorState) -> float:
     data: Any = state.instigator_data
-    return max(
-        getattr(data, "last_tick_timestamp", None) or 0.0, getattr(data, "last_tick_start_timestamp", None) or 0.0
-    )
-
-
-def _state_of(instance: dg.DagsterInstance, name: str, state: InstigatorState | None) -> SensorState:
-    if state is None:
-        return SensorState(name, is_on=None, last_tick=None, failed_ticks=0)
-    return SensorState(
-        name, is_on=state.is_running, last_tick=_last_tick(state) or None, failed_ticks=_failed(instance, state)
-    )
-
-
-def _failed(instance: dg.DagsterInstance, state: InstigatorState) -> int:
-    return sum(1 for _ in _failures(instance, state))
-
-
-def _failures(instance: dg.DagsterInstance, state: InstigatorState) -> Iterator[None]:
-    for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=_TICKS):
-        if tick.status is TickStatus.STARTED:
-            continue
-        if tick.status is not TickStatus.FAILURE:
-            return
-        yield
+    moments = (getattr(data, name, None) for name in ("last_tick_timestamp", "last_tick_start_timestamp"))
+    return max(moment or 0.0 for moment in moments)

@@ -9,8 +9,6 @@ its connections, as Dagster's web server does, and what it knows of the table. W
 from __future__ import annotations
 
 import logging
-import logging.config
-import os
 import sys
 from importlib.metadata import entry_points
 from typing import Any
@@ -20,8 +18,7 @@ import uvicorn.config
 from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
 from dagster._utils import log as dagster_log
 
-from vfexport_core.settings import PREFIX
-from vfexport_core.telemetry.logs import logging_config
+from vfexport_core.telemetry.logs import log_to_stderr, logging_config, wanted_format
 
 _DAEMON = "dagster-daemon"
 # Longer than any of its queries takes; a connection that a proxy has dropped is not kept for ever.
@@ -77,17 +74,15 @@ def log_in_one_shape() -> None:
         configure(handler, formatter, log_level)
         for name in _NAMES:
             logging.getLogger(name).handlers.clear()
-        logging.config.dictConfig(_config())
+        log_to_stderr()
         logging.captureWarnings(capture=True)
 
     dagster_log.configure_loggers = configure_as_ours  # each program asks for it when it starts
     uvicorn.config.LOGGING_CONFIG.clear()
     # Whoever looks at the UI is not worth a line.
-    uvicorn.config.LOGGING_CONFIG.update(_config() | {"loggers": {"uvicorn.access": {"level": "WARNING"}}})
-
-
-def _config() -> dict[str, Any]:
-    return logging_config(os.environ.get(f"{PREFIX}LOG_FORMAT", "auto"))
+    uvicorn.config.LOGGING_CONFIG.update(
+        logging_config(wanted_format()) | {"loggers": {"uvicorn.access": {"level": "WARNING"}}}
+    )
 
 
 if __name__ == "__main__":

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 from typing import Any
 
 import dagster as dg
 
-from vfexport_core.settings import PREFIX
-from vfexport_core.telemetry.logs import FIELDS_KEY, StderrHandler
+from vfexport_core.telemetry.logs import FIELDS_KEY, StderrHandler, wanted_format
 from vfexport_dagster import tags
 
 LOGGER = "stderr"
 """The name of the runs' logger, as a job's configuration has it."""
 
-_FORMAT = f"{PREFIX}LOG_FORMAT"
 _SENSORS = "vfexport_dagster.sensors"
 
 
@@ -41,7 +38,7 @@ def _read_record(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
 def _run_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
     name = init_context.job_def.name if init_context.job_def else LOGGER
     logger = logging.Logger(name, logging.INFO)  # noqa: LOG001 not one that is kept: its handler goes with the run
-    logger.addHandler(StderrHandler(_log_format(), _read_record))
+    logger.addHandler(StderrHandler(wanted_format(), _read_record))
     return logger
 
 
@@ -57,7 +54,7 @@ def sensor_log() -> logging.Logger:
     logger = logging.getLogger(_SENSORS)
     logger.setLevel(logging.INFO)
     logger.propagate = False  # Dagster's server would print it once more, in its own form
-    logger.addHandler(StderrHandler(_log_format()))
+    logger.addHandler(StderrHandler(wanted_format()))
     return logger
 
 
@@ -65,7 +62,3 @@ def log_export(text: str, correlation_id: str | None, export_id: str, **fields: 
     """Log what a sensor does about an export, with the correlation id of its request."""
     about = {"correlationId": correlation_id, "exportId": export_id, **fields}
     sensor_log().info(text, extra={FIELDS_KEY: about})
-
-
-def _log_format() -> str:
-    return os.environ.get(_FORMAT, "auto")

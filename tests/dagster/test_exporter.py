@@ -15,8 +15,8 @@ from dagster._utils.error import SerializableErrorInfo
 
 from tests.dagster.test_health import sensor_state
 from tests.unit.docs_helpers import OPERATIONS, table
-from vfexport_dagster.exporter import InstanceMetrics
-from vfexport_dagster.instance_state import sensor_names
+from vfexport_core.telemetry.orchestrator import OrchestratorMetrics
+from vfexport_dagster.instance_state import InstanceState, sensor_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,16 +36,16 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def metrics(instance: dg.DagsterInstance, tmp_path: Path) -> InstanceMetrics:
-    return InstanceMetrics(instance, tmp_path / "workspace.yaml")
+def metrics(instance: dg.DagsterInstance, tmp_path: Path) -> OrchestratorMetrics:
+    return OrchestratorMetrics(InstanceState(instance, tmp_path / "workspace.yaml"))
 
 
-def test_every_metric_is_documented_and_no_other(metrics: InstanceMetrics) -> None:
+def test_every_metric_is_documented_and_no_other(metrics: OrchestratorMetrics) -> None:
     documented = {cells[0].strip("`") for cells in table(OPERATIONS, "Dagster metric")}
     assert {family.name for family in metrics.collect()} == documented
 
 
-def test_before_the_first_sign_of_life_ages_are_infinite(metrics: InstanceMetrics) -> None:
+def test_before_the_first_sign_of_life_ages_are_infinite(metrics: OrchestratorMetrics) -> None:
     ages = [
         sample.value
         for family in metrics.collect()
@@ -56,7 +56,7 @@ def test_before_the_first_sign_of_life_ages_are_infinite(metrics: InstanceMetric
     assert set(ages) == {float("inf")}
 
 
-def test_daemons_and_sensors_are_told_by_name(instance: dg.DagsterInstance, metrics: InstanceMetrics) -> None:
+def test_daemons_and_sensors_are_told_by_name(instance: dg.DagsterInstance, metrics: OrchestratorMetrics) -> None:
     instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 100, "SENSOR", "d", []))
     instance.add_instigator_state(sensor_state("ccpa_deletions", is_on=False))
     ticking = sensor_state("run_outcome", is_on=True, last_tick=time.time() - 50)
@@ -81,7 +81,7 @@ def test_daemons_and_sensors_are_told_by_name(instance: dg.DagsterInstance, metr
 
 
 def test_without_the_storage_it_answers_all_the_same(
-    instance: dg.DagsterInstance, metrics: InstanceMetrics, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance, metrics: OrchestratorMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> None:
         raise OSError("connection refused")
@@ -93,7 +93,7 @@ def test_without_the_storage_it_answers_all_the_same(
     assert not [name for name in names if "sensor" in name or "daemon" in name]
 
 
-def value(metrics: InstanceMetrics, name: str, **labels: str) -> float:
+def value(metrics: OrchestratorMetrics, name: str, **labels: str) -> float:
     found = metrics.get_sample_value(name, labels)
     assert found is not None, (name, labels)
     return found

@@ -11,9 +11,10 @@ import yaml
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, SensorInstigatorData
 from dagster._daemon.types import DaemonHeartbeat
 
+from vfexport_core.doctor.orchestrator import workspace_file
+from vfexport_core.doctor.orchestrator_findings import findings
 from vfexport_dagster.definitions import defs
-from vfexport_dagster.health import findings, workspace_file
-from vfexport_dagster.instance_state import sensor_names
+from vfexport_dagster.instance_state import InstanceState, sensor_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ def outcomes(
         for name in sensor_names():
             ticked = time.time() - tick_seconds_ago
             instance.add_instigator_state(sensor_state(name, is_on=name != stop, last_tick=ticked))
-        found = list(findings(instance))
+        found = list(findings(InstanceState(instance)))
     assert all(finding.hint for finding in found if finding.outcome != "ok")
     return {finding.name.removeprefix("dagster "): finding.outcome.value for finding in found}
 
@@ -71,10 +72,10 @@ def test_a_healthy_instance(tmp_path: Path) -> None:
 @pytest.mark.parametrize("skew", [-900, 900])
 def test_the_clock_of_dagsters_storage_is_compared(skew: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time
-    monkeypatch.setattr("vfexport_dagster.health.time.time", lambda: now() - skew)
+    monkeypatch.setattr("vfexport_core.doctor.orchestrator_findings.time.time", lambda: now() - skew)
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(HEALTHY))
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-        (clock,) = [finding for finding in findings(instance) if finding.name == "dagster clock"]
+        (clock,) = [finding for finding in findings(InstanceState(instance)) if finding.name == "dagster clock"]
     assert clock.outcome.value == "warning"
     assert abs(int(clock.detail.split()[0]) - skew) < 30, clock.detail  # the rest is how long the look took
     assert "NTP" in clock.hint
@@ -105,6 +106,6 @@ def test_a_code_location_that_does_not_answer(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}")
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-        found = {finding.name: finding for finding in findings(instance, workspace_file())}
+        found = {finding.name: finding for finding in findings(InstanceState(instance, workspace_file()))}
     assert found["dagster code location"].outcome.value == "failed"
     assert "vfexport cannot be reached" in found["dagster code location"].detail

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.doctor.checks import Check, Finding, Outcome, failed, not_checked
+from vfexport_core.doctor.orchestrator_findings import WORKSPACE, findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from vfexport_core.telemetry.orchestrator import OrchestratorState
 
 HOME = "DAGSTER_HOME"
 _PACKAGE = "vfexport_dagster"
@@ -53,3 +58,15 @@ def _told(stdout: bytes, status: int) -> Iterator[Finding]:
         )
         return
     yield from findings
+
+
+def print_findings(state: OrchestratorState) -> None:
+    """Print what the doctor reads: a list of ``{name, outcome, detail, hint}`` in JSON."""
+    json.dump([dataclasses.asdict(finding) for finding in findings(state)], sys.stdout)
+
+
+def workspace_file() -> Path | None:
+    """Return the file that names the code location, if there is one here."""
+    home, named = Path(os.environ.get(HOME, "")), os.environ.get(WORKSPACE)
+    candidates = [*([Path(named)] if named else []), home / "serve" / "workspace.yaml", home / "workspace.yaml"]
+    return next((path for path in candidates if path.is_file()), None)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from vfexport_core.doctor.checks import Finding, failed, not_checked, ok, warning
+from vfexport_core.doctor.checks import Finding, clock_finding, failed, not_checked, ok, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from vfexport_core.telemetry.orchestrator import SensorState
+    from vfexport_core.telemetry.orchestrator import OrchestratorState, SensorState
 
 WORKSPACE = "DAGSTER_WORKSPACE"
 """Names the workspace file; else it is the one that `vfexport serve` wrote, or `workspace.yaml` in DAGSTER_HOME."""
@@ -20,6 +20,19 @@ _ALIVE_SECONDS = 120.0
 # The slowest sensor ticks every 15 s or so, and a tick may wait a minute for a busy code location.
 _TICK_SECONDS = 180.0
 _SWITCH_ON = "Switch them on in the UI, under Automation."
+
+
+def findings(state: OrchestratorState) -> Iterator[Finding]:
+    """Look at the storage, the daemon, the queue's limit, the monitoring of runs, the code location and the sensors."""
+    asked = time.time()
+    storage = state.storage()
+    yield storage_finding(storage.kind, storage.version, is_migrated=storage.is_migrated)
+    yield daemon_finding(state.heartbeat_ages())
+    yield limit_finding(state.run_limit())
+    yield monitoring_finding(is_on=state.is_monitored())
+    yield location_finding(state.workspace and state.workspace.name, state.location_problem())
+    yield from sensor_findings(state.sensors())
+    yield clock_finding("dagster clock", storage.clock, asked)  # the doctor compares this machine's with MongoDB's
 
 
 def storage_finding(kind: str, version: str, *, is_migrated: bool) -> Finding:

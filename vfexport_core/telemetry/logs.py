@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.config
+import os
 import sys
 import traceback
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from vfexport_core.settings import PREFIX
 from vfexport_core.telemetry import context
 
 if TYPE_CHECKING:
@@ -112,6 +115,16 @@ def wants_json(log_format: str) -> bool:
     if log_format in {"json", "text"}:
         return log_format == "json"
     return not sys.stderr.isatty()
+
+
+def wanted_format() -> str:
+    """Return the format that the environment asks for, for processes that read no other settings."""
+    return os.environ.get(f"{PREFIX}LOG_FORMAT", "auto")
+
+
+def log_to_stderr() -> None:
+    """Have all logs of a process that reads no other settings go to stderr."""
+    logging.config.dictConfig(logging_config(wanted_format()))
 
 
 def logging_config(log_format: str = "auto", level: str = "INFO") -> dict[str, Any]:

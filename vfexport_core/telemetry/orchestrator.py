@@ -8,15 +8,17 @@ import threading
 import time
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
 
-    from prometheus_client import CollectorRegistry, Metric
+    from prometheus_client import Metric
 
 NEVER = float("inf")
 """The age, as a metric, of what has not been seen at all."""
@@ -37,6 +39,77 @@ class SensorState:
 
     def age(self, now: float) -> float | None:
         return None if self.last_tick is None else max(0.0, now - self.last_tick)
+
+
+@dataclass(frozen=True, slots=True)
+class StorageState:
+    """The orchestrator's storage: its kind and version, whether its schema is this version's, and its clock."""
+
+    kind: str
+    version: str
+    is_migrated: bool
+    clock: datetime
+
+
+class OrchestratorState(Protocol):
+    """What an orchestrator tells of itself when it is asked; all but `location_problem` raise what its storage does."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def workspace(self) -> Path | None:
+        """The file that names the code locations, where it is known."""
+        ...
+
+    def storage(self) -> StorageState: ...
+
+    def run_limit(self) -> int | None:
+        """Return how many runs may go on at a time; None when nothing limits them."""
+        ...
+
+    def is_monitored(self) -> bool:
+        """Return whether runs that take too long or never start are ended."""
+        ...
+
+    def heartbeat_ages(self) -> dict[str, float | None]:
+        """Return for how many seconds each daemon that is needed has given no sign of life; None if it never has."""
+        ...
+
+    def location_problem(self) -> str | None:
+        """Return None when each code location of the workspace answers within seconds, else why not."""
+        ...
+
+    def sensors(self) -> Sequence[SensorState]:
+        """Return the state of every sensor, by name."""
+        ...
+
+
+class OrchestratorMetrics(CollectorRegistry):
+    """Asks the orchestrator whenever it is collected."""
+
+    def __init__(self, state: OrchestratorState) -> None:
+        super().__init__()
+        self._state = state
+        self._lock = threading.Lock()
+
+    def collect(self) -> Iterator[Metric]:
+        with self._lock:
+            yield build_info(self._state.version)
+            problem = self._state.location_problem()
+            if problem is not None:
+                _log.warning("%s", problem)
+            yield code_location_up(float(problem is None))
+            yield from self._of_storage()
+
+    def _of_storage(self) -> list[Metric]:
+        """Return what the storage knows, all or nothing."""
+        try:
+            ages, sensors = self._state.heartbeat_ages(), self._state.sensors()
+        except Exception as error:  # noqa: BLE001 whatever a database and its driver raise
+            _log.warning("Dagster's storage does not answer: %s", type(error).__name__)
+            return [storage_up(0)]
+        return [storage_up(1), daemon_ages(ages), *sensor_metrics(sensors)]
 
 
 def build_info(orchestrator_version: str) -> Metric:
