@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     forked_runs: bool = True
     """Whether Dagster's code location forks runs (``vfexport_dagster.startup``), which reads it by itself."""
     run_resources: dict[str, RunResources] = {}
-    """By export type, for runs that are Jobs of a cluster (``vfexport_dagster.run_pods``, which reads it by itself)."""
+    """By export type, for runs that are Jobs of a cluster (``services.run_resources`` reads it by itself)."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """How log lines look; ``auto``: JSON unless stderr is a terminal."""
     oidc_client_id: str | None = None

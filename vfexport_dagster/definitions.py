@@ -5,11 +5,11 @@ from __future__ import annotations
 import dagster as dg
 
 from vfexport_core.catalog import all_specs
+from vfexport_core.services.run_resources import run_resources
 from vfexport_dagster.assets import export_assets, export_checks
 from vfexport_dagster.deletion import build_deletion_job
 from vfexport_dagster.jobs import build_export_job
 from vfexport_dagster.retention import build_retention_job, build_retention_schedule
-from vfexport_dagster.run_pods import pod_resources, pod_tags
 from vfexport_dagster.sensors.deletions import build_deletion_sensor
 from vfexport_dagster.sensors.outcome import build_outcome_sensor
 from vfexport_dagster.sensors.pending import build_pending_sensor
@@ -21,8 +21,8 @@ from vfexport_dagster.startup.forking import fork_runs_if_wanted
 def build_definitions() -> dg.Definitions:
     """Build everything from the catalog: a type that is registered there has its job, its asset and its requests."""
     specs = all_specs()
-    resources = pod_resources()
-    jobs = {spec.type: build_export_job(spec, pod_tags(spec.type, resources)) for spec in specs}
+    resources = run_resources()
+    jobs = {spec.type: build_export_job(spec, resources.get(spec.type)) for spec in specs}
     deletion, retention = build_deletion_job(), build_retention_job()
     return dg.Definitions(
         assets=export_assets(specs),

@@ -13,9 +13,8 @@ from vfexport_dagster.run_logging import LOGGER, run_logger
 from vfexport_dagster.session import RESOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from vfexport_core.catalog.spec import ExportSpec
+    from vfexport_core.settings import RunResources
 
 
 @dg.graph
@@ -24,10 +23,10 @@ def export() -> None:
     finish(deliver(count(claim())))
 
 
-def build_export_job(spec: ExportSpec, pod: Mapping[str, str] | None = None) -> dg.JobDefinition:
+def build_export_job(spec: ExportSpec, resources: RunResources | None = None) -> dg.JobDefinition:
     """Build the job of an export type. A step is not worth a process of its own, so all run in the run's.
 
-    `pod` are the tags that say what the run's pod gets (``run_pods``).
+    `resources` are what the run's pod gets, where that is not what most types get.
     """
     return export.to_job(
         name=spec.job_name,
@@ -36,6 +35,6 @@ def build_export_job(spec: ExportSpec, pod: Mapping[str, str] | None = None) -> 
         logger_defs={LOGGER: run_logger},
         executor_def=dg.in_process_executor,
         resource_defs=dict(RESOURCES),
-        tags={tags.PRIORITY: tags.LAST, **(pod or {})},
+        tags={tags.PRIORITY: tags.LAST, **tags.pod_tags(resources)},
         metadata={"bucket": spec.bucket.value, "acl": spec.acl.value, "format": spec.extension},
     )

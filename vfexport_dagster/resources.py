@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from vfexport_core.services.run_tags import CORRELATION_ID
 from vfexport_core.settings import load_settings
 from vfexport_core.telemetry import context as telemetry
 from vfexport_core.telemetry import tracing
-from vfexport_dagster import tags
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -47,7 +47,7 @@ class MongoResource(_SettingsResource):
             self._client = connect_shared(self._settings)
             return
         # A run has its process to itself.
-        correlation_id = context.run.tags.get(tags.CORRELATION_ID, context.run.run_id)
+        correlation_id = context.run.tags.get(CORRELATION_ID, context.run.run_id)
         telemetry.bind(correlationId=correlation_id, runId=context.run.run_id)
         self._client = connect(self._settings)
 

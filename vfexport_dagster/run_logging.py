@@ -11,8 +11,8 @@ from typing import Any
 
 import dagster as dg
 
+from vfexport_core.services.run_tags import CORRELATION_ID, EXPORT_ID
 from vfexport_core.telemetry.logs import FIELDS_KEY, StderrHandler, wanted_format
-from vfexport_dagster import tags
 
 LOGGER = "stderr"
 """The name of the runs' logger, as a job's configuration has it."""
@@ -25,8 +25,8 @@ def _read_record(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
     meta: dict[str, Any] = getattr(record, "dagster_meta", None) or {}
     run_tags = meta.get("job_tags") or {}
     named = {
-        "correlationId": run_tags.get(tags.CORRELATION_ID),
-        "exportId": run_tags.get(tags.EXPORT_ID),
+        "correlationId": run_tags.get(CORRELATION_ID),
+        "exportId": run_tags.get(EXPORT_ID),
         "runId": meta.get("run_id"),
         "job": meta.get("job_name"),
         "step": meta.get("step_key"),

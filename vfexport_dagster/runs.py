@@ -10,14 +10,16 @@ import dagster as dg
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.services.reconcile import Run, RunState
+from vfexport_core.services.run_tags import ATTEMPT, EXPORT_ID, LOST, SUPERSEDED, WITHDRAWN, longest_run
 from vfexport_dagster import tags
+from vfexport_dagster.tags import read_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from vfexport_core.queue.models import Export
-    from vfexport_core.services.launch import Launch
+    from vfexport_core.services.run_tags import RunTags
 
 LIVE = (
     *(dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING),
@@ -38,14 +40,14 @@ class DagsterRuns:
         return (_run_of(run) for run in runs if export_type_of(run) is not None)
 
     def requested_runs(self, exports: Sequence[Export]) -> Iterator[Run]:
-        wanted = dg.RunsFilter(tags={tags.EXPORT_ID: [export.id for export in exports]})
+        wanted = dg.RunsFilter(tags={EXPORT_ID: [export.id for export in exports]})
         for record in self.instance.get_run_records(wanted):
             run = _run_of(record.dagster_run)
             if run.requested_attempt is not None:
                 yield run
 
     def cancel_waiting(self, run: Run, why: str) -> None:
-        self.instance.add_run_tags(run.run_id, {tags.WITHDRAWN: why})
+        self.instance.add_run_tags(run.run_id, {WITHDRAWN: why})
         self.instance.report_run_canceled(self._found(run), message=f"Not needed any more: {why}.")
 
     def place(self, run: Run, export: Export | None, seconds: float) -> None:
@@ -56,7 +58,7 @@ class DagsterRuns:
         self.instance.report_engine_event(text, self._found(run))
 
     def report_lost(self, run: Run, why: str) -> None:
-        self.instance.add_run_tags(run.run_id, {tags.LOST: "true"})
+        self.instance.add_run_tags(run.run_id, {LOST: "true"})
         self.instance.report_run_failed(self._found(run), message=f"Ended by the reaper: {why}.")
 
     def _found(self, run: Run) -> dg.DagsterRun:
@@ -73,47 +75,36 @@ class RecordedRun:
     run: dg.DagsterRun
 
     @property
-    def run_id(self) -> str:
-        return self.run.run_id
-
-    @property
-    def requested_attempt(self) -> int | None:
-        return tags.requested_attempt(self.run)
-
-    @property
-    def is_reexecution(self) -> bool:
-        return self.run.parent_run_id is not None
-
-    def placed_export_id(self) -> str | None:
-        return self.run.tags.get(tags.EXPORT_ID) or None if tags.is_placed(self.run) else None
+    def about(self) -> RunTags:
+        return read_tags(self.run)
 
     def earlier_export_id(self) -> str | None:
-        if tags.EXPORT_ID in self.run.tags:
-            return self.run.tags[tags.EXPORT_ID]
+        if EXPORT_ID in self.run.tags:
+            return self.run.tags[EXPORT_ID]
         parent = self.instance.get_run_by_id(self.run.parent_run_id or "")
-        return None if parent is None else parent.tags.get(tags.EXPORT_ID)
+        return None if parent is None else parent.tags.get(EXPORT_ID)
 
     def asked(self) -> datetime | None:
-        record = self.instance.get_run_record_by_id(self.run_id)
+        record = self.instance.get_run_record_by_id(self.run.run_id)
         moment = None if record is None else record.create_timestamp
         return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
     def note_export(self, export: Export) -> None:
-        if self.run.tags.get(tags.EXPORT_ID) != export.id:
-            known = tags.export_tags(export, 0)
-            del known[tags.ATTEMPT], known[tags.MAX_RUNTIME]  # it holds neither yet
-            self.instance.add_run_tags(self.run_id, known)
+        if self.about.export_id != export.id:
+            known = tags.requested_tags(export, 0)
+            del known[ATTEMPT], known[tags.MAX_RUNTIME]  # it holds neither yet
+            self.instance.add_run_tags(self.run.run_id, known)
 
     def note_claimed(self, export: Export, seconds: float) -> None:
-        self.instance.add_run_tags(self.run_id, tags.export_tags(export, tags.longest_run(seconds)))
+        self.instance.add_run_tags(self.run.run_id, tags.requested_tags(export, longest_run(seconds)))
 
     def supersede(self, run_ids: Sequence[str], by: str) -> None:
         for run in self.instance.get_runs(dg.RunsFilter(run_ids=run_ids)):
-            if tags.SUPERSEDED not in run.tags and run.status is not dg.DagsterRunStatus.SUCCESS:
-                self.instance.add_run_tags(run.run_id, {tags.SUPERSEDED: by})
+            if SUPERSEDED not in run.tags and run.status is not dg.DagsterRunStatus.SUCCESS:
+                self.instance.add_run_tags(run.run_id, {SUPERSEDED: by})
 
     def withdraw(self, why: str) -> None:
-        self.instance.add_run_tags(self.run_id, {tags.WITHDRAWN: why})
+        self.instance.add_run_tags(self.run.run_id, {WITHDRAWN: why})
 
 
 def export_type_of(run: dg.DagsterRun) -> str | None:
@@ -123,19 +114,5 @@ def export_type_of(run: dg.DagsterRun) -> str | None:
 
 def _run_of(run: dg.DagsterRun) -> Run:
     state = RunState.ENDED if run.is_finished else RunState.WAITING if run.status in _WAITING else RunState.BEGUN
-    return Run(
-        run_id=run.run_id,
-        state=state,
-        export_id=run.tags.get(tags.EXPORT_ID, ""),
-        requested_attempt=tags.requested_attempt(run),
-        was_lost=tags.LOST in run.tags,
-        was_withdrawn=tags.WITHDRAWN in run.tags,
-        launch=_launch_of(run) if state is RunState.WAITING and tags.is_launched(run) else None,
-        is_stopping=run.status is dg.DagsterRunStatus.CANCELING,
-    )
-
-
-def _launch_of(run: dg.DagsterRun) -> Launch:
-    from vfexport_core.services.launch import Launch  # noqa: PLC0415 the definitions load without a driver
-
-    return Launch.from_config(export_type_of(run) or "", run.run_config)
+    is_stopping = run.status is dg.DagsterRunStatus.CANCELING
+    return Run.from_tags(read_tags(run), state, export_type_of(run) or "", is_stopping=is_stopping)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from vfexport_core.errors import error_report
+from vfexport_core.services.run_tags import ERROR
 from vfexport_core.telemetry.logs import warnings_to
-from vfexport_dagster import tags
 from vfexport_dagster.assets import CAMPAIGNS, delivered_events
 from vfexport_dagster.event_log import outlast_outages
 from vfexport_dagster.resources import BucketsResource, MongoResource
@@ -73,7 +73,7 @@ def failing(context: dg.OpExecutionContext) -> Generator[None]:
     except Exception as error:  # noqa: BLE001 whatever it is, the run ends with it
         about = error_report(error)
         with suppress(Exception):  # Dagster's storage is away; the run ends all the same
-            context.instance.add_run_tags(context.run_id, {tags.ERROR: about["code"]})
+            context.instance.add_run_tags(context.run_id, {ERROR: about["code"]})
         description = f"{about['code']}: {about['message']}. {about['hint']}"
         # "from None": the chain would print messages of the driver and of Python, and those may quote data.
         raise dg.Failure(description, metadata=about, allow_retries=False) from None

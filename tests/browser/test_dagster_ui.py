@@ -15,7 +15,7 @@ from tests.api_client import wait_for
 from tests.api_server import free_port
 from vfexport_core.catalog import find_spec
 from vfexport_core.catalog.dictionary import describe_columns
-from vfexport_dagster import tags
+from vfexport_core.services import run_tags
 from vfexport_dagster.assets import asset_key
 from vfexport_dagster.definitions import defs
 
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
 
 LOCATION = "vfexport_dagster.definitions"
-RUN_TAGS = {tags.CAMPAIGN: "Summer Tour", tags.ERROR: "DeliveryFailed", tags.SUPERSEDED: "attempt 2, run 1a2b3c4d"}
+RUN_TAGS = {
+    run_tags.CAMPAIGN: "Summer Tour",
+    run_tags.ERROR: "DeliveryFailed",
+    run_tags.SUPERSEDED: "attempt 2, run 1a2b3c4d",
+}
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ class Runner:
     def run_requested(self, export: Export) -> dg.ExecuteInProcessResult:
         """Run as the pending sensor asks for it."""
         job = f"{export.export_type}_export"
-        return self.run(job, {"export_id": export.id}, **tags.export_tags(export, 60))
+        return self.run(job, {"export_id": export.id}, **tags.requested_tags(export, 60))
 
     def log(self, result: dg.ExecuteInProcessResult) -> list[str]:
         """Return the lines that a run told (not those that Dagster adds)."""

@@ -15,6 +15,7 @@ from tests.integration.queue_helpers import DELIVERED, ERROR, new_export
 from vfexport_core.errors import ExportNotClaimable, QueueBusy, QueuePaused
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services import run_tags
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.claim import WaitPolicy
 from vfexport_core.services.launch import Launch
@@ -79,7 +80,7 @@ def test_a_run_waits_while_another_export_runs_and_then_has_its_whole_time(
 def test_of_two_processes_of_one_run_the_second_waits_until_there_is_nothing_to_do(
     store: ExportRepository, instance: dg.DagsterInstance, export: Export
 ) -> None:
-    first, _ = claiming(instance, store, run_tags=tags.export_tags(export, 60))
+    first, _ = claiming(instance, store, run_tags=tags.requested_tags(export, 60))
     held, _ = first.take(export)
     twin = ExportRepository(store._exports.documents.database)
 
@@ -113,7 +114,7 @@ def test_a_second_process_of_a_reexecution_starts_no_attempt_of_its_own(
     store: ExportRepository, instance: dg.DagsterInstance, export: Export, when: str
 ) -> None:
     store.claimed(store.claim(export.id, "run-1")[0]).finish(DELIVERED)
-    copied = {tags.EXPORT_ID: export.id, "dagster/parent_run_id": "p", "dagster/root_run_id": "p"}
+    copied = {run_tags.EXPORT_ID: export.id, "dagster/parent_run_id": "p", "dagster/root_run_id": "p"}
     run = instance.create_run_for_job(
         dg.GraphDefinition("any").to_job(), tags=copied, parent_run_id="p", root_run_id="p"
     )
@@ -149,12 +150,12 @@ def test_a_run_of_a_queue_that_is_paused_ends_well_and_leaves_its_export_to_anot
     store: ExportRepository, instance: dg.DagsterInstance, export: Export, by: str
 ) -> None:
     store.pause.begin("upgrade", "cli:ann")
-    claim, _ = claiming(instance, store, run_tags=tags.export_tags(export, 60) if by == "sensor" else None)
+    claim, _ = claiming(instance, store, run_tags=tags.requested_tags(export, 60) if by == "sensor" else None)
     with pytest.raises(Skipped, match=r"the queue has been paused since .*: upgrade"):
         claim.take(export)
     run = instance.get_run_by_id(claim.run.run_id)
     assert run is not None
-    assert "has been paused" in run.tags[tags.WITHDRAWN]
+    assert "has been paused" in run.tags[run_tags.WITHDRAWN]
     assert store.get(export.id) == export
 
 
@@ -163,7 +164,7 @@ def test_a_reexecuted_run_says_that_the_queue_is_paused_and_lets_others_begin(
 ) -> None:
     store.claimed(store.claim(export.id, "p")[0]).fail(ERROR)
     store.pause.begin(None, "cli:ann")
-    copied = {tags.EXPORT_ID: export.id, "dagster/parent_run_id": "p", "dagster/root_run_id": "p"}
+    copied = {run_tags.EXPORT_ID: export.id, "dagster/parent_run_id": "p", "dagster/root_run_id": "p"}
     run = instance.create_run_for_job(
         dg.GraphDefinition("any").to_job(), tags=copied, parent_run_id="p", root_run_id="p"
     )
@@ -185,7 +186,7 @@ def test_an_export_that_is_cancelled_during_the_wait(
     def cancel(_: float) -> None:
         store.close_run(export.id, "api", ExportStatus.CANCELED, None, attempt=1)
 
-    by_sensor, _ = claiming(instance, store, sleep=cancel, run_tags=tags.export_tags(export, 60))
+    by_sensor, _ = claiming(instance, store, sleep=cancel, run_tags=tags.requested_tags(export, 60))
     with pytest.raises(Skipped, match="is CANCELED"):
         by_sensor.take(export)
     by_hand, _ = claiming(instance, store)
@@ -198,7 +199,7 @@ def test_a_run_for_an_earlier_attempt_does_not_take_a_later_one(
 ) -> None:
     store.close_run(export.id, "api", ExportStatus.CANCELED, None, attempt=1)
     store.retry(export.id)
-    claim, _ = claiming(instance, store, run_tags=tags.export_tags(export, 60))
+    claim, _ = claiming(instance, store, run_tags=tags.requested_tags(export, 60))
     with pytest.raises(Skipped, match="attempt 2"):
         claim.take(export)
 
@@ -207,7 +208,7 @@ def test_a_reexecuted_run_is_one_that_a_person_started(
     store: ExportRepository, instance: dg.DagsterInstance, export: Export
 ) -> None:
     store.claim(export.id, "another-run")
-    copied = tags.export_tags(export, 60) | {"dagster/parent_run_id": "p", "dagster/root_run_id": "p"}
+    copied = tags.requested_tags(export, 60) | {"dagster/parent_run_id": "p", "dagster/root_run_id": "p"}
     run = instance.create_run_for_job(
         dg.GraphDefinition("any").to_job(), tags=copied, parent_run_id="p", root_run_id="p"
     )
@@ -227,8 +228,8 @@ def test_the_run_knows_its_export_before_it_claims_it(
         claim.take(export)
     run = instance.get_run_by_id(claim.run.run_id)
     assert run is not None
-    assert run.tags[tags.EXPORT_ID] == export.id
-    assert tags.ATTEMPT not in run.tags
+    assert run.tags[run_tags.EXPORT_ID] == export.id
+    assert run_tags.ATTEMPT not in run.tags
 
 
 @dataclass

@@ -128,7 +128,7 @@ def test_a_mongodb_that_does_not_answer_is_told(
 def test_a_completed_deletion_is_told_on_the_asset_that_lost_a_file(runner: Runner, service: Service) -> None:
     campaign = service.add_campaign(50)
     exported = service.exported(campaign)
-    runner.instance.create_run_for_job(defs.resolve_job_def("entries_export"), tags=tags.export_tags(exported, 60))
+    runner.instance.create_run_for_job(defs.resolve_job_def("entries_export"), tags=tags.requested_tags(exported, 60))
     open_record(service)
     assert runner.run(JOB_NAME, {}).success
     tick(runner.instance)

@@ -16,6 +16,7 @@ from vfexport_core import pipeline
 from vfexport_core.catalog import find_spec
 from vfexport_core.embedded.synthetic import DATE_KEYS
 from vfexport_core.queue.models import Export, ExportStatus
+from vfexport_core.services import run_tags
 from vfexport_core.telemetry.progress import ProgressLog
 from vfexport_dagster import tags
 from vfexport_dagster.assets import export_checks
@@ -129,11 +130,11 @@ def test_a_run_started_by_hand_queues_its_export_and_is_tagged_with_it(
     run = runner.instance.get_run_by_id(result.run_id)
     assert run is not None
     assert {
-        tags.EXPORT_ID: export.id,
-        tags.CAMPAIGN_ID: campaign_id,
-        tags.CAMPAIGN: export.campaign_name,
-        tags.ATTEMPT: "1",
-        tags.CORRELATION_ID: result.run_id,
+        run_tags.EXPORT_ID: export.id,
+        run_tags.CAMPAIGN_ID: campaign_id,
+        run_tags.CAMPAIGN: export.campaign_name,
+        run_tags.ATTEMPT: "1",
+        run_tags.CORRELATION_ID: result.run_id,
     }.items() <= run.tags.items()
     assert int(run.tags[tags.MAX_RUNTIME]) >= 1_800
 

@@ -11,6 +11,7 @@ from dagster._core.execution.api import execute_run
 from tests.api_client import insert_campaign
 from tests.integration.queue_helpers import DELIVERED, new_export, queued
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.services import run_tags
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.pending import Unserved
 from vfexport_core.services.reconcile import AHEAD, Reconciler, Sightings
@@ -70,9 +71,9 @@ def test_it_waits_with_an_export_and_tags_of_its_own_in_the_order_of_requests(
     assert export.id in done
     assert (export.status, export.source, export.correlation_id) == (ExportStatus.PENDING, "dagster", run.run_id)
     assert store.pending(3) == [earlier, export, later]
-    priorities = [int(tags.export_tags(one, 0)[tags.PRIORITY]) for one in (earlier, export, later)]
+    priorities = [int(tags.requested_tags(one, 0)[tags.PRIORITY]) for one in (earlier, export, later)]
     assert priorities == sorted(priorities, reverse=True)
-    assert seen(instance, run).tags.items() >= {**tags.export_tags(export, 2_800)}.items()
+    assert seen(instance, run).tags.items() >= {**tags.requested_tags(export, 2_800)}.items()
     assert f"Export {export.id}" in told(instance, run)
     assert "position 2, starts in about 0:" in told(instance, run)
     assert look(instance, store) == [], "once"
@@ -94,11 +95,11 @@ def test_tags_that_the_launchpad_copied_from_another_run_mean_nothing(
 ) -> None:
     old = queued(store)
     store.close_run(old.id, "x", ExportStatus.CANCELED, None, attempt=1)
-    copied = {name: value for name, value in tags.export_tags(old, 60).items() if not name.startswith("dagster/")}
+    copied = {name: value for name, value in tags.requested_tags(old, 60).items() if not name.startswith("dagster/")}
     run = launch(instance, run_config={"campaign_id": campaign_id}, tags=copied)
     look(instance, store)
     (export,) = store.list(campaign_id=campaign_id)
-    assert seen(instance, run).tags[tags.EXPORT_ID] == export.id
+    assert seen(instance, run).tags[run_tags.EXPORT_ID] == export.id
     assert look(instance, store) == []
 
 
@@ -117,9 +118,9 @@ def test_one_that_can_have_no_export_keeps_its_turn_and_is_told_why(
     look(instance, store)
     assert f"This run has no export yet: {code}" in told(instance, run)
     waiting = seen(instance, run)
-    after = int(tags.export_tags(queued(store), 0)[tags.PRIORITY])
+    after = int(tags.requested_tags(queued(store), 0)[tags.PRIORITY])
     assert int(waiting.tags[tags.PRIORITY]) > after > int(tags.LAST)
-    assert tags.requested_attempt(waiting) is None
+    assert tags.read_tags(waiting).requested_attempt is None
     assert look(instance, store) == []
 
 
@@ -134,8 +135,8 @@ def test_one_for_a_queued_export_gets_its_place_and_one_for_another_type_does_no
     run = launch(instance, run_config={"export_id": export.id})
     other = launch(instance, "entries_export", run_config={"export_id": export.id})
     look(instance, store)
-    assert seen(instance, run).tags[tags.EXPORT_ID] == export.id
-    assert tags.EXPORT_ID not in seen(instance, other).tags
+    assert seen(instance, run).tags[run_tags.EXPORT_ID] == export.id
+    assert run_tags.EXPORT_ID not in seen(instance, other).tags
     assert "is of type scoring" in told(instance, other)
 
 

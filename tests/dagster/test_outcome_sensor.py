@@ -13,6 +13,7 @@ from dagster._core.events import JobFailureData, RunFailureReason
 from tests.integration.queue_helpers import DELIVERED, new_export
 from vfexport_core.errors import SourceUnavailable, error_report
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.services import run_tags
 from vfexport_core.services.record_run_end import RunEnd, outcome_of
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
@@ -91,7 +92,7 @@ def start(instance: dg.DagsterInstance, export: Export, **run_tags: str) -> dg.D
     """Make a run as the pending sensor asks for it."""
     job = defs.resolve_job_def("entries_export")
     return instance.create_run_for_job(
-        job, run_config={"export_id": export.id}, tags=tags.export_tags(export, 1_800) | run_tags
+        job, run_config={"export_id": export.id}, tags=tags.requested_tags(export, 1_800) | run_tags
     )
 
 
@@ -127,7 +128,7 @@ def test_a_run_that_took_too_long_makes_its_export_expired(
     assert expired.status is ExportStatus.EXPIRED
     assert expired.error is not None
     assert (expired.error["code"], expired.error["payload"]) == ("ExportExpired", run.run_id)
-    assert instance.get_run_by_id(run.run_id).tags[tags.ERROR] == "ExportExpired"
+    assert instance.get_run_by_id(run.run_id).tags[run_tags.ERROR] == "ExportExpired"
 
 
 @pytest.mark.parametrize(
@@ -201,10 +202,10 @@ def test_what_a_person_started_closes_nothing_that_it_did_not_hold(
         job, config = defs.resolve_job_def("entries_export"), {"export_id": export.id}
         return instance.create_run_for_job(job, run_config=config, tags=run_tags, **family)
 
-    by_hand = make({tags.EXPORT_ID: export.id})
-    again = make(tags.export_tags(export, 60), parent_run_id=by_hand.run_id, root_run_id=by_hand.run_id)
+    by_hand = make({run_tags.EXPORT_ID: export.id})
+    again = make(tags.requested_tags(export, 60), parent_run_id=by_hand.run_id, root_run_id=by_hand.run_id)
     unrelated = make({})
-    mistyped = make({tags.EXPORT_ID: "nonsense", tags.ATTEMPT: "one"})
+    mistyped = make({run_tags.EXPORT_ID: "nonsense", run_tags.ATTEMPT: "one"})
     for run in (by_hand, again, unrelated, mistyped):
         instance.report_run_canceled(run)
     assert sensor.tick() == "no run ended that left its export open"
@@ -266,7 +267,7 @@ def test_a_passing_error_that_an_op_could_not_record_is_followed_by_another_try(
     def broken() -> None:
         stumble()
 
-    run_tags = tags.export_tags(export, 1_800)
+    run_tags = tags.requested_tags(export, 1_800)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VFEXPORT_AUTO_RETRIES", "2")
         run_id = str(uuid.uuid4())
@@ -297,7 +298,7 @@ def test_the_error_that_an_op_could_not_record_comes_from_its_run(
     def broken() -> None:
         stumble()
 
-    result = broken.execute_in_process(instance=instance, tags=tags.export_tags(export, 1_800), raise_on_error=False)
+    result = broken.execute_in_process(instance=instance, tags=tags.requested_tags(export, 1_800), raise_on_error=False)
     assert not result.success
     sensor.tick()
     failed = store.get(export.id)

@@ -11,6 +11,7 @@ from bson import ObjectId
 
 from tests.integration.queue_helpers import DELIVERED, new_export
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.services import run_tags
 from vfexport_core.services.pending import Unserved
 from vfexport_core.services.reconcile import AHEAD, Sightings
 from vfexport_dagster import tags
@@ -91,11 +92,11 @@ def test_a_request_is_tagged_so_that_its_run_is_found_by_any_of_it(store: Export
     (export,) = queue(store, 1, correlation_id="corr-9")
     ((request,), _) = tick()
     assert request.tags == {
-        tags.EXPORT_ID: export.id,
-        tags.CAMPAIGN_ID: export.campaign_id,
-        tags.CAMPAIGN: export.campaign_name,
-        tags.ATTEMPT: "1",
-        tags.CORRELATION_ID: "corr-9",
+        run_tags.EXPORT_ID: export.id,
+        run_tags.CAMPAIGN_ID: export.campaign_id,
+        run_tags.CAMPAIGN: export.campaign_name,
+        run_tags.ATTEMPT: "1",
+        run_tags.CORRELATION_ID: "corr-9",
         "dagster/sensor_name": "pending_exports",  # Dagster's own addition
         "dagster/max_runtime": "2800",  # and what clocks may be apart
         "dagster/priority": str(-round(export.date.created.timestamp() * 1000)),
@@ -160,7 +161,7 @@ def test_a_run_that_was_lost_is_replaced_at_once(
     (seen,) = runs.live_runs()
     runs.report_lost(seen, "its process is gone")
     assert [request.run_key for request in tick()[0]] == [f"{export.id}:1:1"]
-    assert instance.get_run_by_id(run.run_id).tags[tags.LOST] == "true"
+    assert instance.get_run_by_id(run.run_id).tags[run_tags.LOST] == "true"
 
 
 def test_a_run_by_hand_does_not_stand_in_for_a_requested_one(
@@ -169,7 +170,7 @@ def test_a_run_by_hand_does_not_stand_in_for_a_requested_one(
     """It may end without claiming; and the request makes sure of the export's place in Dagster's queue."""
     (export,) = queue(store, 1)
     job = defs.resolve_job_def("entries_export")
-    instance.create_run_for_job(job, run_config={"export_id": export.id}, tags={tags.EXPORT_ID: export.id})
+    instance.create_run_for_job(job, run_config={"export_id": export.id}, tags={run_tags.EXPORT_ID: export.id})
     assert [request.run_key for request in tick()[0]] == [f"{export.id}:1"]
 
 
@@ -183,7 +184,7 @@ def test_a_retried_export_is_requested_by_a_new_key(
     store.retry(export.id)
     ((request,), _) = tick()
     assert request.run_key == f"{export.id}:2"
-    assert request.tags[tags.ATTEMPT] == "2"
+    assert request.tags[run_tags.ATTEMPT] == "2"
 
 
 def test_when_dagsters_storage_was_wiped_what_waits_is_requested_again(

@@ -13,7 +13,7 @@ from bson import ObjectId
 from tests.integration.queue_helpers import DELIVERED, ERROR, new_export, queued
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
-from vfexport_core.services import reconcile
+from vfexport_core.services import reconcile, run_tags
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.pending import Unserved
 from vfexport_core.services.reconcile import AHEAD, Reconciler, Sightings
@@ -66,9 +66,9 @@ def reaper(instance: dg.DagsterInstance, store: ExportRepository) -> Reaper:
 
 def start(instance: dg.DagsterInstance, export: Export, status: str = "NOT_STARTED", **options: Any) -> dg.DagsterRun:
     """Make a run as the pending sensor asks for it."""
-    run_tags = tags.export_tags(export, 1_800) | {tags.RUN_KEY: tags.run_key(export)} | options.pop("tags", {})
+    its_tags = tags.requested_tags(export, 1_800) | {tags.RUN_KEY: run_tags.run_key(export)} | options.pop("tags", {})
     run = instance.create_run_for_job(
-        defs.resolve_job_def("entries_export"), run_config={"export_id": export.id}, tags=run_tags, **options
+        defs.resolve_job_def("entries_export"), run_config={"export_id": export.id}, tags=its_tags, **options
     )
     for event in EVENTS[status]:
         instance.report_dagster_event(dg.DagsterEvent(event.value, run.job_name), run.run_id)

@@ -12,6 +12,7 @@ from tests.s3_faults import ACCESS_DENIED
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import Export, ExportStatus
 from vfexport_core.queue.repository import ExportRepository
+from vfexport_core.services import run_tags
 from vfexport_core.services.run_attempt import Worker
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
@@ -64,12 +65,12 @@ def test_a_failed_export_is_delivered_in_a_new_attempt(
     assert buckets.everything() == list(finished.keys)
     run = runner.instance.get_run_by_id(result.run_id)
     assert run is not None
-    assert (run.tags[tags.EXPORT_ID], run.tags[tags.ATTEMPT]) == (export.id, "2")
+    assert (run.tags[run_tags.EXPORT_ID], run.tags[run_tags.ATTEMPT]) == (export.id, "2")
     earlier = runner.instance.get_run_by_id(failed.run_id)
     assert earlier is not None
-    assert earlier.tags[tags.ERROR] == (finished.attempts[0].error or {})["code"]
-    assert earlier.tags[tags.SUPERSEDED] == f"attempt 2, run {result.run_id[:8]}"
-    assert tags.SUPERSEDED not in run.tags
+    assert earlier.tags[run_tags.ERROR] == (finished.attempts[0].error or {})["code"]
+    assert earlier.tags[run_tags.SUPERSEDED] == f"attempt 2, run {result.run_id[:8]}"
+    assert run_tags.SUPERSEDED not in run.tags
 
 
 def test_what_could_not_be_recorded_is_delivered_again_from_the_failure_on(
@@ -94,7 +95,7 @@ def test_what_could_not_be_recorded_is_delivered_again_from_the_failure_on(
 @pytest.mark.parametrize("end", ["expire", "cancel"])
 def test_an_expired_or_cancelled_export_too(runner: Runner, store: ExportRepository, export: Export, end: str) -> None:
     run = runner.instance.create_run_for_job(
-        entries_job(), run_config={"export_id": export.id}, tags=tags.export_tags(export, 60)
+        entries_job(), run_config={"export_id": export.id}, tags=tags.requested_tags(export, 60)
     )
     getattr(store.claimed(store.claim(export.id, run.run_id)[0]), end)()
     runner.instance.report_run_failed(run)

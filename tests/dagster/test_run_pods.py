@@ -9,11 +9,12 @@ from dagster_k8s.job import get_user_defined_k8s_config
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.errors import ConfigurationError
-from vfexport_dagster.run_pods import CONFIG, VARIABLE, pod_resources, pod_tags
+from vfexport_core.services.run_resources import VARIABLE, run_resources
+from vfexport_dagster.tags import POD, pod_tags
 
 
 def limits(export_type: str) -> dict[str, str] | None:
-    tags = pod_tags(export_type, pod_resources())
+    tags = pod_tags(run_resources().get(export_type))
     container = get_user_defined_k8s_config(tags).container_config
     return container["resources"]["limits"] if container else None
 
@@ -31,7 +32,7 @@ def test_a_type_gets_what_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv(VARIABLE, json.dumps({"entries": {"cpu": "4", "memory": "3Gi"}}))
     assert limits("entries") == {"cpu": "4", "memory": "3Gi"}
     assert limits("codes") is None
-    assert json.loads(pod_tags("entries", pod_resources())[CONFIG])["container_config"]["resources"]["requests"] == {
+    assert json.loads(pod_tags(run_resources()["entries"])[POD])["container_config"]["resources"]["requests"] == {
         "cpu": "4",
         "memory": "3Gi",
     }
@@ -43,4 +44,4 @@ def test_a_type_gets_what_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_wrong_setting_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
     monkeypatch.setenv(VARIABLE, wrong)
     with pytest.raises(ConfigurationError, match=VARIABLE):
-        pod_resources()
+        run_resources()

@@ -10,12 +10,13 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from vfexport_core.errors import ExportNotFound, RunFailed, WorkerLost
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.process import is_gone
 from vfexport_core.services.record_run_end import RunEnd, record_run_end
+from vfexport_core.services.run_tags import LOST, WITHDRAWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.services.bootstrap import Backend
     from vfexport_core.services.launch import Launch
+    from vfexport_core.services.run_tags import RunTags
 
 FINISHING_SECONDS = 60.0
 """A run that has finished ends by itself."""
@@ -71,6 +73,25 @@ class Run:
     was_withdrawn: bool = False
     launch: Launch | None = None
     is_stopping: bool = False
+
+    @classmethod
+    def from_tags(cls, about: RunTags, state: RunState, export_type: str, *, is_stopping: bool = False) -> Self:
+        """Return what a run's tags say of it; its job is for exports of that type ("" for another job)."""
+        launch = None
+        if state is RunState.WAITING and about.is_launched:
+            from vfexport_core.services.launch import Launch  # noqa: PLC0415 it loads a driver
+
+            launch = Launch.from_config(export_type, about.config)
+        return cls(
+            run_id=about.run_id,
+            state=state,
+            export_id=about.export_id,
+            requested_attempt=about.requested_attempt,
+            was_lost=LOST in about.tags,
+            was_withdrawn=WITHDRAWN in about.tags,
+            launch=launch,
+            is_stopping=is_stopping,
+        )
 
 
 class Orchestrator(Protocol):

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict
 
 from vfexport_core.errors import ExportExpired, ExportNotFound, RunFailed, WorkerLost
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.services.run_tags import CORRELATION_ID, WITHDRAWN
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Unpack
+
     from vfexport_core.queue.repository import ExportRepository
+    from vfexport_core.services.run_tags import RunTags
 
 Error = dict[str, str | None]
+
+
+class _How(TypedDict):
+    message: str
+    is_canceled: bool
+    max_seconds: int | None
+    failed_by_itself: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +34,7 @@ class RunEnd:
     asked to run (None: a person started it), `max_seconds` how long it was allowed to take. `failed_by_itself`: it got
     as far as failing, nobody had to miss it; `error` is {code, message, payload} if it could say why, `is_transient`
     whether that is a passing fault. `is_launched`: a person launched it, and it waited in the place of an export that
-    may be somebody else's.
+    may be somebody else's. `was_withdrawn`: it ended before its claim without fault of its own or its export's.
     """
 
     run_id: str
@@ -35,6 +47,24 @@ class RunEnd:
     error: Error | None = None
     is_transient: bool = False
     is_launched: bool = False
+    was_withdrawn: bool = False
+    correlation_id: str | None = None
+
+    @classmethod
+    def from_tags(cls, about: RunTags, *, report: Mapping[str, str], **how: Unpack[_How]) -> Self:
+        """Return the end of a run by its tags and by what it could still report of its error (`error_report`)."""
+        error = {name: report.get(name) for name in ("code", "message", "payload")} if "code" in report else None
+        return cls(
+            run_id=about.run_id,
+            export_id=about.export_id,
+            requested_attempt=about.requested_attempt,
+            error=error,
+            is_transient="transient" in report,
+            is_launched=about.is_placed,
+            was_withdrawn=WITHDRAWN in about.tags,
+            correlation_id=about.tags.get(CORRELATION_ID),
+            **how,
+        )
 
 
 def outcome_of(end: RunEnd, held_seconds: float | None) -> tuple[ExportStatus, Error | None]:
@@ -67,8 +97,10 @@ def record_run_end(queue: ExportRepository, end: RunEnd) -> Closed | None:
 
     A PENDING export, which the run should have claimed, ends with its run, unless the run was lost: then nothing is
     wrong with the export, and it gets another run; or it was one of two that were asked for, and cancelled by whoever
-    had launched it: the other one stays. Raises SourceUnavailable.
+    had launched it: the other one stays. A run that was withdrawn leaves its export as it is. Raises SourceUnavailable.
     """
+    if end.was_withdrawn:
+        return None
     try:
         status, error = outcome_of(end, queue.held_seconds(end.export_id, end.run_id))
         code = None if error is None else error["code"]

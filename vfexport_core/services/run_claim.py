@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.services.bootstrap import Backend
     from vfexport_core.services.launch import Launch
+    from vfexport_core.services.run_tags import RunTags
 
 _log = logging.getLogger(__name__)
 
@@ -32,18 +33,8 @@ class RunRecord(Protocol):
     """A run as its orchestrator keeps it, for operators to see."""
 
     @property
-    def run_id(self) -> str: ...
-
-    @property
-    def requested_attempt(self) -> int | None:
-        """The attempt that the run was requested for; None for what a person started."""
-        ...
-
-    @property
-    def is_reexecution(self) -> bool: ...
-
-    def placed_export_id(self) -> str | None:
-        """Return the export in whose place a run waited that a person launched; None for any other run."""
+    def about(self) -> RunTags:
+        """What its tags say of it."""
         ...
 
     def earlier_export_id(self) -> str | None:
@@ -101,8 +92,8 @@ class RunClaim:
         another type), and what `exports.request` raises.
         """
         launch.check()
-        export_id = launch.export_id or self.run.placed_export_id()
-        if export_id is None and self.run.is_reexecution:
+        export_id = launch.export_id or self.run.about.placed_export_id
+        if export_id is None and self.run.about.is_reexecution:
             export_id = self.run.earlier_export_id()
         export = self._request(launch) if export_id is None else self._find(export_id)
         check_type(export, launch.export_type)
@@ -127,7 +118,7 @@ class RunClaim:
             claim, claimed = self._claim_in_turn(export, waits.append)
             # What else may take long is not waiting, tracing's start least of all.
             waited = self.policy.clock() - began if waits else 0.0
-        if self.run.requested_attempt is None or waits:
+        if self.run.about.requested_attempt is None or waits:
             seconds = waited + self.policy.timeout_millis / 1_000  # all of its time from now on
             self._note(lambda: self.run.note_claimed(claimed, seconds))
         earlier = [item.run_id for item in claimed.attempts if item.run_id and item.run_id != claim.run_id]
@@ -140,12 +131,12 @@ class RunClaim:
         try:
             return self.queue.get(export_id)
         except ExportNotFound as error:
-            if self.run.requested_attempt is None:
+            if self.run.about.requested_attempt is None:
                 raise
             raise Skipped(f"export {export_id}: {error.message}") from None
 
     def _request(self, launch: Launch) -> Export:
-        export, created = request_launched(self.backend, launch, self.run.run_id)
+        export, created = request_launched(self.backend, launch, self.run.about.run_id)
         self.report(f"export {export.id} {'is queued' if created else 'was PENDING already and is taken'}")
         return export
 
@@ -160,7 +151,7 @@ class RunClaim:
         try:
             check_bucket(self.queue.breakers.waiting_types(), export)
         except QueueBusy as busy:
-            if self.run.requested_attempt is None:
+            if self.run.about.requested_attempt is None:
                 raise  # a person sees why, and what to do
             self._withdraw(busy)
 
@@ -181,7 +172,7 @@ class RunClaim:
 
         turn = Turn(
             self.queue,
-            self.run.run_id,
+            self.run.about.run_id,
             self.policy,
             tell,
             # No other run could begin meanwhile, one that deletes a user's data neither.
@@ -189,21 +180,21 @@ class RunClaim:
         )
         self._step_back_from_what_hangs(export)
         try:
-            if self.run.is_reexecution:
+            if self.run.about.is_reexecution:
                 return turn.claim_again(export, self.run.asked())
-            return turn.claim(export.id, self.run.requested_attempt)
+            return turn.claim(export.id, self.run.about.requested_attempt)
         except QueuePaused as paused:
-            if self.run.is_reexecution:
+            if self.run.about.is_reexecution:
                 raise  # its export has ended, so nobody would ask for another run: a person does, after the pause
             self._withdraw(paused)
         except (ExportNotClaimable, ExportNotFound) as error:
-            if self.run.requested_attempt is None and not self._has_had(export.id):
+            if self.run.about.requested_attempt is None and not self._has_had(export.id):
                 raise
             raise Skipped(error.message) from None
 
     def _has_had(self, export_id: str) -> bool:
         """Return whether an attempt of the export was, or is, this run's: then another process of it has claimed it."""
         try:
-            return self.queue.get(export_id).was_run_by(self.run.run_id)
+            return self.queue.get(export_id).was_run_by(self.run.about.run_id)
         except ExportNotFound:
             return False

@@ -9,7 +9,7 @@ import dagster as dg
 from vfexport_core.ccpa.records import Deletion
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.services.reconcile import Sightings
-from vfexport_dagster import tags
+from vfexport_core.services.run_tags import CAMPAIGN_ID, EXPORT_ID
 from vfexport_dagster.assets import asset_key
 from vfexport_dagster.deletion import JOB_NAME
 from vfexport_dagster.resources import MongoResource
@@ -63,8 +63,8 @@ def build_deletion_sensor(job: dg.JobDefinition, begun: Sightings | None = None)
 
 def observe(instance: dg.DagsterInstance, record: Deletion) -> None:
     """Record on the assets that files of them were deleted, as far as Dagster's runs made them."""
-    runs = instance.get_runs(dg.RunsFilter(tags={tags.EXPORT_ID: sorted(record.noted_exports)}))
-    for export_type, campaign_id in {(export_type_of(run), run.tags.get(tags.CAMPAIGN_ID)) for run in runs}:
+    runs = instance.get_runs(dg.RunsFilter(tags={EXPORT_ID: sorted(record.noted_exports)}))
+    for export_type, campaign_id in {(export_type_of(run), run.tags.get(CAMPAIGN_ID)) for run in runs}:
         if export_type is None:
             continue
         about = {"deletion": record.id, "what": "files that held a person's data were deleted (CCPA)"}

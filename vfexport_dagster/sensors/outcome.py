@@ -14,10 +14,11 @@ from typing import Any
 import dagster as dg
 
 from vfexport_core.errors import SourceUnavailable
-from vfexport_core.services.record_run_end import Error, RunEnd, record_run_end
-from vfexport_dagster import tags
+from vfexport_core.services.record_run_end import RunEnd, record_run_end
+from vfexport_core.services.run_tags import ERROR, number_in
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.run_logging import log_export
+from vfexport_dagster.tags import MAX_RUNTIME, read_tags
 
 Cursor = dict[str, int]
 
@@ -28,10 +29,10 @@ _ENDS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED)
 _OWN_FAILURES = frozenset({"STEP_FAILURE", "RUN_EXCEPTION", "JOB_INITIALIZATION_FAILURE"})
 
 
-def run_ends(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[tuple[str, int, RunEnd | None, str | None]]:
-    """Yield the ends of runs behind `cursor`, oldest first: the event's type, its number, the end, the correlation id.
+def run_ends(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[tuple[str, int, RunEnd | None]]:
+    """Yield the ends of runs behind `cursor`, oldest first: the event's type, its number, the end.
 
-    The end is None when the run has been deleted meanwhile, or was withdrawn: then its export is as it was.
+    The end is None when the run has been deleted meanwhile: then its export is as it was.
     """
     records = [
         record
@@ -44,11 +45,8 @@ def run_ends(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[tuple[str
     ]
     for record_ in sorted(records, key=lambda record: record.storage_id):
         event = record_.event_log_entry.get_dagster_event()
-        run_record = instance.get_run_record_by_id(record_.event_log_entry.run_id)
-        has_end = run_record is not None and tags.WITHDRAWN not in run_record.dagster_run.tags
-        end = _run_end(run_record.dagster_run, event) if run_record is not None and has_end else None
-        correlation_id = run_record and run_record.dagster_run.tags.get(tags.CORRELATION_ID)
-        yield event.event_type_value, record_.storage_id, end, correlation_id
+        run = instance.get_run_by_id(record_.event_log_entry.run_id)
+        yield event.event_type_value, record_.storage_id, None if run is None else _run_end(run, event)
 
 
 def build_outcome_sensor() -> dg.SensorDefinition:
@@ -65,16 +63,17 @@ def build_outcome_sensor() -> dg.SensorDefinition:
         store = mongo.store(retry_seconds=_RETRY_SECONDS)
         cursor: Cursor = json.loads(context.cursor) if context.cursor else {}
         closed: list[str] = []
-        for event_type, number, end, correlation_id in run_ends(context.instance, cursor):
+        for event_type, number, end in run_ends(context.instance, cursor):
             try:
-                done = record_run_end(store, end) if end is not None else None
+                done = None if end is None else record_run_end(store, end)
             except SourceUnavailable as error:
                 return dg.SkipReason(error.description)
             if end is not None and done is not None:
                 closed.append(f"{end.export_id} {done.status}")
-                log_export("export closed", correlation_id, end.export_id, exportStatus=done.status, runId=end.run_id)
+                ids = (end.correlation_id, end.export_id)
+                log_export("export closed", *ids, exportStatus=done.status, runId=end.run_id)
                 if done.error_code is not None:
-                    context.instance.add_run_tags(end.run_id, {tags.ERROR: done.error_code})
+                    context.instance.add_run_tags(end.run_id, {ERROR: done.error_code})
             cursor[event_type] = number
             context.update_cursor(json.dumps(cursor))
         return dg.SkipReason(", ".join(closed) or "no run ended that left its export open")
@@ -86,28 +85,17 @@ def _run_end(run: dg.DagsterRun, event: dg.DagsterEvent) -> RunEnd:
     is_canceled = event.event_type is dg.DagsterEventType.RUN_CANCELED
     data: Any = None if is_canceled else event.event_specific_data
     reason = getattr(data, "failure_reason", None)
-    described = _described(getattr(data, "first_step_failure_event", None))
-    return RunEnd(
-        run_id=run.run_id,
-        export_id=run.tags.get(tags.EXPORT_ID, ""),
-        requested_attempt=tags.requested_attempt(run),
-        is_canceled=is_canceled,
-        is_launched=tags.is_placed(run),
+    return RunEnd.from_tags(
+        read_tags(run),
         message=event.message or f"the run ended as {run.status.value}",
-        max_seconds=tags.max_runtime(run),
+        is_canceled=is_canceled,
+        max_seconds=number_in(run.tags, MAX_RUNTIME),
         failed_by_itself=reason is not None and reason.value in _OWN_FAILURES,
-        error=_step_error(described),
-        is_transient="transient" in described,
+        report=_report(getattr(data, "first_step_failure_event", None)),
     )
 
 
-def _described(event: dg.DagsterEvent | None) -> dict[str, Any]:
+def _report(event: dg.DagsterEvent | None) -> dict[str, Any]:
     """Return what the failed op said of its error (`error_report`), which MongoDB may not have taken from it."""
     user_data: Any = getattr(event and event.event_specific_data, "user_failure_data", None)
     return {name: value.value for name, value in user_data.metadata.items()} if user_data else {}
-
-
-def _step_error(described: dict[str, Any]) -> Error | None:
-    if "code" not in described:
-        return None
-    return {name: described.get(name) for name in ("code", "message", "payload")}

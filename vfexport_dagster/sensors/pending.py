@@ -10,11 +10,12 @@ from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import Export
 from vfexport_core.services.pending import Unserved, describe_waiting
 from vfexport_core.services.reconcile import Sightings
-from vfexport_dagster import tags
+from vfexport_core.services.run_tags import longest_run, run_key
 from vfexport_dagster.config import launch_config
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.run_logging import log_export
 from vfexport_dagster.runs import DagsterRuns
+from vfexport_dagster.tags import requested_tags
 
 # The daemon looks for sensors to evaluate every 5 s, whatever they say, so a tick that lasts almost a multiple of that
 # leaves the queue unwatched for the shortest time. It must end long before the 60 s that the daemon waits for it, and
@@ -26,13 +27,13 @@ _RETRY_SECONDS = 3.0
 def plan_requests(
     unserved: Iterable[tuple[Export, int]], job_names: Mapping[str, str], max_runtime: float
 ) -> list[dg.RunRequest]:
-    """Return a run request for each export that has a job, in their order."""
+    """Return a run request for each export that has a job, in their order; Dagster ends it after `max_runtime` s."""
     return [
         dg.RunRequest(
-            run_key=tags.run_key(export, runs),
+            run_key=run_key(export, runs),
             job_name=job_names[export.export_type],
             run_config=launch_config(export.id),
-            tags=tags.export_tags(export, max_runtime),
+            tags=requested_tags(export, max_runtime),
         )
         for export, runs in unserved
         if export.export_type in job_names
@@ -66,9 +67,7 @@ def build_pending_sensor(
         except SourceUnavailable as error:
             return dg.SkipReason(error.description)
         for export, runs in due:
-            log_export("run requested", export.correlation_id, export.id, runKey=tags.run_key(export, runs))
-        return dg.SensorResult(
-            run_requests=plan_requests(due, job_names, tags.longest_run(settings.timeout_millis / 1000))
-        )
+            log_export("run requested", export.correlation_id, export.id, runKey=run_key(export, runs))
+        return dg.SensorResult(run_requests=plan_requests(due, job_names, longest_run(settings.timeout_millis / 1000)))
 
     return pending_exports

@@ -1,14 +1,13 @@
-"""What the pod of a run gets, where each run is a Job of its own (dagster-k8s); every other launcher ignores it.
+"""What the pod of a run gets, in a cluster where each run is a Job of its own.
 
-Most types get what the launcher's configuration says. Those that differ have a tag with their own: the one that no
-second processor makes faster, and whatever VFEXPORT_RUN_RESOURCES names.
+Most types get what the cluster's configuration says. Those that differ have their own: the one that no second processor
+makes faster, and whatever VFEXPORT_RUN_RESOURCES names.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from typing import TYPE_CHECKING
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,17 +15,13 @@ from vfexport_core.catalog import all_specs
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.settings import PREFIX, RunResources
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-CONFIG = "dagster-k8s/config"
 VARIABLE = f"{PREFIX}RUN_RESOURCES"
 
 _DEFAULTS = {"reminderEmailSample": RunResources(cpu="1", memory="1Gi")}  # depends on the order of all rows
 _GIVEN = TypeAdapter(dict[str, RunResources])
 
 
-def pod_resources() -> dict[str, RunResources]:
+def run_resources() -> dict[str, RunResources]:
     """Return the resources of each type that has its own; raises ConfigurationError, which names the variable."""
     try:
         given = _GIVEN.validate_json(os.environ.get(VARIABLE) or "{}")
@@ -39,10 +34,7 @@ def pod_resources() -> dict[str, RunResources]:
     return _DEFAULTS | given
 
 
-def pod_tags(export_type: str, resources: Mapping[str, RunResources]) -> dict[str, str]:
-    """Return the tags of a type's job. A run counts on the processors of its limit, so these are requested."""
-    if export_type not in resources:
-        return {}
-    wanted = resources[export_type].model_dump()
-    container = {"resources": {"requests": wanted, "limits": wanted}}
-    return {CONFIG: json.dumps({"container_config": container})}
+def container_config(resources: RunResources) -> dict[str, Any]:
+    """Return what Kubernetes is told of the run's container. A run counts on its limit, so that is requested."""
+    wanted = resources.model_dump()
+    return {"resources": {"requests": wanted, "limits": wanted}}
