@@ -26,12 +26,13 @@ LIVE = (
     *(dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING),
 )
 _WAITING = frozenset({dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED})
+_ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 _AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class DagsterRuns:
-    """The `Orchestrator` that is a Dagster instance."""
+    """The `Orchestrator`, and the `RunHistory`, that is a Dagster instance."""
 
     instance: dg.DagsterInstance
 
@@ -60,6 +61,19 @@ class DagsterRuns:
     def report_lost(self, run: Run, why: str) -> None:
         self.instance.add_run_tags(run.run_id, {LOST: "true"})
         self.instance.report_run_failed(self._found(run), message=f"Ended by the reaper: {why}.")
+
+    def ended_before(self, moment: datetime) -> Iterator[str]:
+        cursor: str | None = None
+        while True:
+            filters = dg.RunsFilter(statuses=list(_ENDED), created_before=moment)
+            records = self.instance.get_run_records(filters, limit=_AT_ONCE, cursor=cursor)
+            yield from (record.dagster_run.run_id for record in records)
+            if len(records) < _AT_ONCE:
+                return
+            cursor = records[-1].dagster_run.run_id
+
+    def forget(self, run_id: str) -> None:
+        self.instance.delete_run(run_id)
 
     def _found(self, run: Run) -> dg.DagsterRun:
         found = self.instance.get_run_by_id(run.run_id)

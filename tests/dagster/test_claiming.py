@@ -70,9 +70,9 @@ def test_a_run_waits_while_another_export_runs_and_then_has_its_whole_time(
 
     claim, lines = claiming(instance, store, sleep=finish_at_the_third_look)
     held, _ = claim.take(export)
-    assert store.get(export.id).run_id == claim.run.run_id == held.run_id
+    assert store.get(export.id).run_id == claim.run.about.run_id == held.run_id
     assert [line for line in lines if "waiting" in line] == [f"waiting: export {other.export_id} is TRIGGERED"]
-    run = instance.get_run_by_id(claim.run.run_id)
+    run = instance.get_run_by_id(claim.run.about.run_id)
     assert run is not None
     assert int(run.tags[tags.MAX_RUNTIME]) > 60, "what it spent on waiting is not counted"
 
@@ -153,7 +153,7 @@ def test_a_run_of_a_queue_that_is_paused_ends_well_and_leaves_its_export_to_anot
     claim, _ = claiming(instance, store, run_tags=tags.requested_tags(export, 60) if by == "sensor" else None)
     with pytest.raises(Skipped, match=r"the queue has been paused since .*: upgrade"):
         claim.take(export)
-    run = instance.get_run_by_id(claim.run.run_id)
+    run = instance.get_run_by_id(claim.run.about.run_id)
     assert run is not None
     assert "has been paused" in run.tags[run_tags.WITHDRAWN]
     assert store.get(export.id) == export
@@ -226,7 +226,7 @@ def test_the_run_knows_its_export_before_it_claims_it(
     claim, _ = claiming(instance, store, seconds=1)
     with pytest.raises(QueueBusy):
         claim.take(export)
-    run = instance.get_run_by_id(claim.run.run_id)
+    run = instance.get_run_by_id(claim.run.about.run_id)
     assert run is not None
     assert run.tags[run_tags.EXPORT_ID] == export.id
     assert run_tags.ATTEMPT not in run.tags

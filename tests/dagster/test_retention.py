@@ -11,6 +11,7 @@ from tests.integration.queue_helpers import ERROR, triggered
 from vfexport_core.queue.models import ExportStatus
 from vfexport_dagster import retention, tags
 from vfexport_dagster.definitions import defs
+from vfexport_dagster.runs import DagsterRuns
 
 if TYPE_CHECKING:
     import pytest
@@ -46,9 +47,9 @@ def test_runs_that_ended_long_ago_are_found_and_those_that_go_on_are_not(instanc
     job = defs.resolve_job_def("entries_export")
     ended, going_on = instance.create_run_for_job(job), instance.create_run_for_job(job)
     instance.report_run_failed(ended)
-    now = datetime.now(UTC)
-    assert [*retention._old_runs(instance, now + timedelta(minutes=1))] == [ended.run_id]
-    assert [*retention._old_runs(instance, now - timedelta(days=1))] == []
+    now, history = datetime.now(UTC), DagsterRuns(instance)
+    assert [*history.ended_before(now + timedelta(minutes=1))] == [ended.run_id]
+    assert [*history.ended_before(now - timedelta(days=1))] == []
     assert instance.get_run_by_id(going_on.run_id) is not None
 
 

@@ -6,9 +6,10 @@ Each step may be repeated, and what fails keeps its document for the next time. 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.ccpa.file_index import FileIndex, file_of
@@ -18,14 +19,16 @@ from vfexport_core.queue.audit import AuditAction
 from vfexport_core.settings import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Iterator
 
     from vfexport_core.queue.audit import Actor
     from vfexport_core.queue.models import Export
     from vfexport_core.services.bootstrap import Backend
 
+T = TypeVar("T")
+
 _AT_ONCE = 100
+_LISTED = 50
 SETTING = f"{PREFIX}RETENTION_DAYS"
 
 
@@ -107,3 +110,42 @@ def _files(export: Export) -> dict[tuple[str, int], tuple[str, ...]]:
     if export.keys:
         found[export.bucket or "", export.attempt] = export.keys
     return found
+
+
+class RunHistory(Protocol):
+    """The runs that an orchestrator remembers."""
+
+    def ended_before(self, moment: datetime) -> Iterable[str]:
+        """Return the ids of the runs that have ended and were created before this moment."""
+        ...
+
+    def forget(self, run_id: str) -> None: ...
+
+
+def work_off(
+    retention: Retention, runs: RunHistory, by: Actor, report: Callable[[str], object], *, applies: bool, seconds: float
+) -> list[Expired]:
+    """List, or take away, what is past its time: exports, then runs as old as that, for about so many seconds.
+
+    Returns the exports that could not be taken away; `report` is told of all. Raises SourceUnavailable.
+    """
+    until = time.monotonic() + seconds
+    done = "taken away" if applies else "would be taken away"
+    seen = [*_until(until, retention.apply(by) if applies else retention.plan())]
+    for one in seen[:_LISTED]:
+        report(f"export {one.export.id} ({one.export.export_type}): {one.problem or done}")
+    found = [*runs.ended_before(datetime.now(UTC) - timedelta(days=retention.days))]
+    count = sum(1 for _ in _until(until, map(runs.forget, found))) if applies else len(found)
+    if time.monotonic() >= until:
+        report(f"the {seconds:.0f} s of one run are over: what is left comes next time")
+    left = [one for one in seen if one.problem is not None]
+    report(f"{len(seen) - len(left)} exports and {count} runs that ended more than {retention.days} days ago {done}")
+    return left
+
+
+def _until(moment: float, found: Iterable[T]) -> Iterator[T]:
+    """Yield what was found, until it is that moment."""
+    for one in found:
+        yield one
+        if time.monotonic() >= moment:
+            return
