@@ -148,6 +148,8 @@ class Settings(BaseSettings):
     """How long it is kept who asked for, cancelled, retried, downloaded and deleted what."""
     forked_runs: bool = True
     """Whether Dagster's code location forks runs (``vfexport_dagster.startup``), which reads it by itself."""
+    dagster_adapted: bool = True
+    """Whether Dagster's programs are adapted (``vfexport_dagster.program``), which reads it by itself, too."""
     run_resources: dict[str, RunResources] = {}
     """By export type, for runs that are Jobs of a cluster (``services.run_resources`` reads it by itself)."""
     log_format: Literal["auto", "json", "text"] = "auto"

@@ -16,7 +16,8 @@ import dagster._grpc.server
 import pytest
 
 from vfexport_dagster.startup import forking
-from vfexport_dagster.startup.forking import KNOWN_VERSIONS, Signal
+from vfexport_dagster.startup.forking import Signal
+from vfexport_dagster.startup.known import KNOWN_VERSIONS
 
 SPAWNING = multiprocessing.get_context("spawn")
 

@@ -1,5 +1,7 @@
-"""How soon a run begins: what leans on parts of Dagster and of Python that are not promised to stay.
+"""What leans on parts of Dagster and of Python that are not promised to stay: how soon a run begins, what idling costs.
 
-``forking`` forks runs from a process that has imported everything (``preloaded``). A setting switches it off, and it is
-off by itself with a minor version of Dagster that nobody has looked at. Without it runs begin later and are as right.
+``forking`` forks runs from a process that has imported everything (``preloaded``); ``connections`` keeps connections to
+Dagster's storage, and ``log_lines`` has Dagster's own programs log as this service does (both by ``program``). Settings
+switch them off, and they are off by themselves with a minor version of Dagster that nobody has looked at (``known``):
+runs then begin later, idling costs more, log lines have another form, and all else is the same.
 """

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import sys
 from multiprocessing import forkserver, popen_forkserver, process
 from multiprocessing.context import ForkServerProcess
@@ -18,17 +17,10 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, cast
 
-import dagster
-
-from vfexport_core.settings import PREFIX
+from vfexport_dagster.startup.known import is_wanted
 
 PRELOADED = "vfexport_dagster.startup.preloaded"
-KNOWN_VERSIONS = ("1.13.",)
-"""Versions of Dagster that start and stop runs as is relied on here (tests look)."""
-
-# Read from the environment alone: it is decided before there are settings.
-_SWITCH = f"{PREFIX}FORKED_RUNS"
-_OFF = frozenset({"0", "false", "no", "off"})
+_SWITCH = "FORKED_RUNS"
 
 _COMMAND = ["api", "grpc"]
 
@@ -37,12 +29,8 @@ _log = logging.getLogger(__name__)
 
 def fork_runs_if_wanted() -> None:
     """Have this process fork its runs if it is a code server, of a Dagster that is known, and nobody is against it."""
-    if not is_code_server() or os.environ.get(_SWITCH, "true").lower() in _OFF:
-        return
-    if dagster.__version__.startswith(KNOWN_VERSIONS):
+    if is_code_server() and is_wanted(_SWITCH):
         fork_runs()
-    else:
-        _log.warning("%s is off: Dagster %s is not one of %s", _SWITCH, dagster.__version__, ", ".join(KNOWN_VERSIONS))
 
 
 def is_code_server() -> bool:

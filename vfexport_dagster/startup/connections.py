@@ -1,0 +1,98 @@
+"""Dagster's long-lived processes with connections that stay.
+
+By themselves the daemon and the code location open a connection to PostgreSQL for every question that they ask, dozens
+a second even when nothing happens; the code location does so three times for each tick of a sensor before it asks
+anything. A third of the daemon's questions is whether its tables are as a migration has made them. Here they keep their
+connections, as Dagster's web server does, and what they know of the tables.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import dagster as dg
+from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
+from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagster._core.instance.ref import InstanceRef
+
+# Longer than any of their queries takes; a connection that a proxy has dropped is not kept for ever.
+_STATEMENT_MILLIS = 60_000
+_RECYCLE_SECONDS = 600
+_MORE_CONNECTIONS = 20
+_MOST_INSTANCES = 4
+"""Daemon and web server may name the same instance in two ways, and in another one after they were configured anew."""
+
+MIGRATIONS = (
+    (SqlScheduleStorage, "_has_instigators_table"),
+    (SqlScheduleStorage, "has_built_index"),
+    (SqlRunStorage, "has_run_stats_index_cols"),
+)
+"""Questions whose answer stays yes once it was: whether a migration has been made."""
+
+
+class KeptInstance(dg.DagsterInstance):
+    """An instance that whoever has it for a moment does not close."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Keep it."""
+
+
+def keep_connections() -> None:
+    """Have this process keep its connections to Dagster's storage; SQLite has none to keep."""
+    get = dg.DagsterInstance.get
+
+    def get_with_connections() -> dg.DagsterInstance:
+        return _with_connections(get())
+
+    setattr(dg.DagsterInstance, "get", staticmethod(get_with_connections))  # noqa: B010 it is a method of the class
+
+
+def keep_instances() -> None:
+    """Have this process, a code server, keep the instance that each tick of a sensor asks for anew."""
+    setattr(dg.DagsterInstance, "from_ref", staticmethod(_kept(dg.DagsterInstance.from_ref)))  # noqa: B010 as above
+
+
+def remember_migrations() -> None:
+    """Have this process remember which migrations of the storage have been made."""
+    for storage, question in MIGRATIONS:
+        setattr(storage, question, _remembered(getattr(storage, question)))
+
+
+def _kept(make: Callable[[InstanceRef], dg.DagsterInstance]) -> Callable[[InstanceRef], dg.DagsterInstance]:
+    kept: list[tuple[InstanceRef, dg.DagsterInstance]] = []
+
+    def from_ref(ref: InstanceRef) -> dg.DagsterInstance:
+        for known, instance in kept:
+            if known == ref:
+                return instance
+        instance = make(ref)
+        if len(kept) < _MOST_INSTANCES and type(instance) is dg.DagsterInstance:
+            setattr(instance, "__class__", KeptInstance)  # noqa: B010 nobody else makes one
+            kept.append((ref, _with_connections(instance)))
+        return instance
+
+    return from_ref
+
+
+def _with_connections(instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    instance.optimize_for_webserver(_STATEMENT_MILLIS, _RECYCLE_SECONDS, _MORE_CONNECTIONS)
+    return instance
+
+
+def _remembered(ask: Callable[..., bool]) -> Callable[..., bool]:
+    made: set[tuple[str, ...]] = set()
+
+    def is_made(storage: Any, *arguments: Any) -> bool:
+        about = tuple(argument for argument in arguments if isinstance(argument, str))
+        if about not in made and ask(storage, *arguments):
+            made.add(about)
+        return about in made
+
+    return is_made
