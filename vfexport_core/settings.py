@@ -150,6 +150,8 @@ class Settings(BaseSettings):
     """Whether Dagster's code location forks runs (``vfexport_dagster.startup``), which reads it by itself."""
     dagster_adapted: bool = True
     """Whether Dagster's programs are adapted (``vfexport_dagster.program``), which reads it by itself, too."""
+    prompt_dequeuing: bool = True
+    """Whether Dagster's daemon launches the next run as soon as one ends, which reads it by itself."""
     run_resources: dict[str, RunResources] = {}
     """By export type, for runs that are Jobs of a cluster (``services.run_resources`` reads it by itself)."""
     log_format: Literal["auto", "json", "text"] = "auto"
