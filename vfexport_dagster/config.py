@@ -58,8 +58,3 @@ def launch_mapping(spec: ExportSpec) -> dg.ConfigMapping:
         return {"ops": {"claim": {"config": claim}}, "loggers": {LOGGER: {}}}
 
     return dg.ConfigMapping(launch, launch_fields(spec))
-
-
-def launch_config(export_id: str) -> dict[str, Any]:
-    """Return the run configuration that exports a queued export."""
-    return {"export_id": export_id}

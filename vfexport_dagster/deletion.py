@@ -6,9 +6,8 @@ import dagster as dg
 
 from vfexport_dagster import tags
 from vfexport_dagster.resources import BucketsResource, MongoResource
-from vfexport_dagster.session import RESOURCES, failing
-
-JOB_NAME = "ccpa_deletion"
+from vfexport_dagster.runs import DELETION_JOB
+from vfexport_dagster.session import JOB_OPTIONS, failing
 
 # Before every export that waits: it takes seconds, and has a day at most.
 _PRIORITY = "1"
@@ -29,18 +28,12 @@ def take_up_deletions(context: dg.OpExecutionContext, mongo: MongoResource, buck
         resumed.check()
 
 
-@dg.graph
-def deletion() -> None:
+@dg.job(
+    name=DELETION_JOB,
+    description="Takes open CCPA deletions up again until they are complete. Needs no configuration.",
+    tags={tags.PRIORITY: _PRIORITY, tags.MAX_RUNTIME: str(_MOST_SECONDS)},
+    **JOB_OPTIONS,
+)
+def deletion_job() -> None:
     """Take open deletions up again."""
     take_up_deletions()
-
-
-def build_deletion_job() -> dg.JobDefinition:
-    """Build the job; it can also be launched by hand, and needs no configuration."""
-    return deletion.to_job(
-        name=JOB_NAME,
-        description="Takes open CCPA deletions up again until they are complete.",
-        executor_def=dg.in_process_executor,
-        resource_defs=dict(RESOURCES),
-        tags={tags.PRIORITY: _PRIORITY, tags.MAX_RUNTIME: str(_MOST_SECONDS)},
-    )

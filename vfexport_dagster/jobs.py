@@ -10,7 +10,7 @@ from vfexport_dagster import tags
 from vfexport_dagster.config import launch_mapping
 from vfexport_dagster.ops import claim, count, deliver, finish
 from vfexport_dagster.run_logging import LOGGER, run_logger
-from vfexport_dagster.session import RESOURCES
+from vfexport_dagster.session import JOB_OPTIONS
 
 if TYPE_CHECKING:
     from vfexport_core.catalog.spec import ExportSpec
@@ -24,7 +24,7 @@ def export() -> None:
 
 
 def build_export_job(spec: ExportSpec, resources: RunResources | None = None) -> dg.JobDefinition:
-    """Build the job of an export type. A step is not worth a process of its own, so all run in the run's.
+    """Build the job of an export type.
 
     `resources` are what the run's pod gets, where that is not what most types get.
     """
@@ -33,8 +33,7 @@ def build_export_job(spec: ExportSpec, resources: RunResources | None = None) ->
         description=f"{spec.summary}\n\nLaunch it with a `campaign_id`, or with the `export_id` of a PENDING export.",
         config=launch_mapping(spec),
         logger_defs={LOGGER: run_logger},
-        executor_def=dg.in_process_executor,
-        resource_defs=dict(RESOURCES),
         tags={tags.PRIORITY: tags.LAST, **tags.pod_tags(resources)},
         metadata={"bucket": spec.bucket.value, "acl": spec.acl.value, "format": spec.extension},
+        **JOB_OPTIONS,
     )

@@ -18,9 +18,6 @@ from vfexport_core.telemetry import context as telemetry
 from vfexport_core.telemetry import tracing
 
 if TYPE_CHECKING:
-    from pymongo.database import Database
-
-    from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.services.bootstrap import Backend
     from vfexport_core.settings import Settings
     from vfexport_core.storage.buckets import BucketClients
@@ -59,29 +56,16 @@ class MongoResource(_SettingsResource):
         telemetry.unbind("correlationId", "runId")
         tracing.flush()
 
-    @property
-    def settings(self) -> Settings:
-        assert self._settings is not None, "the resource is only usable in a run"
-        return self._settings
-
-    @property
-    def database(self) -> Database[dict[str, Any]]:
-        """The service's database, through a plain client."""
-        assert self._client is not None, "the resource is only usable in a run"
-        return self._client[self.settings.mongo_database]
-
-    def store(self, *, retry_seconds: float) -> ExportRepository:
-        """Return the queue for a sensor; its methods raise SourceUnavailable after `retry_seconds` of trying."""
-        return self.backend(retry_seconds=retry_seconds).queue
-
     def backend(self, buckets: BucketsResource | None = None, *, retry_seconds: float | None = None) -> Backend:
-        """Return what core works with, for a run or, with `retry_seconds`, for a sensor; the clients stay ours."""
+        """Return what core works with, for a run or, with so many seconds to try, a sensor; the clients stay ours."""
         from vfexport_core.mongo.retry import WORKER_LIMITS, RetryLimits  # noqa: PLC0415 see `setup_for_execution`
         from vfexport_core.services.bootstrap import Backend  # noqa: PLC0415 as above
 
+        settings: Settings = self._settings
         limits = WORKER_LIMITS if retry_seconds is None else RetryLimits(retry_seconds)
         make_buckets = None if buckets is None else lambda _: buckets.clients
-        return Backend(self.settings, limits=limits, database=self.database, make_buckets=make_buckets)
+        database = self._client[settings.mongo_database]
+        return Backend(settings, limits=limits, database=database, make_buckets=make_buckets)
 
 
 class BucketsResource(_SettingsResource):

@@ -11,10 +11,9 @@ from pydantic import Field
 from vfexport_dagster import tags
 from vfexport_dagster.resources import BucketsResource, MongoResource
 from vfexport_dagster.runs import DagsterRuns
-from vfexport_dagster.session import RESOURCES, failing
+from vfexport_dagster.session import JOB_OPTIONS, failing
 
 JOB_NAME = "retention"
-SCHEDULE_NAME = "retention_daily"
 
 # Behind every export that waits, also those that have no place yet: all the others have until tomorrow.
 _PRIORITY = str(2 * int(tags.LAST))
@@ -50,34 +49,27 @@ def take_away(
             raise dg.Failure(f"{len(left)} exports are left: {left[0].problem}", allow_retries=False)
 
 
-@dg.graph
-def past_its_time() -> None:
-    """Take away what is past its time."""
+@dg.job(
+    name=JOB_NAME,
+    description=(
+        "Exports that ended more than VFEXPORT_RETENTION_DAYS ago, with their files, and Dagster's runs as old as "
+        "that. Lists them; with `apply: true` takes them away."
+    ),
+    config=dg.RunConfig(ops={"take_away": RetentionConfig()}),
+    tags={tags.PRIORITY: _PRIORITY, tags.MAX_RUNTIME: str(_MOST_SECONDS)},
+    **JOB_OPTIONS,
+)
+def retention_job() -> None:
+    """Take away what is past its time; by hand it lists, its schedule applies."""
     take_away()
 
 
-def build_retention_job() -> dg.JobDefinition:
-    """Build the job. By hand it lists; its schedule, which is off by default, applies."""
-    return past_its_time.to_job(
-        name=JOB_NAME,
-        description=(
-            "Exports that ended more than VFEXPORT_RETENTION_DAYS ago, with their files, and Dagster's runs as old as "
-            "that. Lists them; with `apply: true` takes them away."
-        ),
-        config=dg.RunConfig(ops={"take_away": RetentionConfig()}),
-        executor_def=dg.in_process_executor,
-        resource_defs=dict(RESOURCES),
-        tags={tags.PRIORITY: _PRIORITY, tags.MAX_RUNTIME: str(_MOST_SECONDS)},
-    )
-
-
-def build_retention_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
-    """Build the daily schedule that applies it; somebody has to switch it on."""
-    return dg.ScheduleDefinition(
-        name=SCHEDULE_NAME,
-        job=job,
-        cron_schedule="30 4 * * *",
-        run_config=dg.RunConfig(ops={"take_away": RetentionConfig(apply=True)}),
-        default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="Takes away, every night, what is past its time. Look at a run by hand first.",
-    )
+retention_schedule = dg.ScheduleDefinition(
+    name="retention_daily",
+    job=retention_job,
+    cron_schedule="30 4 * * *",
+    run_config=dg.RunConfig(ops={"take_away": RetentionConfig(apply=True)}),
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Takes away, every night, what is past its time. Look at a run by hand first.",
+)
+"""Off by default: somebody has to switch it on."""

@@ -5,14 +5,13 @@ What a run logs is in Dagster's own storage as well, where its UI shows it; this
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import Any
 
 import dagster as dg
 
 from vfexport_core.services.run_tags import CORRELATION_ID, EXPORT_ID
-from vfexport_core.telemetry.logs import FIELDS_KEY, StderrHandler, wanted_format
+from vfexport_core.telemetry.logs import FIELDS_KEY, StderrHandler, stderr_logger, wanted_format
 
 LOGGER = "stderr"
 """The name of the runs' logger, as a job's configuration has it."""
@@ -48,17 +47,7 @@ run_logger = dg.LoggerDefinition(
 """The logger of a run, in the place of Dagster's coloured one."""
 
 
-@functools.cache
-def sensor_log() -> logging.Logger:
-    """Return the logger of the sensors, made when the first of them logs something."""
-    logger = logging.getLogger(_SENSORS)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False  # Dagster's server would print it once more, in its own form
-    logger.addHandler(StderrHandler(wanted_format()))
-    return logger
-
-
 def log_export(text: str, correlation_id: str | None, export_id: str, **fields: str) -> None:
     """Log what a sensor does about an export, with the correlation id of its request."""
     about = {"correlationId": correlation_id, "exportId": export_id, **fields}
-    sensor_log().info(text, extra={FIELDS_KEY: about})
+    stderr_logger(_SENSORS).info(text, extra={FIELDS_KEY: about})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ LIVE = (
 _WAITING = frozenset({dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED})
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 _AT_ONCE = 200
+DELETION_JOB = "ccpa_deletion"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,14 @@ class DagsterRuns:
     def report_lost(self, run: Run, why: str) -> None:
         self.instance.add_run_tags(run.run_id, {LOST: "true"})
         self.instance.report_run_failed(self._found(run), message=f"Ended by the reaper: {why}.")
+
+    def resuming_run(self) -> Run | None:
+        filters = dg.RunsFilter(job_name=DELETION_JOB, statuses=list(LIVE))
+        for run in self.instance.get_runs(filters, limit=1):
+            # One that is starting is missed by Dagster's own monitoring.
+            is_starting = run.status is dg.DagsterRunStatus.STARTING
+            return dataclasses.replace(_run_of(run), state=RunState.WAITING) if is_starting else _run_of(run)
+        return None
 
     def ended_before(self, moment: datetime) -> Iterator[str]:
         cursor: str | None = None

@@ -97,3 +97,6 @@ RESOURCES: Mapping[str, Any] = {
     "attempt": attempt_session,
 }
 """What jobs and sensors ask for, by name."""
+
+JOB_OPTIONS: Mapping[str, Any] = {"executor_def": dg.in_process_executor, "resource_defs": RESOURCES}
+"""Of every job: a step is not worth a process of its own, so all run in the run's."""

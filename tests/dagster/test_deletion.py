@@ -8,14 +8,16 @@ import dagster as dg
 import pytest
 
 from tests.ccpa import USER_ID, Service
+from vfexport_core.services.delete_user import DEAD_SECONDS
 from vfexport_core.services.reconcile import Sightings
 from vfexport_core.storage.buckets import BucketClients
 from vfexport_dagster import tags
 from vfexport_dagster.assets import asset_key
 from vfexport_dagster.definitions import defs
-from vfexport_dagster.deletion import JOB_NAME, build_deletion_job
+from vfexport_dagster.deletion import deletion_job
 from vfexport_dagster.resources import MongoResource
-from vfexport_dagster.sensors.deletions import DEAD_SECONDS, build_deletion_sensor
+from vfexport_dagster.runs import DELETION_JOB
+from vfexport_dagster.sensors.deletions import build_deletion_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +54,7 @@ def rest(service: Service) -> None:
 
 def tick(instance: dg.DagsterInstance, begun: Sightings | None = None) -> Any:
     with dg.build_sensor_context(instance=instance, resources={"mongo": MongoResource()}) as context:
-        return build_deletion_sensor(build_deletion_job(), begun).evaluate_tick(context)
+        return build_deletion_sensor(deletion_job, begun).evaluate_tick(context)
 
 
 def test_a_deletion_whose_campaigns_were_not_found_is_completed_by_the_hash(runner: Runner, service: Service) -> None:
@@ -62,7 +64,7 @@ def test_a_deletion_whose_campaigns_were_not_found_is_completed_by_the_hash(runn
     record_id = open_record(service)
     (request,) = tick(runner.instance).run_requests
     assert request.run_key is None
-    result = runner.run(JOB_NAME, {})
+    result = runner.run(DELETION_JOB, {})
     assert result.success
     assert any(record_id in line for line in runner.log(result))
     record = service.record()
@@ -79,7 +81,7 @@ def test_what_fails_stays_open_rests_and_is_asked_for_again(
     service.exported(service.add_campaign(50))
     open_record(service)
     s3_proxy.fail("ListObjectVersions")
-    failed = runner.run(JOB_NAME, {})
+    failed = runner.run(DELETION_JOB, {})
     record = service.record()
     assert not failed.success, "operators see that something is in the way"
     told = "\n".join(runner.log(failed))
@@ -90,7 +92,7 @@ def test_what_fails_stays_open_rests_and_is_asked_for_again(
     rest(service)
     assert len(tick(runner.instance).run_requests) == 1
     s3_proxy.heal()
-    runner.run(JOB_NAME, {})
+    runner.run(DELETION_JOB, {})
     record = service.record()
     assert (record["status"], record["tries"]) == ("COMPLETE", 2)
     assert service.everything() == []
@@ -98,10 +100,10 @@ def test_what_fails_stays_open_rests_and_is_asked_for_again(
 
 def test_one_run_is_asked_for_at_a_time_and_a_dead_one_makes_room(runner: Runner, service: Service) -> None:
     record_id = open_record(service)
-    run = runner.instance.create_run_for_job(defs.resolve_job_def(JOB_NAME))
+    run = runner.instance.create_run_for_job(defs.resolve_job_def(DELETION_JOB))
     assert tick(runner.instance).run_requests == []
     for event in (dg.DagsterEventType.RUN_STARTING, dg.DagsterEventType.RUN_START):
-        runner.instance.report_dagster_event(dg.DagsterEvent(event.value, JOB_NAME), run.run_id)
+        runner.instance.report_dagster_event(dg.DagsterEvent(event.value, DELETION_JOB), run.run_id)
     now = 0.0
     begun = Sightings(clock=lambda: now)
     assert tick(runner.instance, begun).run_requests == [], "it has just begun"
@@ -120,7 +122,7 @@ def test_one_run_is_asked_for_at_a_time_and_a_dead_one_makes_room(runner: Runner
 def test_a_mongodb_that_does_not_answer_is_told(
     instance: dg.DagsterInstance, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vfexport_dagster.sensors.deletions._PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("vfexport_dagster.sensors.deletions._RETRY_SECONDS", 0.2)
     monkeypatch.setenv("VFEXPORT_MONGO_URI", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100")
     assert "SourceUnavailable" in tick(instance).skip_message
 
@@ -130,7 +132,7 @@ def test_a_completed_deletion_is_told_on_the_asset_that_lost_a_file(runner: Runn
     exported = service.exported(campaign)
     runner.instance.create_run_for_job(defs.resolve_job_def("entries_export"), tags=tags.requested_tags(exported, 60))
     open_record(service)
-    assert runner.run(JOB_NAME, {}).success
+    assert runner.run(DELETION_JOB, {}).success
     tick(runner.instance)
     key = asset_key("entries")
     ((observed,), _, _) = runner.instance.fetch_observations(key, limit=10)

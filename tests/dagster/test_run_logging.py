@@ -10,8 +10,7 @@ import dagster as dg
 import pytest
 
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.telemetry import context
-from vfexport_dagster import run_logging
+from vfexport_core.telemetry import context, logs
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.sensors.pending import build_pending_sensor
@@ -33,11 +32,11 @@ def fresh_sensor_log() -> Iterator[None]:
     """Have the sensors' logger made anew, as in a new process."""
     logger = logging.getLogger("vfexport_dagster.sensors")
     logger.handlers.clear()
-    run_logging.sensor_log.cache_clear()
+    logs.stderr_logger.cache_clear()
     yield
     logger.handlers.clear()
     logger.propagate = True
-    run_logging.sensor_log.cache_clear()
+    logs.stderr_logger.cache_clear()
 
 
 def test_every_line_of_a_run_has_its_ids(runner: Runner, export: Export, capfd: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.ccpa.attempt import DeletionTools
+    from vfexport_core.ccpa.repository import DeletionRepository
     from vfexport_core.mongo.retry import RetryLimits
     from vfexport_core.settings import Settings
     from vfexport_core.storage.buckets import BucketClients
@@ -106,19 +107,25 @@ class Backend:
 
         return (self._make_buckets or BucketClients)(self.settings)
 
+    @cached_property
+    def deletions(self) -> DeletionRepository:
+        """The records of deletions of users."""
+        from vfexport_core.ccpa.repository import DeletionRepository  # noqa: PLC0415 seldom needed
+
+        return DeletionRepository(self.database, self._limits)
+
     @property
     def deletion_tools(self) -> DeletionTools:
         """What deletions of users are made with."""
         from vfexport_core.ccpa.attempt import DeletionTools  # noqa: PLC0415 seldom needed
         from vfexport_core.ccpa.file_index import FileIndex  # noqa: PLC0415 as above
-        from vfexport_core.ccpa.repository import DeletionRepository  # noqa: PLC0415 as above
 
         return DeletionTools(
             settings=self.settings,
             database=self.database,
             queue=self.queue,
             buckets=self.buckets,
-            deletions=DeletionRepository(self.database, self._limits),
+            deletions=self.deletions,
             file_index=FileIndex(self.database, self._limits),
         )
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from vfexport_core.ccpa.attempt import Clock, DeletionAttempt, Whereabouts
 from vfexport_core.ccpa.hashing import UserHasher, check_user_id
@@ -23,6 +23,7 @@ from vfexport_core.ccpa.search import find_person, find_person_by_hash
 from vfexport_core.errors import DeleteFailed, VfexportError, error_document
 from vfexport_core.mongo.retry import CALLER_LIMITS
 from vfexport_core.queue.audit import Actor, AuditAction, AuditLog
+from vfexport_core.services.reconcile import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
     from vfexport_core.ccpa.records import Deletion
     from vfexport_core.ccpa.repository import DeletionRepository, Joined
     from vfexport_core.ccpa.search import Found, Sources
+    from vfexport_core.services.reconcile import Run, Sightings
 
 REQUEST_SECONDS = 25.0
 """How long a caller waits at most; then the service goes on by itself."""
+
+DEAD_SECONDS = 120.0
+"""A run that has begun and holds no deletion for so long has lost its process."""
 
 _RESUMED_WAIT_SECONDS = 3.0
 _RESUMED_SECONDS = 300.0
@@ -127,6 +132,36 @@ class Resumed:
         if self.left:
             in_the_way = "; ".join(self.reasons) or "there was no time for them"
             raise DeleteFailed(f"{len(self.left)} deletions are still open, and tried again later: {in_the_way}")
+
+
+class ResumingRuns(Protocol):
+    """What runs `resume_deletions`, in an orchestrator."""
+
+    def resuming_run(self) -> Run | None:
+        """Return a run that is to resume deletions and has not ended; None when there is none."""
+        ...
+
+    def report_lost(self, run: Run, why: str) -> None:
+        """Record a run that has begun as failed; its process is told nothing."""
+        ...
+
+
+def why_no_run(deletions: DeletionRepository, runs: ResumingRuns, seen: Sightings) -> str | None:
+    """Return why no run has to resume deletions now; None when one is to be started.
+
+    One that has lost its process is reported so first: its place in the queue is needed. Raises SourceUnavailable.
+    """
+    due = deletions.due()
+    if not due:
+        return "no open deletion whose turn it is"
+    run = runs.resuming_run()
+    if run is None:
+        return None
+    is_dead = run.state is RunState.BEGUN and seen.lasted(run.run_id) > DEAD_SECONDS
+    if not is_dead or deletions.somebody_is_at_work():
+        return f"{len(due)} open deletions: run {run.run_id} is for them"
+    runs.report_lost(run, "it holds no deletion, so its process is gone")
+    return None
 
 
 def resume_deletions(tools: DeletionTools, *, seconds: float = _RESUMED_SECONDS) -> Resumed:

@@ -6,23 +6,31 @@ Every step is harmless to repeat and beside other reapers; what fails is tried a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.errors import BucketHangs, VfexportError
 from vfexport_core.mongo.retry import WORKER_LIMITS
+from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
-from vfexport_core.services.hanging_buckets import noticing
+from vfexport_core.services.hanging_buckets import noticing, probe_due
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from pymongo.database import Database
 
     from vfexport_core.queue.models import Attempt, Export
     from vfexport_core.queue.repository import ExportRepository
+    from vfexport_core.services.reconcile import Reconciler
     from vfexport_core.storage.buckets import BucketClients
+
+
+class ExportLog(Protocol):
+    """Logs what is done about an export, with the correlation id of its request."""
+
+    def __call__(self, text: str, correlation_id: str | None, export_id: str, **fields: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,21 @@ def reap(
     ended = queue.reaper.reap(timeout_millis)
     done = clean_up_lost(queue, buckets, grace_seconds=grace_seconds)
     return Reaped(done.cleaned, done.problems, ended)
+
+
+def watch(reconciler: Reconciler, buckets: Callable[[], BucketClients], log: ExportLog) -> Iterator[str]:
+    """Look once, at the queue and at the runs of an orchestrator, and yield what was done. Raises SourceUnavailable."""
+    queue = reconciler.queue
+    ended = queue.reaper.reap(reconciler.backend.settings.timeout_millis)
+    if ended is not None:
+        log("export ended by the reaper", ended.correlation_id, ended.id, exportStatus=ended.status.value)
+        follows = f", attempt {ended.attempt} follows" if ended.status is ExportStatus.PENDING else ""
+        yield f"{ended.id} {ended.attempts[-1].status}{follows}"
+    yield from reconciler.look()
+    # Last, since a bucket may hang: the queue moves on before.
+    for problem in clean_up_lost(queue, buckets).problems:
+        yield f"not cleaned up yet: {problem}"
+    yield from probe_due(queue.breakers, buckets)
 
 
 def clean_up_lost(

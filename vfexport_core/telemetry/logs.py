@@ -5,6 +5,7 @@ An exception is logged by its class and its frames only, since messages tend to 
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import logging.config
@@ -88,6 +89,16 @@ class StderrHandler(logging.StreamHandler[Any]):
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
         super().emit(record)
+
+
+@functools.cache
+def stderr_logger(name: str) -> logging.Logger:
+    """Return a logger with a handler of its own, for code in a process whose logging somebody else configures."""
+    logger = logging.getLogger(name)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # the process would print it once more, in its own form
+    logger.addHandler(StderrHandler(wanted_format()))
+    return logger
 
 
 class _Forwarder(logging.Handler):

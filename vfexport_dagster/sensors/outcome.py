@@ -13,11 +13,11 @@ from typing import Any
 
 import dagster as dg
 
-from vfexport_core.errors import SourceUnavailable
 from vfexport_core.services.record_run_end import RunEnd, record_run_end
 from vfexport_core.services.run_tags import ERROR, number_in
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.run_logging import log_export
+from vfexport_dagster.sensors import sensor
 from vfexport_dagster.tags import MAX_RUNTIME, read_tags
 
 Cursor = dict[str, int]
@@ -52,22 +52,14 @@ def run_ends(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[tuple[str
 def build_outcome_sensor() -> dg.SensorDefinition:
     """Build the sensor."""
 
-    @dg.sensor(
-        name="run_outcome",
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=1,
-        description="Records on the export how its run ended: cancelled, too long, failed or lost.",
-    )
+    @sensor("run_outcome", 1, "Records on the export how its run ended: cancelled, too long, failed or lost.")
     def run_outcome(context: dg.SensorEvaluationContext, mongo: MongoResource) -> dg.SkipReason:
         """Close the exports of all runs that ended since the last tick."""
-        store = mongo.store(retry_seconds=_RETRY_SECONDS)
+        queue = mongo.backend(retry_seconds=_RETRY_SECONDS).queue
         cursor: Cursor = json.loads(context.cursor) if context.cursor else {}
         closed: list[str] = []
         for event_type, number, end in run_ends(context.instance, cursor):
-            try:
-                done = None if end is None else record_run_end(store, end)
-            except SourceUnavailable as error:
-                return dg.SkipReason(error.description)
+            done = None if end is None else record_run_end(queue, end)
             if end is not None and done is not None:
                 closed.append(f"{end.export_id} {done.status}")
                 ids = (end.correlation_id, end.export_id)

@@ -6,15 +6,14 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
-from vfexport_core.errors import SourceUnavailable
 from vfexport_core.queue.models import Export
 from vfexport_core.services.pending import Unserved, describe_waiting
 from vfexport_core.services.reconcile import Sightings
 from vfexport_core.services.run_tags import longest_run, run_key
-from vfexport_dagster.config import launch_config
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.run_logging import log_export
 from vfexport_dagster.runs import DagsterRuns
+from vfexport_dagster.sensors import sensor
 from vfexport_dagster.tags import requested_tags
 
 # The daemon looks for sensors to evaluate every 5 s, whatever they say, so a tick that lasts almost a multiple of that
@@ -32,7 +31,7 @@ def plan_requests(
         dg.RunRequest(
             run_key=run_key(export, runs),
             job_name=job_names[export.export_type],
-            run_config=launch_config(export.id),
+            run_config={"export_id": export.id},
             tags=requested_tags(export, max_runtime),
         )
         for export, runs in unserved
@@ -47,27 +46,24 @@ def build_pending_sensor(
     ended = Sightings()
     job_names = {export_type: job.name for export_type, job in jobs.items()}
 
-    @dg.sensor(
-        name="pending_exports",
+    @sensor(
+        "pending_exports",
+        1,
+        "Asks for a run for each PENDING export, oldest first. Looks into the queue all the time.",
         jobs=list(jobs.values()),
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=1,
-        description="Asks for a run for each PENDING export, oldest first. Looks into the queue all the time.",
     )
     def pending_exports(context: dg.SensorEvaluationContext, mongo: MongoResource) -> dg.SensorResult | dg.SkipReason:
         """Watch the queue until there is something to ask for, or the tick has lasted long enough."""
-        store, settings = mongo.store(retry_seconds=_RETRY_SECONDS), mongo.settings
-        interval = settings.polling_interval_millis / 1000
+        backend = mongo.backend(retry_seconds=_RETRY_SECONDS)
+        queue, settings = backend.queue, backend.settings
         ended.forget_unseen()
-        try:
-            unserved = Unserved(DagsterRuns(context.instance), ended)
-            due = unserved.watch(store, job_names, interval=interval, seconds=tick_seconds)
-            if not due:
-                return dg.SkipReason(describe_waiting(store, job_names))
-        except SourceUnavailable as error:
-            return dg.SkipReason(error.description)
+        unserved = Unserved(DagsterRuns(context.instance), ended)
+        interval = settings.polling_interval_millis / 1000
+        due = unserved.watch(queue, job_names, interval=interval, seconds=tick_seconds)
+        if not due:
+            return dg.SkipReason(describe_waiting(queue, job_names))
         for export, runs in due:
             log_export("run requested", export.correlation_id, export.id, runKey=run_key(export, runs))
-        return dg.SensorResult(run_requests=plan_requests(due, job_names, longest_run(settings.timeout_millis / 1000)))
+        return dg.SensorResult(plan_requests(due, job_names, longest_run(settings.timeout_millis / 1000)))
 
     return pending_exports
