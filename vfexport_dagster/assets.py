@@ -3,7 +3,7 @@
 # No postponed annotations here: Dagster reads them when a check is declared.
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
@@ -11,12 +11,8 @@ from vfexport_core.catalog import find_spec
 from vfexport_core.catalog.dictionary import ColumnText, describe_columns, describe_type
 from vfexport_core.catalog.spec import ExportSpec
 from vfexport_core.queue.models import Export, ExportStatus
-from vfexport_core.services.describe import CHECKS, CheckResult, check_delivered, columns_of, files_of
+from vfexport_core.services.describe import CHECKS, CheckResult, Description, check_delivered
 from vfexport_dagster.resources import BucketsResource, MongoResource
-
-if TYPE_CHECKING:
-    from vfexport_core.queue.models import Delivered
-    from vfexport_core.services.bootstrap import Backend
 
 GROUP = "exports"
 CAMPAIGNS = dg.DynamicPartitionsDefinition(name="campaigns")
@@ -69,32 +65,22 @@ def export_checks(spec: ExportSpec) -> dg.AssetChecksDefinition:
 
 
 def delivered_events(
-    export: Export, delivered: "Delivered", backend: "Backend", location: str | None
+    export: Export, told: Description, location: str | None
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
     """Yield what is told of a FINISHED export: figures, place and digest of its files, columns, and its checks.
 
     Columns by name, never what is in them. `location` is the code location that its job is in.
     """
-    key, files = asset_key(export.export_type), files_of(backend, export, delivered)
-    metadata: dict[str, Any] = {
-        "rows": export.count or 0,
-        "bytes": export.bytes or 0,
-        "seconds": export.seconds or 0.0,
-        "rows_per_second": export.rows_per_second,
-        "files": dg.MetadataValue.table([dg.TableRecord(file._asdict() | {"link": file.link or ""}) for file in files]),
-        "s3_uri": "\n".join(f"s3://{export.bucket}/{file.key}" for file in files),
-        "sha256": "\n".join(file.sha256 for file in files),
-        "export_id": export.id,
-        "campaign_id": export.campaign_id,
-        "campaign": export.campaign_name,
-        "dagster/column_schema": _schema(columns_of(backend, export)),
-    }
+    key = asset_key(export.export_type)
+    files = [dg.TableRecord(file._asdict() | {"link": file.link or ""}) for file in told.files]
+    schema = {"dagster/column_schema": _schema(told.columns)}
+    metadata: dict[str, Any] = told.figures | {"files": dg.MetadataValue.table(files)} | schema
     if location is not None:
         metadata["job"] = dg.MetadataValue.job(find_spec(export.export_type).job_name, location)
-    if files and files[0].link is not None:
-        metadata["console"] = dg.MetadataValue.url(files[0].link)
+    if told.files and told.files[0].link is not None:
+        metadata["console"] = dg.MetadataValue.url(told.files[0].link)
     yield dg.AssetMaterialization(key, metadata=metadata, partition=export.campaign_id)
-    for result in check_delivered(export, backend.buckets):
+    for result in told.checks:
         yield dg.AssetCheckEvaluation(asset_key=key, **_check(result))
 
 

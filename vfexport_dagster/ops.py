@@ -6,13 +6,20 @@ What they share is the run's `AttemptSession`.
 # No postponed annotations here: Dagster reads them when an op is declared.
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
-from vfexport_dagster.config import ClaimConfig
 from vfexport_dagster.session import Attempt
 
 _AFTER = {"after": dg.In(dg.Nothing)}
+
+
+class ClaimConfig(dg.Config):
+    """The type that the job stands for, and what it was launched with."""
+
+    export_type: str
+    launch: dict[str, Any]
 
 
 @dg.op(out=dg.Out(dg.Nothing, is_required=False, description="None when there is nothing to do."))
@@ -20,8 +27,10 @@ def claim(
     context: dg.OpExecutionContext, config: ClaimConfig, attempt: dg.ResourceParam[Attempt]
 ) -> Iterator[dg.Output[None]]:
     """Take the export when it is its turn: PENDING -> TRIGGERED."""
+    from vfexport_core.services.launch import Launch  # noqa: PLC0415 the definitions load without a driver
+
     with attempt.step(context) as session:
-        is_claimed = session.claim(config.to_launch())
+        is_claimed = session.claim(Launch.from_config(config.export_type, config.launch))
     if is_claimed:
         yield dg.Output(None)
 

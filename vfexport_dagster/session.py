@@ -34,10 +34,9 @@ class Attempt:
         assert context.run is not None, "only runs have this resource"
         outlast_outages(context.instance)
         mongo: MongoResource = context.resources.mongo
+        backend, run = mongo.backend(context.resources.buckets), RecordedRun(context.instance, context.run)
         self._log: logging.Logger = context.log or logging.getLogger(__name__)
-        run = RecordedRun(context.instance, context.run)
-        self._backend = mongo.backend(context.resources.buckets)
-        self.session = AttemptSession(RunClaim.of(run, self._backend, self._report))
+        self.session = AttemptSession(RunClaim.of(run, backend, self._report))
 
     def _report(self, text: str) -> None:
         self._log.info(text)
@@ -50,13 +49,12 @@ class Attempt:
 
     def tell_delivered(self, context: dg.OpExecutionContext, export: Export) -> None:
         """Record the files of a FINISHED export as its type's asset, which stays FINISHED if that fails."""
-        delivered, origin = self.session.delivered, context.run.remote_job_origin
-        assert delivered is not None, "it has finished"
+        origin = context.run.remote_job_origin
+        location = None if origin is None else origin.location_name
         try:
             with suppress(Exception):  # while Dagster's storage is away; the events wait for it
                 context.instance.add_dynamic_partitions(str(CAMPAIGNS.name), [export.campaign_id])
-            location = None if origin is None else origin.location_name
-            for event in delivered_events(export, delivered, self._backend, location):
+            for event in delivered_events(export, self.session.describe(export), location):
                 context.log_event(event)  # pyright: ignore[reportArgumentType] it takes checks, too
         except Exception as error:  # noqa: BLE001 whatever it is
             context.log.warning("the asset could not be described: %s", error_report(error))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.services.describe import describe_delivered
 from vfexport_core.services.run_attempt import Worker
 from vfexport_core.services.run_claim import Skipped
 from vfexport_core.telemetry.progress import ProgressLog
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from vfexport_core.queue.models import Delivered, Export
+    from vfexport_core.services.describe import Description
     from vfexport_core.services.launch import Launch
     from vfexport_core.services.run_claim import RunClaim
 
@@ -75,6 +77,11 @@ class AttemptSession:
         pace = f"{export.seconds or 0:,.1f} s, {export.rows_per_second:,} rows/s"
         self._run.report(f"{export.id} is FINISHED: {delivered.rows:,} rows in {pace}")
         return export
+
+    def describe(self, export: Export) -> Description:
+        """Describe what was delivered, when that is recorded."""
+        assert self.delivered is not None, "it has finished"
+        return describe_delivered(self._run.backend, export, self.delivered)
 
     def _take(self, export: Export) -> Worker:
         claim, claimed = self._run.take(export)

@@ -5,6 +5,7 @@ Nothing of what is in the file: names, sources and figures.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfexport_core.catalog import find_spec
@@ -45,6 +46,33 @@ class CheckResult(NamedTuple):
     passed: bool
     text: str
     is_error: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is told of a FINISHED export: figures and ids by name, its files, its columns, its checks."""
+
+    figures: dict[str, str | int | float]
+    files: list[FileText]
+    columns: list[ColumnText]
+    checks: list[CheckResult]
+
+
+def describe_delivered(backend: Backend, export: Export, delivered: Delivered) -> Description:
+    """Describe what a run has delivered, and check it."""
+    files = files_of(backend, export, delivered)
+    figures = {
+        "rows": export.count or 0,
+        "bytes": export.bytes or 0,
+        "seconds": export.seconds or 0.0,
+        "rows_per_second": export.rows_per_second,
+        "s3_uri": "\n".join(f"s3://{export.bucket}/{file.key}" for file in files),
+        "sha256": "\n".join(file.sha256 for file in files),
+        "export_id": export.id,
+        "campaign_id": export.campaign_id,
+        "campaign": export.campaign_name,
+    }
+    return Description(figures, files, columns_of(backend, export), check_delivered(export, backend.buckets))
 
 
 def columns_of(backend: Backend, export: Export) -> list[ColumnText]:
