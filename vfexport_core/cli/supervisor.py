@@ -7,16 +7,16 @@ kernel tells the children to stop when the supervisor dies in whatever way; what
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from vfexport_core.parent_death import ending_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,6 @@ SETTLED_SECONDS = 60.0
 
 _LOOK_SECONDS = 0.2
 _GROUP_SECONDS = 5.0
-_PR_SET_PDEATHSIG = 1
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class _Child:
             stdin=subprocess.DEVNULL,
             env=dict(self.program.environment),
             start_new_session=True,  # Ctrl-C in the terminal reaches the supervisor alone, which stops them in order
-            preexec_fn=_stop_with_parent(),  # noqa: PLW1509 no threads here
+            preexec_fn=ending_with(os.getpid(), signal.SIGTERM),  # noqa: PLW1509 no threads here
         )
         self.groups.add(self.process.pid)
         _log.info("%s runs as process %d", self.program.name, self.process.pid)
@@ -168,18 +167,3 @@ def _exists(group: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _stop_with_parent() -> Callable[[], None] | None:
-    """Return what a child calls between fork and exec to be told to stop with us; None where no kernel does that."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    supervisor = os.getpid()
-
-    def set_signal() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != supervisor:  # it died between the fork and the call above
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return set_signal

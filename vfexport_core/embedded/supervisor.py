@@ -1,6 +1,6 @@
 """A small process that stands between us and an embedded server, so that the server never outlives us.
 
-Run as a script (standard library only, started isolated: it is up in a few hundredths of a second)::
+Run as a script (nothing beyond the standard library, started isolated: it is up in a few hundredths of a second)::
 
     python -I -S supervisor.py GRACE_SECONDS COMMAND [ARGUMENT...]
 
@@ -24,33 +24,20 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+if __name__ == "__main__":  # isolated as it is, it finds nothing of this package by itself
+    sys.path.append(str(Path(__file__).parents[2]))
+
+from vfexport_core.parent_death import ending_with
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
 
 CHECK_SECONDS = 0.2
 GROUP_SECONDS = 2.0
 GROUP_POLL_SECONDS = 0.01
-PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> Callable[[], None] | None:
-    """Return the function to call in the child between fork and exec, or None where the kernel has no such service."""
-    if not sys.platform.startswith("linux"):
-        return None
-    import ctypes  # noqa: PLC0415 only Linux needs it
-
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    supervisor = os.getpid()
-
-    def set_signal() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != supervisor:  # it died between the fork and the call above
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return set_signal
 
 
 def signals_into_pipe() -> int:
@@ -116,7 +103,7 @@ def main(arguments: list[str]) -> int:
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
         process_group=0,
-        preexec_fn=die_with_parent(),  # noqa: PLW1509 no threads here
+        preexec_fn=ending_with(os.getpid()),  # noqa: PLW1509 no threads here
     )
     try:
         print(child.pid, flush=True)  # noqa: T201 this is the answer to the parent

@@ -8,26 +8,14 @@ the socket: nothing of it stands on the command line.
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
 import socket
 import sys
 
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with(run: int) -> None:
-    """Have the kernel end this process, even a stopped one, when the thread of the run that started it ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != run:  # it has ended before that
-        os._exit(0)
-
+from vfexport_core.parent_death import ending_with
 
 if __name__ == "__main__":
     number, run = map(int, sys.argv[1:])
-    die_with(run)
+    ending_with(run)()
     from vfexport_core.pipeline.processes.helper import main
 
     main(socket.socket(fileno=number))
