@@ -16,13 +16,13 @@ from tests.builders import make_campaign, make_code, make_entry, make_market, ma
 from tests.delivered import InBuckets
 from tests.integration.queue_helpers import new_export
 from vfexport_core.catalog import find_spec
-from vfexport_core.ccpa.attempt import DeletionTools
+from vfexport_core.ccpa.deletion_attempt import DeletionTools
 from vfexport_core.ccpa.file_index import FileIndex
 from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.ccpa.person_keys import people_of
 from vfexport_core.ccpa.repository import DeletionRepository
 from vfexport_core.embedded.synthetic import create_source_indexes
-from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
+from vfexport_core.mongo.own_collections import CLOCK_SKEW_SECONDS
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.audit import Actor
 from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS

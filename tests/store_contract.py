@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused, LeaseLost
-from vfexport_core.storage.keys import staging_key
+from vfexport_core.storage.object_keys import staging_key
 from vfexport_core.storage.object_store import NewObject, ObjectStore, ObjectVersion
 
 if TYPE_CHECKING:

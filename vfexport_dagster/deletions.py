@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from vfexport_core.ccpa.records import Deletion
-from vfexport_core.services.reconcile import Sightings
+from vfexport_core.services.reconcile_runs import Sightings
 from vfexport_core.services.run_tags import CAMPAIGN_ID, EXPORT_ID
 from vfexport_dagster import tags
 from vfexport_dagster.assets import asset_key

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from vfexport_core.doctor.orchestrator import print_findings, workspace_file
+from vfexport_core.doctor.orchestrator_check import print_findings, workspace_file
 from vfexport_dagster.instance_state import InstanceState
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
     from pymongo.database import Database
 
-    from vfexport_core.api.auth.dev import DevSigner
+    from vfexport_core.api.auth.dev_tokens import DevSigner
     from vfexport_core.api.container import Container
     from vfexport_core.api.page.feed import ExportFeed
     from vfexport_core.embedded import MongoServer, S3Server

@@ -17,7 +17,7 @@ from dagster._daemon.monitoring.run_monitoring import check_run_timeout
 from tests.integration.queue_helpers import queued
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services.pending import Unserved
-from vfexport_core.services.reconcile import AHEAD, REQUESTING_SECONDS, Sightings
+from vfexport_core.services.reconcile_runs import AHEAD, REQUESTING_SECONDS, Sightings
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.runs import DagsterRuns

@@ -9,7 +9,7 @@ import pytest
 
 from tests.ccpa import USER_ID, Service
 from vfexport_core.services.delete_user import DEAD_SECONDS
-from vfexport_core.services.reconcile import Sightings
+from vfexport_core.services.reconcile_runs import Sightings
 from vfexport_core.storage.buckets import BucketClients
 from vfexport_dagster import tags
 from vfexport_dagster.assets import asset_key

@@ -11,7 +11,7 @@ import yaml
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, SensorInstigatorData
 from dagster._daemon.types import DaemonHeartbeat
 
-from vfexport_core.doctor.orchestrator import workspace_file
+from vfexport_core.doctor.orchestrator_check import workspace_file
 from vfexport_core.doctor.orchestrator_findings import findings
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.instance_state import InstanceState, sensor_names

@@ -14,7 +14,7 @@ from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services import run_tags
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.pending import Unserved
-from vfexport_core.services.reconcile import AHEAD, Reconciler, Sightings
+from vfexport_core.services.reconcile_runs import AHEAD, Reconciler, Sightings
 from vfexport_core.settings import load_settings
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs

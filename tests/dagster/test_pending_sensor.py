@@ -13,7 +13,7 @@ from tests.integration.queue_helpers import DELIVERED, new_export
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services import run_tags
 from vfexport_core.services.pending import Unserved
-from vfexport_core.services.reconcile import AHEAD, Sightings
+from vfexport_core.services.reconcile_runs import AHEAD, Sightings
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import MongoResource

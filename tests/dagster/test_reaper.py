@@ -13,10 +13,10 @@ from bson import ObjectId
 from tests.integration.queue_helpers import DELIVERED, ERROR, new_export, queued
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
-from vfexport_core.services import reconcile, run_tags
+from vfexport_core.services import reconcile_runs, run_tags
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.pending import Unserved
-from vfexport_core.services.reconcile import AHEAD, Reconciler, Sightings
+from vfexport_core.services.reconcile_runs import AHEAD, Reconciler, Sightings
 from vfexport_core.settings import load_settings
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
@@ -146,7 +146,7 @@ def test_a_lost_run_is_known_by_its_error_when_its_export_goes_on(
 
 @pytest.fixture
 def claim_of_a_dead_process() -> str:
-    command = "from vfexport_core.queue.process import new_claim_id; print(new_claim_id())"
+    command = "from vfexport_core.queue.claim_process import new_claim_id; print(new_claim_id())"
     return subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -189,7 +189,7 @@ def test_a_run_that_ended_its_export_itself_has_time_to_end(
     claim, _ = store.claim(export.id, run.run_id)
     getattr(store.claimed(claim), end)(*([ERROR] if end == "fail" else []))
     reaper.look()
-    assert reaper.look(reconcile.ENDING_SECONDS - 1) == []
+    assert reaper.look(reconcile_runs.ENDING_SECONDS - 1) == []
     assert "reported as failed" in reaper.look(1)[0]
 
 
@@ -199,7 +199,7 @@ def test_a_run_that_has_finished_its_export_is_left_to_end_in_peace(
     run = start(instance, export, "STARTED")
     store.claimed(store.claim(export.id, run.run_id)[0]).finish(DELIVERED)
     reaper.look()
-    assert reaper.look(reconcile.FINISHING_SECONDS - 1) == []
+    assert reaper.look(reconcile_runs.FINISHING_SECONDS - 1) == []
     assert reaper.look(1) != []
 
 
@@ -261,7 +261,7 @@ def test_a_run_that_died_before_it_claimed_its_export_is_replaced(
     reaper.look()
     assert reaper.look(3_600) == [], "it waits for its turn"
     store.claimed(other).finish(DELIVERED)
-    assert reaper.look() == reaper.look(reconcile.CLAIMING_SECONDS - 1) == []
+    assert reaper.look() == reaper.look(reconcile_runs.CLAIMING_SECONDS - 1) == []
     assert "reported as failed" in reaper.look(1)[0]
     assert status_of(instance, run) == "FAILURE"
     assert store.get(export.id).status is ExportStatus.PENDING
@@ -280,7 +280,7 @@ def test_while_the_queue_is_paused_queued_runs_are_withdrawn_and_those_that_wait
     store.pause.end()
     assert unserved(instance, store) == [(export.id, 1)], "it counts as no failure"
     reaper.look()
-    assert "reported as failed" in reaper.look(reconcile.CLAIMING_SECONDS)[0], "it does not look for its turn"
+    assert "reported as failed" in reaper.look(reconcile_runs.CLAIMING_SECONDS)[0], "it does not look for its turn"
 
 
 def test_a_run_by_hand_that_died_before_it_had_an_export_does_not_hold_the_queue(
@@ -290,7 +290,7 @@ def test_a_run_by_hand_that_died_before_it_had_an_export_does_not_hold_the_queue
     for event in EVENTS["STARTED"]:
         instance.report_dagster_event(dg.DagsterEvent(event.value, run.job_name), run.run_id)
     reaper.look()
-    assert reaper.look(reconcile.FINISHING_SECONDS) != []
+    assert reaper.look(reconcile_runs.FINISHING_SECONDS) != []
     assert status_of(instance, run) == "FAILURE"
 
 
@@ -306,10 +306,10 @@ def test_runs_that_are_not_of_exports_are_none_of_its_business(
 def test_an_export_whose_runs_always_end_before_they_claim_it_fails(
     store: ExportRepository, instance: dg.DagsterInstance, reaper: Reaper, export: Export
 ) -> None:
-    for _ in range(reconcile.MOST_RUNS):
+    for _ in range(reconcile_runs.MOST_RUNS):
         assert reaper.look(3_600) == []
         instance.report_run_failed(start(instance, store.get(export.id)))
-    assert reaper.look() == reaper.look(reconcile.REQUESTING_SECONDS - 1) == [], "the last end is recorded first"
+    assert reaper.look() == reaper.look(reconcile_runs.REQUESTING_SECONDS - 1) == [], "the last end is recorded first"
     assert "FAILED" in reaper.look(1)[0]
     failed = store.get(export.id)
     assert (failed.status, failed.error and failed.error["code"]) == (ExportStatus.FAILED, "RunFailed")
@@ -324,7 +324,7 @@ def test_a_clock_that_is_set_back_delays_but_breaks_nothing(
     store.claimed(store.claim(export.id, run.run_id)[0]).expire()
     reaper.look()
     assert reaper.look(-500) == []
-    assert reaper.look(reconcile.FINISHING_SECONDS) != []
+    assert reaper.look(reconcile_runs.FINISHING_SECONDS) != []
 
 
 def test_several_reapers_do_no_harm(store: ExportRepository, instance: dg.DagsterInstance, export: Export) -> None:

@@ -35,7 +35,7 @@ from vfexport_core.services.reap import reap
 from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.settings import PREFIX
 from vfexport_core.storage.buckets import BucketClients
-from vfexport_core.storage.keys import probe_key
+from vfexport_core.storage.object_keys import probe_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator

@@ -19,7 +19,7 @@ from tests.s3_proxy import through
 from vfexport_core.errors import DeleteFailed, SourceUnavailable
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.storage.buckets import BucketClients
-from vfexport_core.storage.keys import staging_key
+from vfexport_core.storage.object_keys import staging_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from tests.cli_helpers import error_of
 from tests.faults.scenes import REACHED_SECONDS
 from tests.s3_faults import Hold
 from tests.s3_proxy import through
-from vfexport_core.mongo.collections import BREAKERS
+from vfexport_core.mongo.own_collections import BREAKERS
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services.reap import reap
 from vfexport_core.storage.buckets import BucketClients

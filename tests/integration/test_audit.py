@@ -14,7 +14,7 @@ from tests.ccpa import USER_ID, Service
 from tests.cli_helpers import Cli
 from tests.integration.queue_helpers import ERROR, queued, triggered
 from vfexport_core.errors import ExportNotCancelable, SourceUnavailable
-from vfexport_core.mongo.collections import AUDIT
+from vfexport_core.mongo.own_collections import AUDIT
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.audit import Actor, AuditAction, AuditLog
 from vfexport_core.queue.repository import ExportRepository

@@ -15,7 +15,7 @@ from tests.ccpa import USER_ID, Service
 from tests.cli_helpers import Cli, error_of, load
 from tests.integration.queue_helpers import queued, triggered
 from vfexport_core.errors import RestoreRefused
-from vfexport_core.mongo.backup import BACKED_UP, check_backup, write_backup
+from vfexport_core.mongo.dump import BACKED_UP, check_backup, write_backup
 from vfexport_core.queue.audit import Actor
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services.backup import restore

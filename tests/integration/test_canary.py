@@ -12,7 +12,7 @@ from bson import ObjectId
 
 from tests.dagster.conftest import Buckets
 from tests.integration.queue_helpers import ERROR, triggered
-from vfexport_core.doctor.canary import canary_check
+from vfexport_core.doctor.canary_check import canary_check
 from vfexport_core.doctor.checks import Outcome, run_checks
 from vfexport_core.errors import DeliveryFailed, ExportNotClaimable
 from vfexport_core.queue.models import AutoRetries, ExportStatus

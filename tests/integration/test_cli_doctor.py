@@ -17,7 +17,7 @@ from tests.key_server import published, serving_keys
 from tests.s3_faults import ACCESS_DENIED, Answer
 from tests.s3_proxy import S3Proxy
 from tests.unit.docs_helpers import ROOT
-from vfexport_core.api.auth.dev import new_private_key
+from vfexport_core.api.auth.dev_tokens import new_private_key
 from vfexport_core.doctor.checks import Check, Finding, Outcome, failed, ok, run_checks
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.initialise import initialise

@@ -14,7 +14,7 @@ from tests.cli_helpers import Cli, error_of, load
 from tests.commands import Commands
 from tests.integration.queue_helpers import DELIVERED, new_export
 from vfexport_core.errors import NotInitialized
-from vfexport_core.mongo.collections import CONTROL, DELETIONS, EXPORTS
+from vfexport_core.mongo.own_collections import CONTROL, DELETIONS, EXPORTS
 from vfexport_core.queue import schema
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.bootstrap import Backend

@@ -19,7 +19,7 @@ from vfexport_core.embedded.synthetic import DATE_KEYS, seed_campaign
 from vfexport_core.files.grouping import ByRegionAndLocale, RowGroup
 from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows
 from vfexport_core.pipeline.stages import is_ordered, scan, transform
-from vfexport_core.rows.counters import Counters
+from vfexport_core.rows.row_counters import Counters
 from vfexport_core.rows.texts import text_bytes
 from vfexport_core.sources.campaigns import find_campaign
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.queue_helpers import ERROR, queued
 from vfexport_core.errors import BucketHangs, DeliveryFailed, QueueBusy
-from vfexport_core.mongo.collections import BREAKERS
+from vfexport_core.mongo.own_collections import BREAKERS
 from vfexport_core.queue.breakers import FIRST_PROBE_SECONDS, LONGEST_SECONDS, BucketBreakers
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.queue.statistics.estimates import Estimator

@@ -11,7 +11,7 @@ from pymongo import MongoClient
 
 from tests.integration.queue_helpers import DELIVERED, ERROR, queued, triggered
 from vfexport_core.errors import SourceUnavailable
-from vfexport_core.mongo.collections import COUNTERS
+from vfexport_core.mongo.own_collections import COUNTERS
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository

@@ -15,7 +15,7 @@ from tests.integration.queue_helpers import ERROR, queued, triggered
 from tests.integration.test_reconcile_store import BY, delivered, keys_of, put
 from vfexport_core.ccpa.file_index import FileIndex, file_of
 from vfexport_core.errors import BucketHangs
-from vfexport_core.mongo.collections import FILE_INDEX
+from vfexport_core.mongo.own_collections import FILE_INDEX
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.initialise import initialise

@@ -13,7 +13,7 @@ from vfexport_core.catalog import all_specs, find_spec
 from vfexport_core.catalog.collections import Collection
 from vfexport_core.embedded.process import free_port
 from vfexport_core.embedded.synthetic.indexes import SOURCE_INDEXES, create_source_indexes
-from vfexport_core.sources.indexes import missing_source_indexes, needed_indexes
+from vfexport_core.sources.needed_indexes import missing_source_indexes, needed_indexes
 from vfexport_core.sources.ranges import CampaignRange, EntryRange, entries_are_dotted, range_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from tests.api_client import running_api
 from tests.api_tokens import EC_KEY, RSA_KEY, make_settings, public_pem, signed
 from tests.key_server import KeyServer, published, serving_keys
 from vfexport_core.api.auth.access import Access
-from vfexport_core.api.auth.keys import JwksKeys
+from vfexport_core.api.auth.verification_keys import JwksKeys
 from vfexport_core.errors import KeysUnavailable, Unauthenticated
 
 if TYPE_CHECKING:

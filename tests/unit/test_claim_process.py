@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from vfexport_core.queue import process
-from vfexport_core.queue.process import is_gone, new_claim_id
+from vfexport_core.queue import claim_process
+from vfexport_core.queue.claim_process import is_gone, new_claim_id
 
-CLAIM = "from vfexport_core.queue.process import new_claim_id; print(new_claim_id(), flush=True); input()"
+CLAIM = "from vfexport_core.queue.claim_process import new_claim_id; print(new_claim_id(), flush=True); input()"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 
@@ -70,6 +70,6 @@ def test_where_the_kernel_tells_nothing_nothing_is_known(
     claim = claim_of(other)
     other.kill()
     other.wait()
-    monkeypatch.setattr(process, "_place", list)
+    monkeypatch.setattr(claim_process, "_place", list)
     assert not is_gone(claim)
     assert new_claim_id().count(":") == 2

@@ -15,7 +15,7 @@ from vfexport_core.cli.app import COMMANDS
 from vfexport_core.cli.errors import failure_of
 from vfexport_core.cli.hints import hint_of_class
 from vfexport_core.cli.output import PRIVATE, opened_output
-from vfexport_core.cli.progress import Lines, shown
+from vfexport_core.cli.progress_display import Lines, shown
 from vfexport_core.cli.report import failure_of_export, summary_of
 from vfexport_core.cli.service_warnings import shown_warnings
 from vfexport_core.errors import OutputFailed, VfexportError

@@ -13,7 +13,7 @@ from tests.api_client import wait_for
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.files.grouping import EncodedBatch, RowGroup
 from vfexport_core.pipeline.processes.dispatch import Dispatcher, Numbered, Step
-from vfexport_core.rows.counters import Counters
+from vfexport_core.rows.row_counters import Counters
 from vfexport_core.sources.prefetch import Prefetch
 
 if TYPE_CHECKING:

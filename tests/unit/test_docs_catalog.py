@@ -13,8 +13,8 @@ from vfexport_core.catalog.dictionary import render
 from vfexport_core.catalog.expressions import Column, Derived
 from vfexport_core.catalog.formatter import RULES, format_expression, format_files, letters
 from vfexport_core.rows.cells import cells_of_values
-from vfexport_core.rows.reminders import ReminderRules
-from vfexport_core.sources.indexes import needed_indexes
+from vfexport_core.rows.reminder_rules import ReminderRules
+from vfexport_core.sources.needed_indexes import needed_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

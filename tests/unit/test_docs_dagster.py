@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.docs_helpers import OPERATIONS, table, text_of
-from vfexport_dagster import tags
+from vfexport_core.services import run_tags
 from vfexport_dagster.definitions import defs
 
 
@@ -13,7 +13,6 @@ def test_every_sensor_is_documented_and_no_other() -> None:
 
 
 def test_the_tags_of_runs_are_documented() -> None:
-    named = {value for name, value in vars(tags).items() if name.isupper() and isinstance(value, str)}
-    ours = {value for value in named - {tags.LAST} if not value.startswith("dagster/")}
+    ours = {value for name, value in vars(run_tags).items() if name.isupper() and isinstance(value, str)}
     assert len(ours) == 9
     assert {tag for tag in ours if f"`{tag}`" not in text_of(OPERATIONS)} == set()

@@ -21,7 +21,7 @@ from vfexport_core.catalog.collections import Collection, CollectionSpec, ScanAc
 from vfexport_core.catalog.contact import USER_ID
 from vfexport_core.catalog.spec import Container, Expansion, Format, GroupBy, Lookup, Sample, Scan, Shape
 from vfexport_core.files.formats import open_format
-from vfexport_core.storage.keys import CONTENT_TYPES
+from vfexport_core.storage.object_keys import CONTENT_TYPES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,7 +168,7 @@ from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.dictionary import render
 from vfexport_core.catalog.expressions import Column
 from vfexport_core.catalog.spec import Bucket, ExportSpec, Scan
-from vfexport_core.sources.indexes import needed_indexes
+from vfexport_core.sources.needed_indexes import needed_indexes
 amount = Column("amount", Collection.REFUNDS.personal_fields[0])
 spec = ExportSpec(type="refunds", summary="refunds", scan=Scan(Collection.REFUNDS), columns=(amount,),
                   bucket=Bucket.EXPORTS)

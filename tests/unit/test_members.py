@@ -13,7 +13,7 @@ from bson import Decimal128, Int64, ObjectId
 
 from tests.reference.values import id_key as reference_key
 from vfexport_core.rows.cells import cells_of_values
-from vfexport_core.rows.keys import key_texts
+from vfexport_core.rows.comparable_ids import key_texts
 from vfexport_core.rows.members import MemberSet
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.files.grouping import EncodedBatch, RowGroup
 from vfexport_core.pipeline.processes.channel import Channel, Kind
-from vfexport_core.rows.counters import Counters
+from vfexport_core.rows.row_counters import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vfexport_core.storage.keys import (
+from vfexport_core.storage.object_keys import (
     CONTENT_TYPES,
     content_disposition,
     download_name,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.ccpa.attempt import DeletionTools
+    from vfexport_core.ccpa.deletion_attempt import DeletionTools
     from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.settings import Settings
     from vfexport_core.storage.buckets import BucketClients

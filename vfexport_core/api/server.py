@@ -14,7 +14,7 @@ import uvicorn
 from pydantic import BaseModel, SecretStr
 
 from vfexport_core.api.app import create_app
-from vfexport_core.api.auth.dev import new_private_key
+from vfexport_core.api.auth.dev_tokens import new_private_key
 from vfexport_core.api.connections import BoundedProtocol
 from vfexport_core.api.metrics import SHARED_FOLDER
 from vfexport_core.settings import PREFIX, load_settings

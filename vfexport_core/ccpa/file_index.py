@@ -21,9 +21,9 @@ import numpy as np
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import BulkWriteError
 
-from vfexport_core.mongo.collections import FILE_INDEX, open_owned
+from vfexport_core.mongo.own_collections import FILE_INDEX, open_owned
 from vfexport_core.mongo.retry import RetryLimits, with_retries
-from vfexport_core.mongo.schema import INDEX_BUILD_LIMITS, INT, TEXT, closed, put_indexes, put_validator
+from vfexport_core.mongo.schema_setup import INDEX_BUILD_LIMITS, INT, TEXT, closed, put_indexes, put_validator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

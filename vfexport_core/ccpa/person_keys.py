@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from vfexport_core.ccpa.hashing import UserHasher
-from vfexport_core.rows.keys import key_texts
+from vfexport_core.rows.comparable_ids import key_texts
 from vfexport_core.rows.values import id_key
 from vfexport_core.sources.object_ids import ID_BYTES, object_ids
 

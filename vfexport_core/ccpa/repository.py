@@ -20,10 +20,10 @@ from pymongo.errors import DuplicateKeyError
 from vfexport_core.ccpa import schema
 from vfexport_core.ccpa.records import Deletion, DeletionStatus, Respected, people_document
 from vfexport_core.errors import SourceUnavailable
-from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS, DELETIONS, open_owned
 from vfexport_core.mongo.document import NOW, storable
+from vfexport_core.mongo.own_collections import CLOCK_SKEW_SECONDS, DELETIONS, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, RetryLimits, with_retries
-from vfexport_core.mongo.schema import INDEX_BUILD_LIMITS, put_indexes, put_validator
+from vfexport_core.mongo.schema_setup import INDEX_BUILD_LIMITS, put_indexes, put_validator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

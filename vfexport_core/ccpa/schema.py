@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pymongo import ASCENDING, IndexModel
 
 from vfexport_core.ccpa.records import DeletionStatus
-from vfexport_core.mongo.schema import DATE, INT, TEXT, closed
+from vfexport_core.mongo.schema_setup import DATE, INT, TEXT, closed
 
 if TYPE_CHECKING:
     from vfexport_core.mongo.document import Document

@@ -17,7 +17,7 @@ from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.ccpa.person_keys import IdKind, PersonHasher
 from vfexport_core.ccpa.repository import DeletionRepository
 from vfexport_core.ccpa.search import Sources, members_of, users_of
-from vfexport_core.rows.keys import key_texts
+from vfexport_core.rows.comparable_ids import key_texts
 from vfexport_core.rows.members import MemberSet
 from vfexport_core.rows.values import id_key
 

@@ -24,7 +24,7 @@ from vfexport_core.catalog import all_specs, find_spec
 from vfexport_core.ccpa.file_index import file_of
 from vfexport_core.ccpa.records import ObjectName, Problem
 from vfexport_core.errors import ConfigurationError, DeliveryFailed, DeliveryRefused, ExportCanceled
-from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
+from vfexport_core.mongo.own_collections import CLOCK_SKEW_SECONDS
 from vfexport_core.queue.models import FINAL, Attempt, ExportStatus
 from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
 from vfexport_core.telemetry.threads import at_once

@@ -12,7 +12,7 @@ from vfexport_core.catalog import find_spec
 from vfexport_core.cli import completion
 from vfexport_core.cli.export import actor
 from vfexport_core.cli.output import PRIVATE, STDOUT, opened_output
-from vfexport_core.cli.progress import shown
+from vfexport_core.cli.progress_display import shown
 from vfexport_core.cli.report import tell
 from vfexport_core.errors import FileDiffers, OutputFailed
 from vfexport_core.queue.audit import AuditAction

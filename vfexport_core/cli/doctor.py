@@ -10,7 +10,7 @@ import click
 
 from vfexport_core.cli.errors import FAILED
 from vfexport_core.doctor import Part, checks_for, daemon_checks
-from vfexport_core.doctor.canary import canary_check
+from vfexport_core.doctor.canary_check import canary_check
 from vfexport_core.doctor.checks import Finding, Outcome, failure, run_checks
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.settings import load_settings

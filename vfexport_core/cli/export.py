@@ -16,7 +16,7 @@ import click
 from vfexport_core.catalog import Bucket, find_spec
 from vfexport_core.cli import completion
 from vfexport_core.cli.output import STDOUT, opened_output
-from vfexport_core.cli.progress import shown
+from vfexport_core.cli.progress_display import shown
 from vfexport_core.cli.queued import QueuedExport
 from vfexport_core.cli.report import CLI_REQUESTER, failure_of_export, summary_of, tell
 from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
@@ -26,7 +26,7 @@ from vfexport_core.services import exports
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.settings import load_settings
 from vfexport_core.sources.campaigns import find_campaign
-from vfexport_core.storage.keys import CONTENT_TYPES
+from vfexport_core.storage.object_keys import CONTENT_TYPES
 
 if TYPE_CHECKING:
     from vfexport_core.catalog import ExportSpec

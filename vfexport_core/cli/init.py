@@ -9,10 +9,10 @@ import click
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.mongo.client import opened, reading
-from vfexport_core.mongo.collections import AUDIT, DELETIONS, EXPORTS, FILE_INDEX
+from vfexport_core.mongo.own_collections import AUDIT, DELETIONS, EXPORTS, FILE_INDEX
 from vfexport_core.services.initialise import initialise
 from vfexport_core.settings import load_settings
-from vfexport_core.sources.indexes import missing_source_indexes
+from vfexport_core.sources.needed_indexes import missing_source_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.mongo.document import Document
-    from vfexport_core.sources.indexes import MissingIndex
+    from vfexport_core.sources.needed_indexes import MissingIndex
 
 _COLLECTIONS = (EXPORTS, DELETIONS, FILE_INDEX, AUDIT)
 _LISTED_TYPES = 5

@@ -16,7 +16,7 @@ from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.telemetry import context, tracing
 
 if TYPE_CHECKING:
-    from vfexport_core.cli.progress import Display
+    from vfexport_core.cli.progress_display import Display
     from vfexport_core.queue.models import Claim, Export
     from vfexport_core.services.bootstrap import Backend
 

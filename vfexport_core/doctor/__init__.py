@@ -9,11 +9,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from vfexport_core.doctor.buckets import bucket_checks
-from vfexport_core.doctor.keys import hash_key_check, key_checks
-from vfexport_core.doctor.machine import dagster_home_check, disk_check
-from vfexport_core.doctor.mongodb import mongodb_checks
-from vfexport_core.doctor.orchestrator import orchestrator_check
+from vfexport_core.doctor.bucket_checks import bucket_checks
+from vfexport_core.doctor.key_checks import hash_key_check, key_checks
+from vfexport_core.doctor.machine_checks import dagster_home_check, disk_check
+from vfexport_core.doctor.mongodb_checks import mongodb_checks
+from vfexport_core.doctor.orchestrator_check import orchestrator_check
 
 if TYPE_CHECKING:
     from vfexport_core.doctor.checks import Check

@@ -46,7 +46,7 @@ def server_failure(name: str, what: str, log: Path) -> EmbeddedServerFailed:
 
 
 class ServerProcess:
-    """One embedded server under its supervisor (see supervisor.py); a context manager that stops it on leaving.
+    """One embedded server under its supervisor (see server_supervisor.py); a context manager that stops it on leaving.
 
     `pid` is the server's own process id. Output goes to `log`. Raises `EmbeddedServerFailed`, with the end of the
     log, when the command cannot be started. `folder` is its working directory, if not ours.
@@ -65,7 +65,7 @@ class ServerProcess:
         self.name = name
         self.log = log
         self._stop_seconds = stop_seconds
-        supervisor = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py"))]
+        supervisor = [sys.executable, "-I", "-S", str(Path(__file__).with_name("server_supervisor.py"))]
         with log.open("ab") as output:
             # A session of its own: Ctrl-C in the terminal reaches us, and we stop the servers in our order.
             self._supervisor = subprocess.Popen(  # noqa: S603 the command is our own

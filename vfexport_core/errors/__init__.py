@@ -67,7 +67,7 @@ from vfexport_core.errors.base import (
     error_document,
     error_report,
 )
-from vfexport_core.errors.requests import (
+from vfexport_core.errors.request_errors import (
     AccessError,
     CampaignExists,
     CampaignNotFound,
@@ -94,7 +94,7 @@ from vfexport_core.errors.requests import (
     Unauthenticated,
     UnknownDateKey,
 )
-from vfexport_core.errors.runs import (
+from vfexport_core.errors.run_errors import (
     BucketHangs,
     CheckoutOnly,
     ConfigurationError,

@@ -22,9 +22,9 @@ from vfexport_core.rows.evaluate import evaluate
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from vfexport_core.rows.counters import Counters
     from vfexport_core.rows.frame import Frame
-    from vfexport_core.rows.reminders import ReminderRules
+    from vfexport_core.rows.reminder_rules import ReminderRules
+    from vfexport_core.rows.row_counters import Counters
 
 GroupKey: TypeAlias = "int | tuple[str, str] | None"
 """A promoter's place in the campaign's list, the folders of region and locale, or None for all rows together."""

@@ -11,8 +11,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from vfexport_core.pipeline.attempt import Attempt
 from vfexport_core.pipeline.counting import count_matching, count_rows
-from vfexport_core.pipeline.export import ExportPipeline
-from vfexport_core.pipeline.plan import ExportPlan
+from vfexport_core.pipeline.export_pipeline import ExportPipeline
+from vfexport_core.pipeline.export_plan import ExportPlan
 from vfexport_core.pipeline.run import run_export, write_rows
 
 __all__ = ["Attempt", "ExportPipeline", "ExportPlan", "count_matching", "count_rows", "run_export", "write_rows"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vfexport_core.rows.cells import cells_of_columns
+from vfexport_core.rows.comparable_ids import index_by_key, key_texts
 from vfexport_core.rows.frame import Frame, Related
-from vfexport_core.rows.keys import index_by_key, key_texts
 from vfexport_core.sources.lookup import BatchedLookup, LookupTarget
 from vfexport_core.sources.ranges import range_of
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vfexport_core.catalog.collections import Collection
     from vfexport_core.catalog.spec import Lookup
     from vfexport_core.mongo.document import Document
-    from vfexport_core.pipeline.plan import ExportPlan
+    from vfexport_core.pipeline.export_plan import ExportPlan
     from vfexport_core.sources.batch import Batch
 
 # How many batches, and bytes of them, may wait for their look-ups while the one before them is rendered: at 20 ms a

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.settings import DEFAULT_SFMC_PREFIX
-from vfexport_core.storage.keys import content_disposition, download_name, key_text, object_key
+from vfexport_core.storage.object_keys import content_disposition, download_name, key_text, object_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

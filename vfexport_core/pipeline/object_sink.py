@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
 from vfexport_core.errors import VfexportError
-from vfexport_core.storage.keys import CONTENT_TYPES, EXPORT_ID, staging_key
+from vfexport_core.storage.object_keys import CONTENT_TYPES, EXPORT_ID, staging_key
 from vfexport_core.storage.object_store import NewObject
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from vfexport_core.errors import NoMarketsFound, PromotersNotFound
 from vfexport_core.rows.expand import elements
 from vfexport_core.rows.markets import Markets
 from vfexport_core.rows.members import MemberSet
-from vfexport_core.rows.reminders import ReminderRules
+from vfexport_core.rows.reminder_rules import ReminderRules
 from vfexport_core.rows.values import id_key, text_of
 from vfexport_core.sources.campaigns import find_markets, find_promoters, scheduled_members
 

@@ -8,10 +8,10 @@ from vfexport_core.catalog import find_spec
 from vfexport_core.ccpa.indexed_file import IndexedFile
 from vfexport_core.ccpa.suppression import SuppressionList
 from vfexport_core.mongo.retry import WORKER_LIMITS
-from vfexport_core.pipeline.export import ExportPipeline
+from vfexport_core.pipeline.export_pipeline import ExportPipeline
+from vfexport_core.pipeline.export_plan import ExportPlan
 from vfexport_core.pipeline.naming import FileNaming
 from vfexport_core.pipeline.object_sink import ObjectSink
-from vfexport_core.pipeline.plan import ExportPlan
 from vfexport_core.pipeline.sinks import ByteStream, StreamSink
 from vfexport_core.queue.models import Delivered
 from vfexport_core.sources.campaigns import find_campaign

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.mongo.document import Document
-    from vfexport_core.pipeline.plan import ExportPlan
+    from vfexport_core.pipeline.export_plan import ExportPlan
     from vfexport_core.rows.frame import Frame
     from vfexport_core.rows.render import TextColumn
     from vfexport_core.sources.batch import Batch

@@ -18,10 +18,10 @@ from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 
 from vfexport_core.errors import VfexportError
-from vfexport_core.mongo.collections import AUDIT, open_owned
 from vfexport_core.mongo.document import NOW, storable
+from vfexport_core.mongo.own_collections import AUDIT, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
-from vfexport_core.mongo.schema import DATE, INDEX_BUILD_LIMITS, TEXT, closed, put_indexes, put_validator
+from vfexport_core.mongo.schema_setup import DATE, INDEX_BUILD_LIMITS, TEXT, closed, put_indexes, put_validator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.catalog import all_specs
-from vfexport_core.mongo.collections import BREAKERS, open_owned
 from vfexport_core.mongo.document import NOW
+from vfexport_core.mongo.own_collections import BREAKERS, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 
 from vfexport_core.errors import ExportNotFound
-from vfexport_core.mongo.collections import EXPORTS, open_owned
 from vfexport_core.mongo.document import NOW
+from vfexport_core.mongo.own_collections import EXPORTS, open_owned
 from vfexport_core.mongo.retry import with_retries
 from vfexport_core.queue.models import Export
 from vfexport_core.queue.transitions import retry_later

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vfexport_core.errors import QueuePaused
-from vfexport_core.mongo.collections import CONTROL, open_owned
 from vfexport_core.mongo.document import NOW, storable
+from vfexport_core.mongo.own_collections import CONTROL, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 
 if TYPE_CHECKING:

@@ -24,17 +24,17 @@ from vfexport_core.errors import (
     QueuePaused,
     SourceUnavailable,
 )
-from vfexport_core.mongo.collections import EXPORTS
+from vfexport_core.mongo.own_collections import EXPORTS
 from vfexport_core.mongo.retry import DEFAULT_LIMITS
-from vfexport_core.mongo.schema import INDEX_BUILD_LIMITS, put_indexes, put_validator
+from vfexport_core.mongo.schema_setup import INDEX_BUILD_LIMITS, put_indexes, put_validator
 from vfexport_core.queue import schema, transitions
 from vfexport_core.queue.breakers import BucketBreakers
+from vfexport_core.queue.claim_process import new_claim_id
 from vfexport_core.queue.claimed import ClaimedExport
 from vfexport_core.queue.collection import PAYLOAD_LENGTH, ExportCollection, object_id
 from vfexport_core.queue.lease import LEASE_SECONDS
 from vfexport_core.queue.models import ACTIVE, FINAL, NO_RETRIES, RETRYABLE, Claim, Export, ExportStatus
 from vfexport_core.queue.pause import CLAIM_SECONDS, QueuePause
-from vfexport_core.queue.process import new_claim_id
 from vfexport_core.queue.reaper import ExportReaper
 from vfexport_core.queue.removal import ExportRemoval
 from vfexport_core.queue.statistics.counters import ExportCounters

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from vfexport_core.mongo.schema import DATE, INT, TEXT, TEXTS, closed
+from vfexport_core.mongo.schema_setup import DATE, INT, TEXT, TEXTS, closed
 from vfexport_core.queue.models import ACTIVE, ExportStatus, FileProblem
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from vfexport_core.catalog.expressions import (
     UpperCase,
 )
 from vfexport_core.rows.cells import Cells, missing
+from vfexport_core.rows.comparable_ids import key_texts
 from vfexport_core.rows.expand import fan_markets
-from vfexport_core.rows.keys import key_texts
 from vfexport_core.rows.values import GUARDED, PRESENT, REPAIRED
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.catalog.expressions import Expression
     from vfexport_core.rows.frame import Frame
-    from vfexport_core.rows.reminders import ReminderRules
+    from vfexport_core.rows.reminder_rules import ReminderRules
 
 _MARKET_NAME = Field(Collection.MARKETS, ("name",))
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vfexport_core.rows.keys import id_keys, index_by_key, unmatched
+from vfexport_core.rows.comparable_ids import id_keys, index_by_key, unmatched
 from vfexport_core.rows.texts import without_nul
 from vfexport_core.rows.values import text_of
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vfexport_core.catalog.collections import Collection
 from vfexport_core.rows.cells import Cells, cells_of_columns, missing
-from vfexport_core.rows.counters import Counters
+from vfexport_core.rows.row_counters import Counters
 
 if TYPE_CHECKING:
     from vfexport_core.catalog.expressions import Field

@@ -9,7 +9,7 @@ from bson import DatetimeMS
 
 from vfexport_core.catalog.expressions import Field, Joined, ShowLabel
 from vfexport_core.rows.cells import Cells, cells_of_rendered, cells_of_values
-from vfexport_core.rows.keys import index_by_key
+from vfexport_core.rows.comparable_ids import index_by_key
 from vfexport_core.rows.values import (
     GUARDED,
     MAX_DATE_MILLIS,

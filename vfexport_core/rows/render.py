@@ -14,7 +14,7 @@ from vfexport_core.rows.evaluate import evaluate, is_of_market
 from vfexport_core.rows.expand import elements
 from vfexport_core.rows.guard import guarded
 from vfexport_core.rows.markets import value_at
-from vfexport_core.rows.reminders import artist_name
+from vfexport_core.rows.reminder_rules import artist_name
 from vfexport_core.rows.values import REPAIRED, text_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vfexport_core.catalog.spec import ExportSpec
     from vfexport_core.rows.frame import Frame
     from vfexport_core.rows.markets import Markets
-    from vfexport_core.rows.reminders import ReminderRules
+    from vfexport_core.rows.reminder_rules import ReminderRules
 
 TextColumn: TypeAlias = "pa.StringArray | pa.DictionaryArray | pa.StringScalar"
 """A column of text: one string per row, a dictionary of strings over the markets, or one string for all rows.

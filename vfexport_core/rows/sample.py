@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vfexport_core.catalog.reminders import HELD_CODE_MARKET, SFMC_LOCALE
+from vfexport_core.rows.comparable_ids import key_texts
 from vfexport_core.rows.evaluate import evaluate
-from vfexport_core.rows.keys import key_texts
 
 if TYPE_CHECKING:
     from vfexport_core.rows.frame import Frame
-    from vfexport_core.rows.reminders import ReminderRules
+    from vfexport_core.rows.reminder_rules import ReminderRules
 
 
 @dataclass(slots=True)

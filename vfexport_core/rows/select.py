@@ -13,10 +13,10 @@ from vfexport_core.catalog.contact import ADDITIONAL_MARKETS, EMAIL, PROMOTER_OP
 from vfexport_core.catalog.reminders import CODES_HELD, HELD_CODE_ID, HELD_CODE_MARKET
 from vfexport_core.catalog.spec import Expansion
 from vfexport_core.rows.cells import cells_of_values
+from vfexport_core.rows.comparable_ids import key_texts
 from vfexport_core.rows.evaluate import evaluate
 from vfexport_core.rows.expand import fan_markets, promoter_rows
-from vfexport_core.rows.keys import key_texts
-from vfexport_core.rows.reminders import held_codes, normal_email
+from vfexport_core.rows.reminder_rules import held_codes, normal_email
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vfexport_core.catalog.spec import ExportSpec
     from vfexport_core.rows.frame import Frame
     from vfexport_core.rows.members import MemberSet
-    from vfexport_core.rows.reminders import ReminderRules
+    from vfexport_core.rows.reminder_rules import ReminderRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.reminders import COUNTRY_CODE
 from vfexport_core.catalog.spec import Expansion
+from vfexport_core.rows.comparable_ids import key_texts, unmatched
 from vfexport_core.rows.evaluate import evaluate
-from vfexport_core.rows.keys import key_texts, unmatched
 
 if TYPE_CHECKING:
     from vfexport_core.catalog.spec import ExportSpec
     from vfexport_core.rows.frame import Frame
-    from vfexport_core.rows.reminders import ReminderRules
+    from vfexport_core.rows.reminder_rules import ReminderRules
 
 
 def count_warnings(frame: Frame, spec: ExportSpec, rules: ReminderRules) -> None:

@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
 from vfexport_core.errors import RestoreRefused
-from vfexport_core.mongo.backup import check_backup, insert_backup, write_backup
+from vfexport_core.mongo.dump import check_backup, insert_backup, write_backup
 from vfexport_core.queue.audit import AuditAction
 from vfexport_core.queue.restored import RestoredExports
 from vfexport_core.services.initialise import SCHEMA_VERSION

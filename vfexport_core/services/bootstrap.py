@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.ccpa.attempt import DeletionTools
+    from vfexport_core.ccpa.deletion_attempt import DeletionTools
     from vfexport_core.ccpa.repository import DeletionRepository
     from vfexport_core.mongo.retry import RetryLimits
     from vfexport_core.settings import Settings
@@ -117,7 +117,7 @@ class Backend:
     @property
     def deletion_tools(self) -> DeletionTools:
         """What deletions of users are made with."""
-        from vfexport_core.ccpa.attempt import DeletionTools  # noqa: PLC0415 seldom needed
+        from vfexport_core.ccpa.deletion_attempt import DeletionTools  # noqa: PLC0415 seldom needed
         from vfexport_core.ccpa.file_index import FileIndex  # noqa: PLC0415 as above
 
         return DeletionTools(

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from vfexport_core.ccpa.attempt import Clock, DeletionAttempt, Whereabouts
+from vfexport_core.ccpa.deletion_attempt import Clock, DeletionAttempt, Whereabouts
 from vfexport_core.ccpa.hashing import UserHasher, check_user_id
 from vfexport_core.ccpa.person_keys import people_of
 from vfexport_core.ccpa.records import Problem
@@ -23,17 +23,17 @@ from vfexport_core.ccpa.search import find_person, find_person_by_hash
 from vfexport_core.errors import DeleteFailed, VfexportError, error_document
 from vfexport_core.mongo.retry import CALLER_LIMITS
 from vfexport_core.queue.audit import Actor, AuditAction, AuditLog
-from vfexport_core.services.reconcile import RunState
+from vfexport_core.services.reconcile_runs import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vfexport_core.ccpa.attempt import DeletionTools, Find
+    from vfexport_core.ccpa.deletion_attempt import DeletionTools, Find
     from vfexport_core.ccpa.person_keys import People
     from vfexport_core.ccpa.records import Deletion
     from vfexport_core.ccpa.repository import DeletionRepository, Joined
     from vfexport_core.ccpa.search import Found, Sources
-    from vfexport_core.services.reconcile import Run, Sightings
+    from vfexport_core.services.reconcile_runs import Run, Sightings
 
 REQUEST_SECONDS = 25.0
 """How long a caller waits at most; then the service goes on by itself."""

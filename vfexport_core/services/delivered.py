@@ -11,7 +11,7 @@ from vfexport_core.catalog import find_spec
 from vfexport_core.errors import DeliveryRefused, ExportNotFinished, SourceMissing
 from vfexport_core.files.read_back import row_count
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.storage.keys import download_name
+from vfexport_core.storage.object_keys import download_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

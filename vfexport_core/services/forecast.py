@@ -12,9 +12,9 @@ from vfexport_core.errors import ConfigurationError
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.settings import DEFAULT_SFMC_PREFIX
 from vfexport_core.sources.campaigns import check_markets, find_campaign
-from vfexport_core.sources.indexes import missing_source_indexes, needed_indexes
+from vfexport_core.sources.needed_indexes import missing_source_indexes, needed_indexes
 from vfexport_core.sources.ranges import range_of
-from vfexport_core.storage.keys import key_text, object_key
+from vfexport_core.storage.object_keys import key_text, object_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vfexport_core.catalog import ExportSpec
     from vfexport_core.queue.models import Export
     from vfexport_core.services.bootstrap import Backend
-    from vfexport_core.sources.indexes import NeededIndex
+    from vfexport_core.sources.needed_indexes import NeededIndex
 
 _PAST_EXPORTS = 20
 _MOMENT = "{moment}"
@@ -110,7 +110,7 @@ def _bucket(backend: Backend, spec: ExportSpec) -> str | None:
 def _key(backend: Backend, campaign_id: str, campaign: Mapping[str, Any], spec: ExportSpec) -> str:
     """Return the key of the file, with what is not known yet in braces."""
     if spec.shape.container is Container.OBJECTS:
-        from vfexport_core.rows.reminders import artist_name  # noqa: PLC0415 as above
+        from vfexport_core.rows.reminder_rules import artist_name  # noqa: PLC0415 as above
 
         prefix = next(iter(backend.settings.sfmc_prefixes.values()), DEFAULT_SFMC_PREFIX)
         artist = key_text(artist_name(campaign)[0] or "")

@@ -17,9 +17,9 @@ from vfexport_core.ccpa import file_index
 from vfexport_core.ccpa import schema as deletions
 from vfexport_core.ccpa.repository import DeletionRepository
 from vfexport_core.errors import NotInitialized
-from vfexport_core.mongo.collections import AUDIT, CONTROL, DELETIONS, EXPORTS, FILE_INDEX, open_owned
+from vfexport_core.mongo.own_collections import AUDIT, CONTROL, DELETIONS, EXPORTS, FILE_INDEX, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, RetryLimits, with_retries
-from vfexport_core.mongo.schema import differences, missing_indexes
+from vfexport_core.mongo.schema_setup import differences, missing_indexes
 from vfexport_core.queue import audit
 from vfexport_core.queue import schema as exports
 from vfexport_core.queue.repository import ExportRepository

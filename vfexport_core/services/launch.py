@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.queue.models import Export
     from vfexport_core.services.bootstrap import Backend
-    from vfexport_core.services.reconcile import Orchestrator, Run
+    from vfexport_core.services.reconcile_runs import Orchestrator, Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

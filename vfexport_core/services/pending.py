@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.queue.statistics.estimates import Estimator
 from vfexport_core.services.hanging_buckets import claimable
-from vfexport_core.services.reconcile import AHEAD, Requests
+from vfexport_core.services.reconcile_runs import AHEAD, Requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from vfexport_core.queue.models import Export
     from vfexport_core.queue.repository import ExportRepository
-    from vfexport_core.services.reconcile import Orchestrator, Sightings
+    from vfexport_core.services.reconcile_runs import Orchestrator, Sightings
 
 _TOLD = 5
 

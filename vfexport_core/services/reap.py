@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.queue.models import Attempt, Export
     from vfexport_core.queue.repository import ExportRepository
-    from vfexport_core.services.reconcile import Reconciler
+    from vfexport_core.services.reconcile_runs import Reconciler
     from vfexport_core.storage.buckets import BucketClients
 
 

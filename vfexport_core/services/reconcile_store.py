@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, assert_never
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.errors import ExportNotFound
-from vfexport_core.mongo.collections import EXPORTS
+from vfexport_core.mongo.own_collections import EXPORTS
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.queue.audit import AuditAction
 from vfexport_core.queue.models import ACTIVE, ExportStatus, FileProblem
-from vfexport_core.storage.keys import STAGING_FOLDER, probe_key
+from vfexport_core.storage.object_keys import STAGING_FOLDER, probe_key
 from vfexport_core.storage.s3.inventory import describe, stored_objects
 from vfexport_core.telemetry.threads import at_once
 

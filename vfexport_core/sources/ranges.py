@@ -9,8 +9,8 @@ from bson import MaxKey, ObjectId
 
 from vfexport_core.catalog.collections import Collection
 from vfexport_core.errors import SourceMissing
-from vfexport_core.mongo.indexes import index_beginning_with, usable_indexes
 from vfexport_core.mongo.retry import ReadRetries, retry_read
+from vfexport_core.mongo.usable_indexes import index_beginning_with, usable_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.mongo.document import Document
-    from vfexport_core.mongo.indexes import Keys
+    from vfexport_core.mongo.usable_indexes import Keys
 
 _ENTRIES_COMPOUND_KEY = ("_id.campaign_id", "_id.user_id")
 _CAMPAIGN_KEY = ("campaignId", "_id")

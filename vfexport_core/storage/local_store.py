@@ -17,7 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
-from vfexport_core.storage.keys import EXPORT_ID, staging_prefix
+from vfexport_core.storage.object_keys import EXPORT_ID, staging_prefix
 from vfexport_core.storage.object_store import GRACE_SECONDS, PIECE_BYTES, SHA256, ObjectVersion
 
 if TYPE_CHECKING:

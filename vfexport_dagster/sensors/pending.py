@@ -8,7 +8,7 @@ import dagster as dg
 
 from vfexport_core.queue.models import Export
 from vfexport_core.services.pending import Unserved, describe_waiting
-from vfexport_core.services.reconcile import Sightings
+from vfexport_core.services.reconcile_runs import Sightings
 from vfexport_core.services.run_tags import longest_run, run_key
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.run_logging import log_export

@@ -9,7 +9,7 @@ import json
 
 import dagster as dg
 
-from vfexport_core.services.reconcile import Reconciler, Sightings
+from vfexport_core.services.reconcile_runs import Reconciler, Sightings
 from vfexport_dagster.resources import BucketsResource, MongoResource
 from vfexport_dagster.run_logging import log_export
 from vfexport_dagster.runs import DagsterRuns

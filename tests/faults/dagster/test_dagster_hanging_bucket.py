@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.dagster.scene import REACHED_SECONDS, Scene, kill
 from tests.s3_faults import Hold
-from vfexport_core.mongo.collections import BREAKERS
+from vfexport_core.mongo.own_collections import BREAKERS
 from vfexport_core.queue.models import ExportStatus
 
 if TYPE_CHECKING:

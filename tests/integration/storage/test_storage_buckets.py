@@ -14,7 +14,7 @@ from tests.servers import require_embedded_s3
 from vfexport_core.errors import ConfigurationError, DeliveryFailed, DeliveryRefused
 from vfexport_core.settings import load_settings
 from vfexport_core.storage.buckets import BucketClients
-from vfexport_core.storage.keys import download_name
+from vfexport_core.storage.object_keys import download_name
 from vfexport_core.storage.object_store import NewObject
 from vfexport_core.storage.s3.multipart import MIN_PART_BYTES
 from vfexport_core.storage.s3.s3_store import S3Store

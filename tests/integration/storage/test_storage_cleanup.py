@@ -5,7 +5,7 @@ import pytest
 from tests.integration.storage.conftest import ATTEMPTS
 from tests.s3_faults import SLOW_DOWN, Answer
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
-from vfexport_core.storage.keys import staging_key
+from vfexport_core.storage.object_keys import staging_key
 from vfexport_core.storage.s3 import cleanup
 from vfexport_core.storage.s3.cleanup import abort_uploads, discard, discard_attempt, remove
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vfexport_core.api.auth.dev import DevSigner
-from vfexport_core.api.auth.keys import FixedKeys, JwksKeys, KeySource, public_key_from_pem
+from vfexport_core.api.auth.dev_tokens import DevSigner
 from vfexport_core.api.auth.tokens import Expected, TokenVerifier
+from vfexport_core.api.auth.verification_keys import FixedKeys, JwksKeys, KeySource, public_key_from_pem
 from vfexport_core.errors import ConfigurationError
 
 if TYPE_CHECKING:

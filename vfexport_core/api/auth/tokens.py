@@ -21,7 +21,7 @@ from vfexport_core.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from vfexport_core.api.auth.keys import KeySource
+    from vfexport_core.api.auth.verification_keys import KeySource
     from vfexport_core.errors import VfexportError
     from vfexport_core.settings import Settings
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.api.auth.fetching import fetch
-from vfexport_core.api.auth.keys import is_trustworthy
+from vfexport_core.api.auth.verification_keys import is_trustworthy
 from vfexport_core.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter
 
 from vfexport_core.api import openapi
-from vfexport_core.api.auth.dev import LIFETIME_SECONDS
+from vfexport_core.api.auth.dev_tokens import LIFETIME_SECONDS
 from vfexport_core.api.container import ContainerOf
 from vfexport_core.api.requests import json_body
 from vfexport_core.api.schemas import NewToken, TokenOut

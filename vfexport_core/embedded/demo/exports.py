@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping
     from pathlib import Path
 
-    from vfexport_core.embedded.demo.client import ApiClient
+    from vfexport_core.embedded.demo.api_client import ApiClient
 
 POLL_SECONDS = 0.25
 # A queue in which nothing moves for so long does not work.

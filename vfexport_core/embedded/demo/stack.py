@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vfexport_core.catalog import Bucket
+from vfexport_core.embedded.demo.api_client import ApiClient
 from vfexport_core.embedded.demo.children import Children, answers
-from vfexport_core.embedded.demo.client import ApiClient
 from vfexport_core.embedded.demo.dagster import prepare_home, start_dagster
 from vfexport_core.embedded.demo.isolation import isolated
 from vfexport_core.embedded.environment import embedded_environment

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bson import Int64, ObjectId
 
-from vfexport_core.embedded.synthetic.fans import Fan, moment, pick
 from vfexport_core.embedded.synthetic.ids import IdSeries
+from vfexport_core.embedded.synthetic.people import Fan, moment, pick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

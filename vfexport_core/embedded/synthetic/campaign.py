@@ -12,8 +12,8 @@ from bson import ObjectId
 
 from vfexport_core.embedded.synthetic.awards import Awarder
 from vfexport_core.embedded.synthetic.dirt import CODE_DIRT, ENTRY_DIRT, KINDS, SCORING_DIRT, USER_DIRT, Soiler
-from vfexport_core.embedded.synthetic.fans import Fan, entry_document, make_fan, user_document
 from vfexport_core.embedded.synthetic.ids import IdSeries, object_id
+from vfexport_core.embedded.synthetic.people import Fan, entry_document, make_fan, user_document
 from vfexport_core.embedded.synthetic.show import campaign_document, market_documents, promoter_documents
 
 if TYPE_CHECKING:

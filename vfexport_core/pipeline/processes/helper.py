@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import NoReturn
 
-    from vfexport_core.pipeline.plan import ExportPlan
+    from vfexport_core.pipeline.export_plan import ExportPlan
 
 _ALIVE_SECONDS = 1.0
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.files.grouping import EncodedBatch
     from vfexport_core.mongo.document import Document
-    from vfexport_core.pipeline.plan import ExportPlan
+    from vfexport_core.pipeline.export_plan import ExportPlan
     from vfexport_core.sources.prefetch import Prefetch
 
 MOST_PROCESSES = 8

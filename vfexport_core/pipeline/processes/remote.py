@@ -22,7 +22,7 @@ from vfexport_core.errors import VfexportError
 from vfexport_core.pipeline.processes.channel import Channel, Kind
 
 if TYPE_CHECKING:
-    from vfexport_core.pipeline.plan import ExportPlan
+    from vfexport_core.pipeline.export_plan import ExportPlan
     from vfexport_core.pipeline.processes.dispatch import Dispatcher
 
 SCRIPT = str(Path(__file__).with_name("start.py"))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pymongo import ReturnDocument
 
 from vfexport_core.errors import LeaseLost, SourceUnavailable, WorkerLost
-from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS, COUNTERS, EXPORTS, open_owned
+from vfexport_core.mongo.own_collections import CLOCK_SKEW_SECONDS, COUNTERS, EXPORTS, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.queue.models import ExportStatus
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vfexport_core.mongo.collections import DELETIONS, EXPORTS, open_owned
+from vfexport_core.mongo.own_collections import DELETIONS, EXPORTS, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.queue import schema
 from vfexport_core.queue.breakers import BucketBreakers

@@ -14,7 +14,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
-from vfexport_core.storage.keys import EXPORT_ID, campaign_folder, staging_prefix
+from vfexport_core.storage.object_keys import EXPORT_ID, campaign_folder, staging_prefix
 from vfexport_core.storage.object_store import ObjectVersion
 from vfexport_core.storage.s3.failures import NO_SUCH_UPLOAD, error_code, is_passing_code
 from vfexport_core.telemetry.threads import at_once

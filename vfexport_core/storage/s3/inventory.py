@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vfexport_core.errors import DeliveryRefused
-from vfexport_core.storage.keys import EXPORT_ID
+from vfexport_core.storage.object_keys import EXPORT_ID
 from vfexport_core.storage.object_store import SHA256
 from vfexport_core.storage.s3.failures import is_absent
 

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.errors import DeliveryRefused, VfexportError
-from vfexport_core.storage.keys import STAGING_FOLDER, probe_key
+from vfexport_core.storage.object_keys import STAGING_FOLDER, probe_key
 from vfexport_core.storage.s3.bucket import acl_params
 from vfexport_core.storage.s3.failures import is_absent
 

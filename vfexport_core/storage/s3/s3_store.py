@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vfexport_core.storage.keys import content_disposition
+from vfexport_core.storage.object_keys import content_disposition
 from vfexport_core.storage.object_store import PIECE_BYTES
 from vfexport_core.storage.s3 import cleanup
 from vfexport_core.storage.s3.failures import S3_ERRORS, delivery_error

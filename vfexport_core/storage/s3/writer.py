@@ -20,7 +20,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
 
 from vfexport_core.errors import DeliveryFailed, VfexportError
-from vfexport_core.storage.keys import EXPORT_ID
+from vfexport_core.storage.object_keys import EXPORT_ID
 from vfexport_core.storage.object_store import GRACE_SECONDS, SHA256
 from vfexport_core.storage.s3.bucket import ONLY_NEW, Requests, aborted, acl_params
 from vfexport_core.storage.s3.cleanup import discard, remove

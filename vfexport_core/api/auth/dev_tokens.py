@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from vfexport_core.api.auth.keys import VerificationKey, algorithm_of
+from vfexport_core.api.auth.verification_keys import VerificationKey, algorithm_of
 from vfexport_core.errors import ConfigurationError
 
 if TYPE_CHECKING:

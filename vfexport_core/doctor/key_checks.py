@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vfexport_core.api.auth.dev import private_key_from_pem
-from vfexport_core.api.auth.keys import JwksKeys, public_key_from_pem
+from vfexport_core.api.auth.dev_tokens import private_key_from_pem
 from vfexport_core.api.auth.tokens import Expected
+from vfexport_core.api.auth.verification_keys import JwksKeys, public_key_from_pem
 from vfexport_core.doctor.checks import Check, Finding, failed, failure, ok, warning
 from vfexport_core.errors import ConfigurationError
 

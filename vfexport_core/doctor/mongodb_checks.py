@@ -11,13 +11,13 @@ from vfexport_core.ccpa import file_index as file_index_schema
 from vfexport_core.ccpa import schema as deletions_schema
 from vfexport_core.doctor.checks import Check, Finding, clock_finding, failed, ok, warning
 from vfexport_core.mongo.client import opened, reading
-from vfexport_core.mongo.collections import DELETIONS, EXPORTS, FILE_INDEX
-from vfexport_core.mongo.schema import DIFFERS, differences
+from vfexport_core.mongo.own_collections import DELETIONS, EXPORTS, FILE_INDEX
+from vfexport_core.mongo.schema_setup import DIFFERS, differences
 from vfexport_core.queue import schema as exports
 from vfexport_core.queue.breakers import BucketBreakers
 from vfexport_core.queue.pause import QueuePause
 from vfexport_core.services.initialise import SCHEMA_VERSION, check_initialised
-from vfexport_core.sources.indexes import MissingIndex, missing_source_indexes
+from vfexport_core.sources.needed_indexes import MissingIndex, missing_source_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

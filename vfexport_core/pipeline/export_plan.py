@@ -12,7 +12,7 @@ from vfexport_core.files.formats import open_format
 from vfexport_core.files.grouping import ByPromoter, ByRegionAndLocale
 from vfexport_core.pipeline.reference_data import ReferenceData
 from vfexport_core.rows.evaluate import expressions_of, fields_of
-from vfexport_core.rows.reminders import artist_name
+from vfexport_core.rows.reminder_rules import artist_name
 from vfexport_core.rows.render import resolve_columns
 from vfexport_core.sources.conditions import condition_expression
 from vfexport_core.sources.scan import BATCH_DOCUMENTS, REPLY_BATCHES

@@ -11,7 +11,7 @@ from vfexport_core.files.containers import Layout, write_files
 from vfexport_core.mongo.client import open_scanned
 from vfexport_core.pipeline.processes.pool import ProcessPool, process_count
 from vfexport_core.pipeline.stages import scan, transform
-from vfexport_core.rows.counters import Counters
+from vfexport_core.rows.row_counters import Counters
 from vfexport_core.sources.prefetch import Prefetch
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vfexport_core.files.containers import FileName
     from vfexport_core.files.grouping import EncodedBatch
     from vfexport_core.mongo.document import Document
-    from vfexport_core.pipeline.plan import ExportPlan
+    from vfexport_core.pipeline.export_plan import ExportPlan
     from vfexport_core.pipeline.sinks import Sink
 
 

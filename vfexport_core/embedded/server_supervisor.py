@@ -2,7 +2,7 @@
 
 Run as a script (nothing beyond the standard library, started isolated: it is up in a few hundredths of a second)::
 
-    python -I -S supervisor.py GRACE_SECONDS COMMAND [ARGUMENT...]
+    python -I -S server_supervisor.py GRACE_SECONDS COMMAND [ARGUMENT...]
 
 It starts COMMAND, prints its pid on a line, and ends it when
 - standard input reaches its end: the parent closed the pipe, or died in any way, kill -9 included;

@@ -12,7 +12,7 @@ from vfexport_core.ccpa.repository import LEASE_SECONDS
 from vfexport_core.ccpa.search import Sources
 from vfexport_core.ccpa.sweep import CAMPAIGNS_AT_ONCE, Sweeper
 from vfexport_core.errors import ConfigurationError, DeleteFailed
-from vfexport_core.mongo.collections import CLOCK_SKEW_SECONDS
+from vfexport_core.mongo.own_collections import CLOCK_SKEW_SECONDS
 from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
 
 if TYPE_CHECKING:

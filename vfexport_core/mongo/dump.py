@@ -20,7 +20,7 @@ from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
 from vfexport_core.errors import RestoreRefused
-from vfexport_core.mongo.collections import AUDIT, COUNTERS, DELETIONS, EXPORTS, FILE_INDEX, open_owned
+from vfexport_core.mongo.own_collections import AUDIT, COUNTERS, DELETIONS, EXPORTS, FILE_INDEX, open_owned
 from vfexport_core.mongo.retry import WORKER_LIMITS, with_retries
 
 if TYPE_CHECKING:

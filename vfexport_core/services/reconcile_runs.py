@@ -13,8 +13,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol, Self
 
 from vfexport_core.errors import ExportNotFound, RunFailed, WorkerLost
+from vfexport_core.queue.claim_process import is_gone
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.queue.process import is_gone
 from vfexport_core.services.record_run_end import RunEnd, record_run_end
 from vfexport_core.services.run_tags import LOST, WITHDRAWN
 

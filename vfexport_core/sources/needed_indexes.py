@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vfexport_core.mongo.client import reading
-from vfexport_core.mongo.indexes import Keys, index_beginning_with, usable_indexes
+from vfexport_core.mongo.usable_indexes import Keys, index_beginning_with, usable_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
