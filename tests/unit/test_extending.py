@@ -68,13 +68,13 @@ WORDS = {
         "catalog/spec.py",
         "    HELD_CODES = ",
         '    PREFERENCES = "one per preference"\n',
-        {"rows/select.py", "pipeline/plan.py"},
+        {"rows/select.py", "pipeline/export_plan.py"},
     ),
     "group": Word(
         "catalog/spec.py",
         '    REGION_AND_LOCALE = "',
         '    MARKET = "market"\n',
-        {"files/grouping.py", "pipeline/plan.py", "catalog/formatter.py"},
+        {"files/grouping.py", "pipeline/export_plan.py", "catalog/formatter.py"},
     ),
     "sample": Word(
         "catalog/spec.py",
