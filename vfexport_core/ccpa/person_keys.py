@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.rows.comparable_ids import key_texts
 from vfexport_core.rows.values import id_key
+from vfexport_core.sources.arrow_functions import pc
 from vfexport_core.sources.object_ids import ID_BYTES, object_ids
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vfexport_core.rows.texts import rewrite, rows_holding
+from vfexport_core.sources.arrow_functions import pc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 _QUOTE, _LINE_END = b'"', b"\n"
 _PIECE_BYTES = 2**20
@@ -51,7 +51,7 @@ class ZipRowCount:
     """Counts the rows of all CSV files in an archive, whose checksums are checked on the way."""
 
     def __init__(self) -> None:
-        self._archive: BinaryIO = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 see `close`
+        self._archive = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 see `close`
 
     def feed(self, piece: bytes) -> None:
         self._archive.write(piece)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vfexport_core.catalog.expressions import ARRAY_SEPARATOR
 from vfexport_core.rows.texts import contains_byte, without_nul
 from vfexport_core.rows.typed import render_array
 from vfexport_core.rows.values import GUARDED, PRESENT, REPAIRED, render
+from vfexport_core.sources.arrow_functions import pc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

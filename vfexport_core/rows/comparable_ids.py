@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+
+from vfexport_core.sources.arrow_functions import pc
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from vfexport_core.rows.cells import Cells
 
 _HEX_PATTERN = r"\A[0-9A-Fa-f]{24}\z"

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, TypeGuard, assert_never
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.expressions import (
@@ -30,6 +29,7 @@ from vfexport_core.rows.cells import Cells, missing
 from vfexport_core.rows.comparable_ids import key_texts
 from vfexport_core.rows.expand import fan_markets
 from vfexport_core.rows.values import GUARDED, PRESENT, REPAIRED
+from vfexport_core.sources.arrow_functions import pc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

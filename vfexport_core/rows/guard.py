@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vfexport_core.rows.cells import Cells
 from vfexport_core.rows.texts import are_phone_numbers, rewrite, rows_beginning_with, rows_holding
 from vfexport_core.rows.values import GUARDED
+from vfexport_core.sources.arrow_functions import pc
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, assert_never
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vfexport_core.catalog.expressions import Region, SfmcLocale, SubscriberKey, Territory, UpperCase
 from vfexport_core.rows.cells import Cells
 from vfexport_core.rows.expand import elements
 from vfexport_core.rows.markets import value_at
 from vfexport_core.rows.values import GUARDED, REPAIRED, id_key, is_blank, render, text_of
+from vfexport_core.sources.arrow_functions import pc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

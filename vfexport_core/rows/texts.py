@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from vfexport_core.sources.arrow_functions import pc
 
 if TYPE_CHECKING:
     from collections.abc import Callable

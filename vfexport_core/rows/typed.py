@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from bson import Decimal128
 
 from vfexport_core.rows.values import MAX_DATE_MILLIS, MIN_DATE_MILLIS
+from vfexport_core.sources.arrow_functions import pc
 
 _HEX_PAIRS = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), dtype=np.uint16)
 _OBJECT_ID_BYTES = 12

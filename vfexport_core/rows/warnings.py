@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 
 from vfexport_core.catalog.collections import Collection
 from vfexport_core.catalog.reminders import COUNTRY_CODE
 from vfexport_core.catalog.spec import Expansion
 from vfexport_core.rows.comparable_ids import key_texts, unmatched
 from vfexport_core.rows.evaluate import evaluate
+from vfexport_core.sources.arrow_functions import pc
 
 if TYPE_CHECKING:
     from vfexport_core.catalog.spec import ExportSpec

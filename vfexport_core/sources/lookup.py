@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from bson import ObjectId
 
 from vfexport_core.catalog.expressions import ARRAY_SEPARATOR
 from vfexport_core.mongo.retry import ReadRetries, retry_read
+from vfexport_core.sources.arrow_functions import pc
 from vfexport_core.sources.batch import Batch
 from vfexport_core.sources.decode import Decoder
 from vfexport_core.sources.object_ids import object_ids, one_of
