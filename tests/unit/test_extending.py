@@ -105,7 +105,7 @@ WORDS = {
         "catalog/expressions.py",
         "Derived: TypeAlias = ",
         "class LowerCase:\n    text: Expression\n    inputs: tuple[Expression, ...] = ()\n\n\n",
-        {"rows/reminders.py", "rows/evaluate.py", "catalog/formatter.py"},
+        {"rows/reminder_rules.py", "rows/evaluate.py", "catalog/formatter.py"},
     ),
 }
 
