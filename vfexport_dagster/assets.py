@@ -67,14 +67,14 @@ def export_checks(spec: ExportSpec) -> dg.AssetChecksDefinition:
 def delivered_events(
     export: Export, told: Description, location: str | None
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
-    """Yield what is told of a FINISHED export: figures, place and digest of its files, columns, and its checks.
+    """Yield what is told of a FINISHED export: numbers, place and digest of its files, columns, and its checks.
 
     Columns by name, never what is in them. `location` is the code location that its job is in.
     """
     key = asset_key(export.export_type)
     files = [dg.TableRecord(file._asdict() | {"link": file.link or ""}) for file in told.files]
     schema = {"dagster/column_schema": _schema(told.columns)}
-    metadata: dict[str, Any] = told.figures | {"files": dg.MetadataValue.table(files)} | schema
+    metadata: dict[str, Any] = told.metadata | {"files": dg.MetadataValue.table(files)} | schema
     if location is not None:
         metadata["job"] = dg.MetadataValue.job(find_spec(export.export_type).job_name, location)
     if told.files and told.files[0].link is not None:

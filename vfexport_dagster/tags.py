@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 MAX_RUNTIME = "dagster/max_runtime"
 PRIORITY = "dagster/priority"
-RUN_KEY = "dagster/run_key"
 POD = "dagster-k8s/config"
 """Read where each run is a Job of its own; every other launcher ignores it."""
 

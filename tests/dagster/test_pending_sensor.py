@@ -54,7 +54,7 @@ def start(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.DagsterRun
     return instance.create_run_for_job(
         defs.resolve_job_def(request.job_name or ""),
         run_config=request.run_config,
-        tags={**request.tags, tags.RUN_KEY: request.run_key or ""},
+        tags={**request.tags, "dagster/run_key": request.run_key or ""},
     )
 
 

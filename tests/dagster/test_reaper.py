@@ -66,7 +66,9 @@ def reaper(instance: dg.DagsterInstance, store: ExportRepository) -> Reaper:
 
 def start(instance: dg.DagsterInstance, export: Export, status: str = "NOT_STARTED", **options: Any) -> dg.DagsterRun:
     """Make a run as the pending sensor asks for it."""
-    its_tags = tags.requested_tags(export, 1_800) | {tags.RUN_KEY: run_tags.run_key(export)} | options.pop("tags", {})
+    its_tags = (
+        tags.requested_tags(export, 1_800) | {"dagster/run_key": run_tags.run_key(export)} | options.pop("tags", {})
+    )
     run = instance.create_run_for_job(
         defs.resolve_job_def("entries_export"), run_config={"export_id": export.id}, tags=its_tags, **options
     )

@@ -79,7 +79,7 @@ class SuppressionList:
         return cls(hashes, hasher, MemberSet([members]), person_hasher, np.array(sorted(keys), dtype=np.uint64))
 
     def named_by(self, frame: Frame) -> npt.NDArray[np.bool_]:
-        """Tell which of a frame's scanned documents are those of a user to be left out."""
+        """Return which of a frame's scanned documents are those of a user to be left out."""
         user, *member = (key_texts(frame.document_cells(field)) for field in frame.collection.personal_fields)
         keys = user.to_pylist()
         named = np.fromiter((bool(key) and self.hasher.hash(key) in self.hashes for key in keys), np.bool_, len(keys))

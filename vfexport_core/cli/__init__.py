@@ -1,4 +1,4 @@
-"""The `vfexport` command: a thin shell over the service; see ``app`` for the commands, ``edge`` for exit statuses."""
+"""The `vfexport` command: a thin shell over the service; see ``app`` for the commands, ``errors`` for exit statuses."""
 
 from __future__ import annotations
 

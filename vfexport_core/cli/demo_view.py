@@ -67,10 +67,10 @@ class DemoView:
         """Print where every file is, and every address; nothing is cut, so that it can be copied."""
         for export in exports:
             time_taken = "" if export.seconds is None else f"{export.seconds:.1f} s"
-            figures = f"{export.rows:,} rows  {export.bytes:,} bytes  {time_taken}"
+            summary = f"{export.rows:,} rows  {export.bytes:,} bytes  {time_taken}"
             with self._lock:
                 status = Text(f"{export.status:<9}", style=_COLORS.get(export.status, "red"))
-                self._console.print(Text(f"{export.type:<20} ", style="bold") + status + Text(f"  {figures}"))
+                self._console.print(Text(f"{export.type:<20} ", style="bold") + status + Text(f"  {summary}"))
             for line in _places(export):
                 self.say(f"  {line}")
             if export.error:

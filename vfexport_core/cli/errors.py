@@ -104,7 +104,7 @@ def reporting_errors(*, as_json: bool) -> Generator[None]:
     except BrokenPipeError:
         _silence_stdout()
         raise click.exceptions.Exit(CLOSED_PIPE) from None
-    except Exception as error:  # noqa: BLE001 nothing is behind this edge but the user
+    except Exception as error:  # noqa: BLE001 nothing is behind this but the user
         if os.environ.get(DEBUG):
             traceback.print_exc()
         raise click.exceptions.Exit(_report(failure_of(error), as_json=as_json)) from None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("export_type", metavar="TYPE", shell_complete=completion.types)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(*, campaign: str, export_type: str, as_json: bool) -> None:
-    """Say what an export of the campaign with id CAMPAIGN as TYPE would do, and export nothing.
+    """Print what an export of the campaign with id CAMPAIGN as TYPE would do, and export nothing.
 
     Which collections it reads by which indexes, how many documents, for how long by past exports, and where its file
     goes. Needs VFEXPORT_MONGO_URI.

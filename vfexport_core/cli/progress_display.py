@@ -83,10 +83,10 @@ class Bar:
     def __init__(self, name: str, progress: Progress) -> None:
         self._progress = progress
         self._meter = Meter()
-        self._task = progress.add_task(name, total=None, figures="")
+        self._task = progress.add_task(name, total=None, numbers="")
 
     def note(self, text: str) -> None:
-        self._progress.update(self._task, figures=text)
+        self._progress.update(self._task, numbers=text)
 
     def expect(self, total: int | None) -> None:
         self._meter.total = total
@@ -95,9 +95,9 @@ class Bar:
     def update(self, read: int, rows: int, size: int) -> None:
         self._meter.update(read, rows, size)
         left = self._meter.seconds_left
-        figures = f"{rows:>11,} rows {self._meter.rows_per_second:>9,.0f} rows/s {size / 1_000_000:>8,.1f} MB"
+        numbers = f"{rows:>11,} rows {self._meter.rows_per_second:>9,.0f} rows/s {size / 1_000_000:>8,.1f} MB"
         ending = "" if left is None else f"  {duration(left)} left"
-        self._progress.update(self._task, completed=read, figures=figures + ending)
+        self._progress.update(self._task, completed=read, numbers=numbers + ending)
 
 
 @contextlib.contextmanager
@@ -106,6 +106,6 @@ def shown(name: str, *, as_json: bool) -> Generator[Display]:
     if not sys.stderr.isatty():
         yield Silent() if as_json else Lines(name)
         return
-    columns = (TextColumn("[bold]{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[figures]}"))
+    columns = (TextColumn("[bold]{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[numbers]}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield Bar(name, progress)

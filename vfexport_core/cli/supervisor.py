@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 8.0
-SETTLED_SECONDS = 60.0
-"""A process that has lived for so long is well: when it ends, it is started again at once."""
+STABLE_SECONDS = 60.0
+"""A process that has lived for so long is stable: when it ends, it is started again at once."""
 
 _LOOK_SECONDS = 0.2
 _GROUP_SECONDS = 5.0
@@ -76,12 +76,12 @@ class _Child:
                 self.start()
         elif (status := self.process.poll()) is not None:
             self.process = None
-            is_settled = now - self.began >= SETTLED_SECONDS
-            self.due = now + (0.0 if is_settled else self.pause)
+            is_stable = now - self.began >= STABLE_SECONDS
+            self.due = now + (0.0 if is_stable else self.pause)
             _log.warning(
                 "%s ended with status %d and is started again in %.1f s", self.program.name, status, self.due - now
             )
-            self.pause = FIRST_PAUSE_SECONDS if is_settled else self._longer_pause()
+            self.pause = FIRST_PAUSE_SECONDS if is_stable else self._longer_pause()
         self.groups = {group for group in self.groups if _exists(group)}
 
     def _longer_pause(self) -> float:

@@ -36,7 +36,7 @@ def findings(state: OrchestratorState) -> Iterator[Finding]:
 
 
 def storage_finding(kind: str, version: str, *, is_migrated: bool) -> Finding:
-    """Say what the storage is; it answers, since everything else is in it, too."""
+    """Report what the storage is; it answers, since everything else is in it, too."""
     if not is_migrated:
         return failed(
             "dagster storage",
@@ -47,7 +47,7 @@ def storage_finding(kind: str, version: str, *, is_migrated: bool) -> Finding:
 
 
 def daemon_finding(ages: Mapping[str, float | None]) -> Finding:
-    """Say which daemons gave no sign of life for too long; None: never any."""
+    """Report which daemons gave no sign of life for too long; None: never any."""
     silent = [name for name, age in ages.items() if age is None or age > _ALIVE_SECONDS]
     if silent:
         return failed("dagster daemon", f"not heard of: {', '.join(silent)}", "Start `dagster-daemon run`.")
@@ -55,7 +55,7 @@ def daemon_finding(ages: Mapping[str, float | None]) -> Finding:
 
 
 def limit_finding(limit: int | None) -> Finding:
-    """Say whether the orchestrator runs one export at a time."""
+    """Report whether the orchestrator runs one export at a time."""
     if limit == 1:
         return ok("dagster queue", "one run at a time")
     return failed(
@@ -66,7 +66,7 @@ def limit_finding(limit: int | None) -> Finding:
 
 
 def monitoring_finding(*, is_on: bool) -> Finding:
-    """Say whether runs that take too long or never start are ended."""
+    """Report whether runs that take too long or never start are ended."""
     if is_on:
         return ok("dagster monitoring", "on")
     return failed(
@@ -77,7 +77,7 @@ def monitoring_finding(*, is_on: bool) -> Finding:
 
 
 def location_finding(workspace: str | None, problem: str | None) -> Finding:
-    """Say whether the code locations of a workspace file answer, or which problem there is."""
+    """Report whether the code locations of a workspace file answer, or which problem there is."""
     if workspace is None:
         return not_checked(
             "dagster code location", "no workspace file is known here", f"Set {WORKSPACE} to the daemon's --workspace."
@@ -88,7 +88,7 @@ def location_finding(workspace: str | None, problem: str | None) -> Finding:
 
 
 def sensor_findings(states: Sequence[SensorState]) -> Iterator[Finding]:
-    """Say which sensors are off, and which are late or fail."""
+    """Report which sensors are off, and which are late or fail."""
     now = time.time()
     ages = {state.name: state.age(now) for state in states}
     off = [state.name for state in states if state.is_on is False]

@@ -10,7 +10,7 @@ _FRAMES = 8
 
 
 class VfexportError(Exception):
-    """Root of the tree; anything else that reaches an edge is a bug and is reported as ``InternalError``."""
+    """Root of the tree; anything else that reaches an entrypoint is a bug and is reported as ``InternalError``."""
 
     code: ClassVar[str] = INTERNAL_CODE
     status: ClassVar[int] = 500

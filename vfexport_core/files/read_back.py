@@ -21,7 +21,7 @@ class RowCount(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what it took to count; harmless to repeat."""
+        """Release what it took to count; harmless to repeat."""
         ...
 
 

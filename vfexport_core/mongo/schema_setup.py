@@ -75,7 +75,7 @@ def put_indexes(collection: Collection[dict[str, Any]], indexes: Sequence[IndexM
 def differences(
     collection: Collection[dict[str, Any]], indexes: Sequence[IndexModel], validator: Document
 ) -> list[str]:
-    """Say, in a few words each, what `put_indexes` and `put_validator` would change or stumble over.
+    """Return, in a few words each, what `put_indexes` and `put_validator` would change or stumble over.
 
     Nothing when all is in place.
     """

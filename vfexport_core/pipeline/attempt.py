@@ -44,7 +44,7 @@ class Attempt(Protocol):
         ...
 
     def requeue(self) -> None:
-        """Give the export back to the queue, for a user is in its rows whose data is being deleted.
+        """Return the export to the queue, for a user is in its rows whose data is being deleted.
 
         Raises LeaseLost, for the attempt has ended, or ExportCanceled when that was asked for.
         """

@@ -47,12 +47,12 @@ INDEXES = (
 
 _STATUS: Document = {"enum": [status.value for status in ExportStatus]}
 _DIGEST: Document = {"bsonType": "string", "pattern": "^[0-9a-f]{64}$"}
-_FIGURE: Document = {"bsonType": ["int", "long", "double", "bool"]}
+_NUMBER: Document = {"bsonType": ["int", "long", "double", "bool"]}
 
 
-def _figures(depth: int) -> Document:
+def _numbers(depth: int) -> Document:
     """Return the schema of a document of numbers and booleans, nested `depth` levels at most."""
-    values = _FIGURE if depth == 1 else {"anyOf": [_FIGURE, _figures(depth - 1)]}
+    values = _NUMBER if depth == 1 else {"anyOf": [_NUMBER, _numbers(depth - 1)]}
     return {"bsonType": "object", "additionalProperties": values}
 
 
@@ -108,7 +108,7 @@ _PROPERTIES: Document = {
     "progress": closed(["read", "rows", "bytes"], {"read": INT, "rows": INT, "bytes": INT, "updated": DATE}),
     "bytes": INT,
     "sha256": {"anyOf": [_DIGEST, {"bsonType": "array", "items": _DIGEST}]},
-    "meta": _figures(depth=3),
+    "meta": _numbers(depth=3),
     "error": _ERROR,
     "fileProblem": {"enum": [problem.value for problem in FileProblem]},
 }

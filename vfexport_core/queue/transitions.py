@@ -109,10 +109,10 @@ def finish(claim: Claim, delivered: Delivered) -> Transition:
     """TRIGGERED -> FINISHED, with what was delivered (L7)."""
     status = ExportStatus.FINISHED
     files = {name: _literal(value) for name, value in delivered.to_fields().items()}
-    figures = {"progress.rows": delivered.rows, "progress.bytes": delivered.bytes, "progress.updated": NOW}
+    progress = {"progress.rows": delivered.rows, "progress.bytes": delivered.bytes, "progress.updated": NOW}
     entry = {"status": status.value, "ended": NOW, "rows": delivered.rows, "bytes": delivered.bytes}
     closed = {"attempts": _in_current_attempt(entry)}
-    change = {"status": status.value, DATE_FIELDS[status]: NOW} | files | figures | closed
+    change = {"status": status.value, DATE_FIELDS[status]: NOW} | files | progress | closed
     # What was wrong with an earlier file: the version before this one leaves it when it starts a new attempt.
     return Transition(fence(claim), [{"$set": change}, {"$unset": ["fileProblem"]}])
 

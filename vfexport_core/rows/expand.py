@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def fan_markets(
     own: pa.Array, additional: Sequence[Column], markets: Markets
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
-    """Give, per row, the document it belongs to and its market (-1: none), and how many ids were of no market.
+    """Return, per row, the document it belongs to and its market (-1: none), and how many ids were of no market.
 
     `own` points from document to market, null where it has none that is known; its row comes first. Unknown additional
     markets, the own one again and repetitions are skipped.
@@ -41,7 +41,7 @@ def fan_markets(
 def promoter_rows(
     opt_ins: Sequence[Column], promoters: pa.Array
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Give, per row, the document and the promoter (by its place in `promoters`, keys) that the fan opted in to."""
+    """Return, per row, the document and the promoter (by its place in `promoters`, keys) that the fan opted in to."""
     keys, parents = flat_keys(opt_ins)
     promoter = _plain(index_by_key(keys, promoters))
     return _each_once(parents[promoter >= 0], promoter[promoter >= 0])

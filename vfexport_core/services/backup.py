@@ -62,7 +62,7 @@ def restore(backend: Backend, source: IO[bytes], by: Actor) -> dict[str, int]:
 
 @contextmanager
 def _rewindable(source: IO[bytes]) -> Generator[IO[bytes]]:
-    """Give `source`, or a copy of it in a file where it can be read only once."""
+    """Return `source`, or a copy of it in a file where it can be read only once."""
     if source.seekable():
         yield source
         return

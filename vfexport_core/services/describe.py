@@ -1,6 +1,6 @@
 """What is told of a delivered export beside the export itself: its columns, its files, whether all is as it should be.
 
-Nothing of what is in the file: names, sources and figures.
+Nothing of what is in the file: names, sources and numbers.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class CheckResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is told of a FINISHED export: figures and ids by name, its files, its columns, its checks."""
+    """What is told of a FINISHED export: its metadata by name, its files, its columns, its checks."""
 
-    figures: dict[str, str | int | float]
+    metadata: dict[str, str | int | float]
     files: list[FileText]
     columns: list[ColumnText]
     checks: list[CheckResult]
@@ -61,7 +61,7 @@ class Description:
 def describe_delivered(backend: Backend, export: Export, delivered: Delivered) -> Description:
     """Describe what a run has delivered, and check it."""
     files = files_of(backend, export, delivered)
-    figures = {
+    metadata = {
         "rows": export.count or 0,
         "bytes": export.bytes or 0,
         "seconds": export.seconds or 0.0,
@@ -72,7 +72,7 @@ def describe_delivered(backend: Backend, export: Export, delivered: Delivered) -
         "campaign_id": export.campaign_id,
         "campaign": export.campaign_name,
     }
-    return Description(figures, files, columns_of(backend, export), check_delivered(export, backend.buckets))
+    return Description(metadata, files, columns_of(backend, export), check_delivered(export, backend.buckets))
 
 
 def columns_of(backend: Backend, export: Export) -> list[ColumnText]:

@@ -117,7 +117,7 @@ class Orchestrator(Protocol):
         ...
 
     def tell(self, run: Run, text: str) -> None:
-        """Tell whoever looks at a run that has not begun."""
+        """Report to whoever looks at a run that has not begun."""
         ...
 
     def report_lost(self, run: Run, why: str) -> None:

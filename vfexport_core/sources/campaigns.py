@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def find_campaign(database: Database[Document], campaign_id: str, *, limits: RetryLimits = CALLER_LIMITS) -> Document:
-    """Read one campaign, trying within `limits`: a caller of the API waits, a run has patience.
+    """Read one campaign, trying within `limits`: a caller of the API waits for less time than a run may.
 
     Raises CampaignNotFound (also when the id is not an ObjectId), SourceUnavailable.
     """

@@ -60,8 +60,8 @@ def scan(
         raw = b""
         hint = None if last is None else selection.resume_index
         try:
-            with raw_batches(collection, pipeline, batch_documents * reply_batches, hint=hint) as replies:
-                for raw in replies:
+            with raw_batches(collection, pipeline, batch_documents * reply_batches, hint=hint) as batches:
+                for raw in batches:
                     yield from cut(raw, batch_documents)
                     retries.progressed()
                 return

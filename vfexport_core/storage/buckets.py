@@ -73,7 +73,7 @@ class BucketClients:
     def store_named(self, name: str, *, likely: str) -> ObjectStore:
         """Return the bucket that has this name in S3 (or in the catalog); that of the catalog's `likely` comes first.
 
-        It has little patience: somebody waits. Raises ConfigurationError when none has the name.
+        It is retried for a short time only: somebody waits. Raises ConfigurationError when none has the name.
         """
         for bucket in sorted(_SETTINGS, key=lambda bucket: bucket != likely):
             field = getattr(self._settings, _SETTINGS[bucket])

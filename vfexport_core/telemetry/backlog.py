@@ -50,7 +50,7 @@ class Backlog(Generic[T]):
         self._changed = threading.Condition()
         self._is_behind = False
         self._is_failing = False
-        self._left_out = 0
+        self._dropped = 0
         threading.Thread(target=self._run, name="backlog", daemon=True).start()
 
     def put(self, item: T, *, is_needed: bool = True, is_last: bool = False) -> None:
@@ -58,7 +58,7 @@ class Backlog(Generic[T]):
         written = threading.Event()
         with self._changed:
             if len(self._waiting) >= MOST_WAITING and not is_needed:
-                self._left_out += 1
+                self._dropped += 1
                 return
             self._waiting.append((item, written))
             self._changed.notify()
@@ -97,4 +97,4 @@ class Backlog(Generic[T]):
     def _note_success(self) -> None:
         if self._is_failing:
             self._is_failing = False
-            _log.warning("%s takes what is written again; %d log lines were left out", self._name, self._left_out)
+            _log.warning("%s takes what is written again; %d log lines were left out", self._name, self._dropped)

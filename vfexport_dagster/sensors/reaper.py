@@ -1,4 +1,4 @@
-"""The reaper: ends exports that are late or lost, cleans up after them, settles where Dagster and the queue differ.
+"""The reaper: ends exports that are late or lost, cleans up after them, reconciles Dagster with the queue.
 
 What is done is core's (``services.reap``, ``services.reconcile``); here it is when, and what an operator is told.
 """

@@ -104,7 +104,7 @@ class FormatProcess:
             )
 
     def _serve(self) -> None:
-        """Give it batches until there are no more; raises OSError, EOFError and _Lost when it is lost."""
+        """Send it batches until there are no more; raises OSError, EOFError and _Lost when it is lost."""
         level = logging.getLogger("vfexport_core").getEffectiveLevel()
         self._channel.send(Kind.PLAN, (self._plan, level))
         self._wait_for(Kind.READY)

@@ -97,7 +97,7 @@ def is_absent(error: BaseException | None) -> bool:
 
 
 def is_passing_code(code: str) -> bool:
-    """Tell the same of an error that S3 reports for one of many objects."""
+    """Return the same for an error that S3 reports for one of many objects."""
     return code in _PASSING_CODES
 
 

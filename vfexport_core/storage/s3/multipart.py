@@ -105,7 +105,7 @@ class Multipart:
         return answer
 
     def abort(self, bucket: S3Bucket) -> None:
-        """Give the upload up, once nothing of it is under way; an upload that S3 does not know any more is fine."""
+        """Abort the upload, once nothing of it is under way; an upload that S3 does not know any more is fine."""
         if self._upload_id is None:
             return
         abort_upload(bucket, self.key, self._upload_id)

@@ -92,7 +92,7 @@ class _State(Enum):
 class S3Writer:
     """Writes one object; see the module and `ObjectWriter`.
 
-    `cleaner` is the same bucket, for taking away what is given up: with less patience, since the queue waits.
+    `cleaner` is the same bucket, for taking away what is given up: retried for less time, since the queue waits.
     """
 
     def __init__(self, bucket: S3Bucket, new: NewObject, limits: Limits, cleaner: S3Bucket) -> None:
