@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class S3Store:
-    """See the module. `cleaner` is the same bucket, for taking things away, which is retried for less time than writing."""
+    """See the module. `cleaner` is the same bucket, for taking things away, retried for less time."""
 
     bucket: S3Bucket
     cleaner: S3Bucket
