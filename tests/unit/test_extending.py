@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXTENDING = ROOT / "docs" / "extending.md"
-ROOMS = ("catalog", "sources", "rows", "files", "pipeline")
-# They match BSON values, which may be of any type, and the numbers of BSON's types: what is not named is treated alike.
-OPEN = {"rows/values.py", "sources/columns.py"}
+# They match values of any type (of BSON, of the settings), and the numbers of BSON's types: what is not named is alike.
+OPEN = {"rows/values.py", "sources/columns.py", "api/server.py"}
 
 
 def last_case_is_never(match: ast.Match) -> bool:
@@ -42,7 +41,7 @@ def last_case_is_never(match: ast.Match) -> bool:
 def test_every_match_ends_where_the_type_checker_looks() -> None:
     found: list[str] = []
     core = ROOT / "vfexport_core"
-    for path in (path for room in ROOMS for path in (core / room).glob("*.py")):
+    for path in core.rglob("*.py"):
         matches = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Match)]
         name = str(path.relative_to(core))
         assert name not in OPEN or matches, "an exception that is none"

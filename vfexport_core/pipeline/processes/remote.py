@@ -129,14 +129,11 @@ class FormatProcess:
             message = self._channel.receive()
             if message.kind is kind:
                 return message.item, message.size
-            match message.kind:
-                case Kind.LOG:
-                    record = logging.makeLogRecord(message.item)
-                    logging.getLogger(record.name).handle(record)
-                case Kind.FAILED:
-                    self._fail(message.item)
-                case _:
-                    pass
+            if message.kind is Kind.LOG:
+                record = logging.makeLogRecord(message.item)
+                logging.getLogger(record.name).handle(record)
+            elif message.kind is Kind.FAILED:
+                self._fail(message.item)
 
     def _fail(self, reason: VfexportError | str) -> NoReturn:
         """Have an error that one of us raised end the export, as it would have here; all else is tried once more here.
