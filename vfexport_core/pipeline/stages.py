@@ -124,7 +124,7 @@ def sample(plan: ExportPlan, frames: Iterable[Frame]) -> Iterator[Frame]:
 
 
 def render(plan: ExportPlan, frames: Iterable[Frame]) -> Iterator[RenderedRows]:
-    """Yield the text of each frame's rows, and count in the frame what was odd about them."""
+    """Yield the text of each frame's rows, and count in the frame what did not conform in them."""
     rules = plan.reference.rules
     renderer = Renderer(
         plan.columns,

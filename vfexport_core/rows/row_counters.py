@@ -26,7 +26,7 @@ class Counters:
     """The figures of one batch, or of an export: the sum of its batches', in any order.
 
     `read` counts documents, `rows` what was made of them, `suppressed` documents of users whose data is being deleted.
-    `warnings` tell what was odd but lost nothing, `skipped` what has no row.
+    `warnings` tell what did not conform but lost nothing, `skipped` what has no row.
     """
 
     read: int = 0

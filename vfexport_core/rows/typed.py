@@ -61,14 +61,14 @@ def _doubles(array: pa.Array) -> pa.Array:
     if integral.any():
         whole = pa.array(np.where(integral, values, 0).astype(np.int64)).cast(pa.string())
         text = pc.if_else(pa.array(integral), whole, text)
-    odd = ~(integral | ((size >= _SAME_AS_REPR_FROM) & (size < _SAME_AS_REPR_TO)))
-    return _rewrite(text, values, odd) if odd.any() else text
+    inexact = ~(integral | ((size >= _SAME_AS_REPR_FROM) & (size < _SAME_AS_REPR_TO)))
+    return _rewrite(text, values, inexact) if inexact.any() else text
 
 
-def _rewrite(text: pa.Array, values: npt.NDArray[np.float64], odd: npt.NDArray[np.bool_]) -> pa.Array:
+def _rewrite(text: pa.Array, values: npt.NDArray[np.float64], inexact: npt.NDArray[np.bool_]) -> pa.Array:
     """Write the few doubles of extreme size one by one."""
-    exact = [str(int(value)) if value.is_integer() else repr(value) for value in values[odd].tolist()]
-    return pc.replace_with_mask(text, pa.array(odd), pa.array(exact, pa.string()))
+    exact = [str(int(value)) if value.is_integer() else repr(value) for value in values[inexact].tolist()]
+    return pc.replace_with_mask(text, pa.array(inexact), pa.array(exact, pa.string()))
 
 
 def object_id_hex(array: pa.FixedSizeBinaryArray) -> pa.StringArray:

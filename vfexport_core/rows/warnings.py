@@ -1,4 +1,4 @@
-"""What is odd about the documents that have rows, counted by the batch."""
+"""What does not conform in the documents that have rows, counted by the batch."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class TypedArray:
     """
 
     array: pa.Array
-    odd: Rows = field(default_factory=no_rows)
+    nonconforming: Rows = field(default_factory=no_rows)
 
 
 class ArrayBuilder:
@@ -91,11 +91,11 @@ class ArrayBuilder:
 
     def _booleans(self, values: Positions, present: Flags | None) -> TypedArray:
         octets = self._bytes[values]
-        odd = octets > 1
+        nonconforming = octets > 1
         if present is not None:
-            odd &= present
+            nonconforming &= present
         buffers = [_validity(present), pa.py_buffer(np.packbits(octets != 0, bitorder="little"))]
-        return TypedArray(pa.Array.from_buffers(pa.bool_(), len(values), buffers), np.flatnonzero(odd))
+        return TypedArray(pa.Array.from_buffers(pa.bool_(), len(values), buffers), np.flatnonzero(nonconforming))
 
     def _strings(self, starts: Positions, ends: Positions, present: Flags | None) -> TypedArray:
         first, behind = starts + _CHARACTERS_AT, ends - 1
@@ -104,12 +104,12 @@ class ArrayBuilder:
             first, behind = np.where(present, first, starts), np.where(present, behind, starts)
             unended &= present
         array = self._text(first, behind)
-        odd = _not_utf8(array)
+        nonconforming = _not_utf8(array)
         if unended.any():
-            odd = np.union1d(odd, np.flatnonzero(unended))
+            nonconforming = np.union1d(nonconforming, np.flatnonzero(unended))
         if present is not None:
             array = pa.Array.from_buffers(pa.string(), len(array), [_validity(present), *array.buffers()[1:]])
-        return TypedArray(array, odd)
+        return TypedArray(array, nonconforming)
 
     def _text(self, first: Positions, behind: Positions) -> pa.StringArray:
         """Return the texts from `first` to before `behind`, UTF-8 or not.
@@ -130,22 +130,22 @@ class ArrayBuilder:
         found = _ListWalk(self._words, self._bytes, rows, starts[rows] + _CHARACTERS_AT, ends[rows] - 1)
         first, behind, owners = found.texts()
         texts = self._text(first, behind)
-        odd = np.union1d(found.odd, owners[_not_utf8(texts)])
-        if len(odd):
-            kept = ~np.isin(owners, odd)
+        nonconforming = np.union1d(found.nonconforming, owners[_not_utf8(texts)])
+        if len(nonconforming):
+            kept = ~np.isin(owners, nonconforming)
             texts, owners = texts.filter(pa.array(kept)), owners[kept]
         offsets = np.zeros(len(starts) + 1, dtype=np.int32)
         np.cumsum(np.bincount(owners, minlength=len(starts)), out=offsets[1:])
         type_ = pa.list_(pa.string())
         buffers = [_validity(present), pa.py_buffer(offsets)]
-        return TypedArray(pa.Array.from_buffers(type_, len(starts), buffers, children=[texts]), odd)
+        return TypedArray(pa.Array.from_buffers(type_, len(starts), buffers, children=[texts]), nonconforming)
 
 
 class _ListWalk:
     """Walks lists of strings side by side, one step for all first elements, one for all second ones and so on.
 
     `rows` says whose lists they are, `position` where their first elements begin and `last` where their last bytes are.
-    Lists of anything else, or of more than `_MOST_ELEMENTS`, are `odd` (rows).
+    Lists of anything else, or of more than `_MOST_ELEMENTS`, are `nonconforming` (rows).
     """
 
     def __init__(
@@ -158,18 +158,18 @@ class _ListWalk:
     ) -> None:
         self._words, self._bytes = words, octets
         self._found: list[tuple[Positions, Positions, Rows]] = []
-        odd: list[Rows] = [rows[octets[last] != 0]]
+        nonconforming: list[Rows] = [rows[octets[last] != 0]]
         for index in range(_MOST_ELEMENTS):
             going_on = position < last
             rows, position, last = rows[going_on], position[going_on], last[going_on]
             if not len(rows):
                 break
             is_text, first, behind = self._step(index, position, last)
-            odd.append(rows[~is_text])
+            nonconforming.append(rows[~is_text])
             rows, position, last = rows[is_text], behind[is_text] + 1, last[is_text]
             self._found.append((first[is_text], behind[is_text], rows))
-        odd.append(rows[position < last])
-        self.odd = np.unique(np.concatenate(odd))
+        nonconforming.append(rows[position < last])
+        self.nonconforming = np.unique(np.concatenate(nonconforming))
 
     def _step(self, index: int, position: Positions, last: Positions) -> tuple[Flags, Positions, Positions]:
         """Return which of the elements are strings, and from where to where their characters stand."""

@@ -1,4 +1,4 @@
-"""BSON batches to Arrow columns: whole columns at once, and the values that are odd one by one.
+"""BSON batches to Arrow columns: whole columns at once, and the values that are nonconforming one by one.
 
 The documents are flat: the server renames each needed path to a top-level name of two letters. The elements of a field
 are found in all documents of a batch (bson_walk), those of one BSON type become one array (columns), whatever type the
@@ -70,7 +70,7 @@ class Decoder:
         elements = walk(padded, bounds, tuple(self.names.values()), self._usual, RESUME_NAME)
         reader = _ColumnReader(padded, elements)
         drafts = [reader.draft(index, item.type) for index, item in enumerate(self.fields)]
-        values = reader.odd_values(drafts)
+        values = reader.nonconforming_values(drafts)
         strays = decode_documents(padded, bounds, elements.strays)
         columns = {
             item: [draft.column(own, elements.strays, [document.get(name) for document in strays])]
@@ -81,20 +81,20 @@ class Decoder:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A column without its odd values: those that are in no array.
+    """A column without its nonconforming values: those that are in no array.
 
-    `arrays` and `places` are those of a Column; `odd` are the documents with an odd value, in their order.
+    `arrays` and `places` are those of a Column; `nonconforming` are the documents with such a value, in their order.
     """
 
     type: FieldType
     size: int
     arrays: tuple[pa.Array, ...]
     places: Rows | None
-    odd: Rows
+    nonconforming: Rows
 
     def column(self, values: list[Any], strays: Rows, stray_values: list[Any]) -> Column:
-        """Add the odd values, and those of the documents that were decoded whole."""
-        values, rows = values + stray_values, np.concatenate([self.odd, strays])
+        """Add the nonconforming values, and those of the documents that were decoded whole."""
+        values, rows = values + stray_values, np.concatenate([self.nonconforming, strays])
         if self.type is FieldType.ANY:
             by_document = dict(zip(rows.tolist(), values, strict=True))
             return Column(([by_document.get(row) for row in range(self.size)],))
@@ -124,36 +124,36 @@ class _ColumnReader:
         elements = self._elements
         present = None if elements.complete[index] else elements.types[index] == kind
         typed = self._builder.build(kind, elements.places[index], elements.places[index + 1], present)
-        return _Draft(type_, len(elements.types[index]), (typed.array,), None, typed.odd)
+        return _Draft(type_, len(elements.types[index]), (typed.array,), None, typed.nonconforming)
 
     def _of_several_types(self, index: int, type_: FieldType) -> _Draft:
         elements = self._elements
         types, starts, ends = elements.types[index], elements.places[index], elements.places[index + 1]
         places = np.full(len(types), -1, dtype=np.int64)
         arrays: list[pa.Array] = []
-        odd = [no_rows()]
+        nonconforming = [no_rows()]
         size = 0
         for kind in (np.flatnonzero(np.bincount(types)[1:]) + 1).tolist():
             rows = np.flatnonzero(types == kind)
             if not _read_together(type_, kind, len(rows)):
-                odd.append(rows)
+                nonconforming.append(rows)
                 continue
             typed = self._builder.build(kind, starts[rows], ends[rows], None)
             arrays.append(typed.array)
             places[rows] = size + np.arange(len(rows))
             size += len(rows)
-            odd.append(rows[typed.odd])
-        return _Draft(type_, len(types), tuple(arrays), places, np.sort(np.concatenate(odd)))
+            nonconforming.append(rows[typed.nonconforming])
+        return _Draft(type_, len(types), tuple(arrays), places, np.sort(np.concatenate(nonconforming)))
 
-    def odd_values(self, drafts: list[_Draft]) -> list[list[Any]]:
-        """Return the odd values of each draft; raises InvalidBSON."""
-        if not any(len(draft.odd) for draft in drafts):
+    def nonconforming_values(self, drafts: list[_Draft]) -> list[list[Any]]:
+        """Return the nonconforming values of each draft; raises InvalidBSON."""
+        if not any(len(draft.nonconforming) for draft in drafts):
             return [[] for _ in drafts]
         places = self._elements.places
-        starts = np.concatenate([places[index][draft.odd] for index, draft in enumerate(drafts)])
-        ends = np.concatenate([places[index + 1][draft.odd] for index, draft in enumerate(drafts)])
+        starts = np.concatenate([places[index][draft.nonconforming] for index, draft in enumerate(drafts)])
+        ends = np.concatenate([places[index + 1][draft.nonconforming] for index, draft in enumerate(drafts)])
         values = iter(decode_elements(self._padded, starts, ends))
-        return [list(islice(values, len(draft.odd))) for draft in drafts]
+        return [list(islice(values, len(draft.nonconforming))) for draft in drafts]
 
 
 def _has_array(type_: FieldType, kind: int) -> bool:
@@ -175,5 +175,9 @@ def _read_together(type_: FieldType, kind: int, count: int) -> bool:
 
 
 def _slow_documents(drafts: list[_Draft], strays: Rows) -> int:
-    """Count the documents with an odd value; a field of type ANY has no other."""
-    return len(np.unique(np.concatenate([strays, *(draft.odd for draft in drafts if draft.type is not FieldType.ANY)])))
+    """Count the documents with a nonconforming value; a field of type ANY has no other."""
+    return len(
+        np.unique(
+            np.concatenate([strays, *(draft.nonconforming for draft in drafts if draft.type is not FieldType.ANY)])
+        )
+    )

@@ -114,11 +114,11 @@ class BatchedLookup:
             yield selection.having(some), len(some)
 
     def _forms(self, keys: Iterable[str]) -> Iterator[Any]:
-        """Return the values that a key of this text may have in the database, but for those that are odd."""
+        """Return the values that a key of this text may have in the database, but for those that are nonconforming."""
         for key in keys:
             yield key
             if ARRAY_SEPARATOR in key:
-                yield key.split(ARRAY_SEPARATOR)  # an array of strings: neither one of them nor odd
+                yield key.split(ARRAY_SEPARATOR)  # an array of strings: neither one of them nor nonconforming
             if self._also_object_ids and _OBJECT_ID_HEX.fullmatch(key) is not None:
                 yield ObjectId(key)
 
@@ -136,7 +136,7 @@ class BatchedLookup:
         """Read, once, the documents whose key is no string: they are few, and ``$in`` of strings would miss them."""
         if self._nonconforming is not None or self._target.selection is None:
             return
-        match = and_where(self._target.selection.with_odd_keys(), self._target.where)
+        match = and_where(self._target.selection.with_nonconforming_keys(), self._target.where)
         pipeline = [{"$match": match}, {"$limit": _FEW_NONCONFORMING}]
         self._nonconforming = self._decode(self._read(pipeline, _FEW_NONCONFORMING))
         if self._nonconforming.size == _FEW_NONCONFORMING:

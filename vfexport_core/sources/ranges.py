@@ -64,7 +64,7 @@ class EntryRange:
             return {"_id.campaign_id": self.campaign_id, "_id.user_id": {"$in": keys}}
         return {"_id": {"$in": [{"campaign_id": self.campaign_id, "user_id": key} for key in keys]}}
 
-    def with_odd_keys(self) -> Document:
+    def with_nonconforming_keys(self) -> Document:
         """Select the campaign's entries whose user id is no string; the index finds them without reading the others."""
         if self.dotted:
             return {"_id.campaign_id": self.campaign_id, "_id.user_id": {"$type": _NOT_STRINGS}}
@@ -96,13 +96,13 @@ class CampaignRange:
         return own if last is None else {**own, "$expr": {"$gt": ["$_id", {"$literal": last}]}}
 
     def having(self, keys: list[Any]) -> Document:
-        """Select the documents of these users, those apart that `with_odd_keys` selects."""
+        """Select the documents of these users, those apart that `with_nonconforming_keys` selects."""
         return {"campaignId": self.campaign_id, "userId": {"$in": keys}}
 
-    def with_odd_keys(self) -> Document:
+    def with_nonconforming_keys(self) -> Document:
         """Select the documents that refer to their campaign or their user by something else than a string."""
-        odd_user = {"campaignId": self.campaign_id, "userId": {"$type": _NOT_STRINGS}}
-        return {"$or": [odd_user, {"campaignId": ObjectId(self.campaign_id)}]}
+        nonconforming_user = {"campaignId": self.campaign_id, "userId": {"$type": _NOT_STRINGS}}
+        return {"$or": [nonconforming_user, {"campaignId": ObjectId(self.campaign_id)}]}
 
 
 Range: TypeAlias = EntryRange | CampaignRange
