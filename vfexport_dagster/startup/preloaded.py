@@ -9,19 +9,29 @@ looks). Arrow is left out: numpy and pyarrow start threads when they are importe
 
 import contextlib
 import gc
+import multiprocessing.queues
 
 import dagster._cli
+import dagster._core.execution.plan.active
 import dagster._core.executor.in_process
+import dagster._core.instance.factory
+import dagster._core.storage.migration.utils
+import dagster._core.storage.root
 import dagster._core.storage.sqlite_storage
+import dagster._core.utility_ops
+import dagster._core.workspace.autodiscovery
 import dagster._grpc.impl
 import sqlalchemy.dialects.sqlite
+import upath.implementations.local
 
 import vfexport_core.mongo.client
 import vfexport_core.queue.repository
 import vfexport_core.services.attempt_session
 import vfexport_dagster.s3
+import vfexport_dagster.startup.run_coordinator
 from vfexport_core.telemetry import tracing
 from vfexport_dagster.definitions import defs
+from vfexport_dagster.startup import shortcuts
 
 with contextlib.suppress(ImportError):  # the storage of a deployment
     import dagster_postgres
@@ -30,5 +40,7 @@ if tracing.is_on():
     import vfexport_core.telemetry.spans
 
 defs.get_repository_def()
+shortcuts.read_migrations_once()
+shortcuts.watch_no_tails()
 # What is there now lives as long as the process: a collection in a run would only copy the memory that they share.
 gc.freeze()

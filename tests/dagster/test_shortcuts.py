@@ -1,0 +1,109 @@
+"""What runs that are forked from one process do not do anew, and what of Dagster's private parts that leans on."""
+
+from __future__ import annotations
+
+import inspect
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pytest
+import sqlalchemy as db
+from alembic.script import ScriptDirectory
+from dagster._core.execution import compute_logs
+from dagster._core.storage import sql
+from dagster._core.test_utils import create_run_for_test
+
+from vfexport_dagster.startup import shortcuts
+from vfexport_dagster.startup.known import KNOWN_VERSIONS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MIRROR = """
+import sys, time
+from dagster._core.execution.compute_logs import mirror_stream_to_file
+from vfexport_dagster.startup import shortcuts
+shortcuts.watch_no_tails()
+with mirror_stream_to_file(sys.stdout, sys.argv[1]) as (tail, watcher):
+    print("said", watcher, flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def revisions(folder: Path) -> set[str]:
+    """Return the revisions that the SQLite databases below a folder say they are of."""
+    found: set[str] = set()
+    for path in folder.rglob("*.db"):
+        with db.create_engine(f"sqlite:///{path}").connect() as connection:
+            found.update(connection.execute(db.text("SELECT version_num FROM alembic_version")).scalars())
+    return found
+
+
+def keep_a_run(folder: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+        instance.report_engine_event("one of its events", create_run_for_test(instance))
+
+
+def test_migrations_are_read_once_for_all_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [tmp_path / name for name in ("by itself", "remembered")]
+    for folder in folders:
+        folder.mkdir()
+    keep_a_run(folders[0])
+    monkeypatch.setattr(ScriptDirectory, "from_config", ScriptDirectory.from_config)  # is put back after the test
+    shortcuts.read_migrations_once()
+
+    def refuse(_: ScriptDirectory) -> Any:
+        raise AssertionError("they are read again")
+
+    monkeypatch.setattr(ScriptDirectory, "_load_revisions", refuse)
+    keep_a_run(folders[1])
+    assert revisions(folders[1]) == revisions(folders[0])
+    assert len(revisions(folders[1])) == 1
+
+
+def mirror(path: Path, seconds: float) -> subprocess.Popen[str]:
+    """Start a process that prints a line, mirrored from a file, and ends after so many seconds."""
+    return subprocess.Popen([sys.executable, "-c", MIRROR, str(path), str(seconds)], stdout=subprocess.PIPE, text=True)
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="runs are forked on Linux only")
+def test_what_a_killed_run_printed_is_mirrored_and_nothing_is_left_of_it(tmp_path: Path) -> None:
+    with mirror(tmp_path / "out", 600) as process:
+        assert said(process) == "said None", "no process watches the one that mirrors"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert process.communicate(timeout=60)[0] == "", "the stream ends with all that had it"
+
+
+@pytest.mark.parametrize(
+    "version", ["", "BusyBox v1.36.1"], ids=["a program that fails", "one that does not know how to wait"]
+)
+def test_where_tail_cannot_wait_for_a_process_dagsters_own_way_stays(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "tail"
+    program.write_text(f"#!/bin/sh\necho '{version}'\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    own = compute_logs.execute_posix_tail
+    monkeypatch.setattr(compute_logs, "execute_posix_tail", own)
+    shortcuts.watch_no_tails()
+    assert compute_logs.execute_posix_tail is own
+
+
+def test_this_dagster_does_what_is_cut_short() -> None:
+    """When an upgrade makes this fail, look whether `shortcuts` still does what it says, then name the version."""
+    assert dg.__version__.startswith(KNOWN_VERSIONS)
+    assert "ScriptDirectory.from_config(alembic_config)" in inspect.getsource(sql.check_alembic_revision)
+    assert "execute_posix_tail(path, stream)" in inspect.getsource(compute_logs.tail_to_stream)
+    own = inspect.getsource(compute_logs.execute_posix_tail)
+    assert '["tail", "-F", "-c", "+0", path]' in own
+    assert "yield (tail_process.pid, watcher_process.pid)" in own
