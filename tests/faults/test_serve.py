@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -34,12 +35,13 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("served")]
 SECONDS = 120
 VFEXPORT = Path(sysconfig.get_path("scripts")) / "vfexport"
-# The script of each process.
+# A word of each process's command line.
 PROCESSES = {
     "code location": "dagster",
     "daemon": "dagster-daemon",
     "web server": "dagster-webserver",
     "API": "vfexport",
+    "exporter": "vfexport_dagster.exporter",
 }
 
 
@@ -51,8 +53,8 @@ class Served:
         self.home = folder / "dagster"
         self.home.mkdir()
         shutil.copy(find_checkout() / "dagster.yaml", self.home)
-        ports = [free_port() for _ in range(3)]
-        names = ("--api-port", "--ui-port", "--code-port")
+        ports = [free_port() for _ in range(4)]
+        names = ("--api-port", "--ui-port", "--code-port", "--exporter-port")
         options = [word for name, port in zip(names, ports, strict=True) for word in (name, str(port))]
         variables = {
             name: value for name, value in os.environ.items() if not name.startswith(("VFEXPORT_", "DAGSTER_"))
@@ -66,14 +68,15 @@ class Served:
             )
         self.api = f"http://127.0.0.1:{ports[0]}"
         self.ui = f"http://127.0.0.1:{ports[1]}"
+        self.exporter = f"http://127.0.0.1:{ports[3]}"
 
     def children(self) -> dict[str, int]:
         """Return the processes that are up, by their names."""
         found: dict[str, int] = {}
         for child in psutil.Process(self.process.pid).children():
-            with contextlib.suppress(psutil.NoSuchProcess, IndexError):
-                script = Path(child.cmdline()[1]).name
-                found |= {name: child.pid for name, of_process in PROCESSES.items() if of_process == script}
+            with contextlib.suppress(psutil.NoSuchProcess):
+                words = {Path(word).name for word in child.cmdline()[1:4]}
+                found |= {name: child.pid for name, of_process in PROCESSES.items() if of_process in words}
         return found
 
     def wait_until_up(self, *but: int) -> dict[str, int]:
@@ -83,7 +86,8 @@ class Served:
             assert self.process.poll() is None, self.log.read_text()
             up = self.children()
             is_up = up.keys() == PROCESSES.keys() and not set(up.values()) & set(but)
-            return up if is_up and answers(f"{self.api}/ready") and answers(f"{self.ui}/server_info") else None
+            urls = (f"{self.api}/ready", f"{self.ui}/server_info", self.exporter)
+            return up if is_up and all(map(answers, urls)) else None
 
         return wait_for(look, SECONDS)
 
@@ -141,11 +145,17 @@ def served(
             kill_all_of(served.home)
 
 
-def test_an_export_is_made(served: Served) -> None:
+def test_an_export_is_made_and_every_line_of_the_log_has_one_shape(served: Served) -> None:
     assert served.export() == "FINISHED"
+    for line in served.log.read_text().splitlines():
+        assert {"time", "level", "logger", "message"} <= json.loads(line).keys(), line
 
 
-@pytest.mark.parametrize("name", PROCESSES)
+def test_what_dagster_does_is_to_be_had_as_metrics(served: Served) -> None:
+    assert "vfexport_dagster_storage_up 1.0" in httpx.get(f"{served.exporter}/metrics", timeout=SECONDS).text
+
+
+@pytest.mark.parametrize("name", [name for name in PROCESSES if name != "exporter"])
 def test_a_process_that_is_killed_comes_back_and_the_queue_moves(name: str, served: Served) -> None:
     before = served.wait_until_up()
     os.kill(before[name], signal.SIGKILL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import logging.config
 import os
+import sys
 from typing import Any
 
 import uvicorn.config
@@ -30,7 +31,10 @@ def log_in_one_shape() -> None:
         logging.config.dictConfig(_config())
         logging.captureWarnings(capture=True)
 
-    dagster_log.configure_loggers = configure_as_ours  # each program asks for it when it starts
+    # Each program asks for it when it starts, by this name in a module of its own, which may be there already.
+    for name, module in [*sys.modules.items()]:
+        if name.startswith("dagster") and vars(module).get(configure.__name__) is configure:
+            setattr(module, configure.__name__, configure_as_ours)
     uvicorn.config.LOGGING_CONFIG.clear()
     # Whoever looks at the UI is not worth a line.
     uvicorn.config.LOGGING_CONFIG.update(_config() | {"loggers": {"uvicorn.access": {"level": "WARNING"}}})
