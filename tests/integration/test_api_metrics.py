@@ -98,6 +98,7 @@ def test_exports_are_counted_and_no_label_names_one(api: Api, database: Database
     found = scrape(api)
     assert found.value("vfexport_mongodb_up") == 1
     assert found.value("vfexport_queue_exports", status="PENDING") == 1
+    assert found.value("vfexport_queue_due") == 1
     assert found.value("vfexport_queue_exports", status="TRIGGERED") == 0
     assert found.value("vfexport_exports_ended_total", type="entries", outcome="FINISHED") == 1
     assert found.value("vfexport_exports_ended_total", type="scoring", outcome="FAILED") == 1
@@ -121,6 +122,7 @@ def test_counters_are_there_before_anything_has_ended(api: Api) -> None:
     for spec in all_specs():
         for outcome in ("FINISHED", "FAILED", "EXPIRED", "CANCELED"):
             assert found.value("vfexport_exports_ended_total", type=spec.type, outcome=outcome) == 0
+        assert found.value("vfexport_exports_retried_total", type=spec.type) == 0
         assert found.value("vfexport_export_rows_total", type=spec.type) == 0
         assert found.value("vfexport_export_seconds_count", type=spec.type) == 0
 

@@ -10,10 +10,11 @@ import pytest
 from pymongo import MongoClient
 
 from tests.integration.queue_helpers import DELIVERED, ERROR, queued, triggered
+from vfexport_core.catalog import find_spec
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.mongo.own_collections import COUNTERS
 from vfexport_core.mongo.retry import RetryLimits
-from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.models import AutoRetries, ExportStatus
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.queue.statistics.counters import BOUNDS, ExportCounters, sums_of
 from vfexport_core.queue.statistics.depth import Backlog, read_depth
@@ -70,6 +71,23 @@ def test_every_attempt_counts_once(store: ExportRepository, counters: ExportCoun
     assert sum(found.waits.counts.values()) == 3, "what was cancelled before its claim has not waited for it"
     again = counters.read()
     assert (again.ended, again.rows, again.waits) == (found.ended, found.rows, found.waits)
+
+
+def test_attempts_after_which_another_one_follows_by_itself_are_counted_apart(
+    store: ExportRepository, counters: ExportCounters, database: Documents
+) -> None:
+    """Twice; the third one failed for good. What a person runs again has failed for good before."""
+    retrying = ExportRepository(database, lease_seconds=0, retries=AutoRetries(2, 0))
+    export = queued(retrying)
+    for number in (1, 2, 3):
+        retrying.claim(export.id, f"run-{number}")
+        assert retrying.reaper.reap(60_000) is not None
+    found = counters.read()
+    assert (found.ended, found.retried) == ({("entries", FAILED): 3}, {"entries": 2})
+    store.retry(export.id)
+    store.claimed(store.claim(export.id, "run-4")[0]).fail(ERROR)
+    found = counters.read()
+    assert (found.ended, found.retried) == ({("entries", FAILED): 4}, {"entries": 2})
 
 
 def test_what_is_looked_at_by_many_at_once_counts_once(store: ExportRepository, database: Documents) -> None:
@@ -157,6 +175,19 @@ def test_the_depth_of_the_queue_is_that_of_now(store: ExportRepository, database
     assert depth.pending == Backlog(2, oldest.date.created)
     assert depth.triggered == Backlog(1, store.get(claim.export_id).date.triggered)
     assert depth.deletions == Backlog(0, None)
+
+
+def test_an_export_is_due_that_waits_neither_for_a_time_nor_for_a_bucket(
+    store: ExportRepository, database: Documents
+) -> None:
+    retrying = ExportRepository(database, lease_seconds=0, retries=AutoRetries(1, 600))
+    triggered(retrying)
+    assert retrying.reaper.reap(60_000) is not None
+    queued(store, export_type="scoring")
+    queued(store, export_type="codes")
+    assert (read_depth(database).pending.count, read_depth(database).due) == (3, 2)
+    store.breakers.trip(find_spec("scoring").bucket)
+    assert (read_depth(database).pending.count, read_depth(database).due) == (3, 1)
 
 
 def test_open_deletions_are_counted(database: Documents) -> None:

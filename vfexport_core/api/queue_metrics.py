@@ -78,6 +78,11 @@ def _of_depth(depth: QueueDepth, now: datetime) -> Iterator[Metric]:
     exports.add_metric(["PENDING"], depth.pending.count)
     exports.add_metric(["TRIGGERED"], depth.triggered.count)
     yield exports
+    yield GaugeMetricFamily(
+        "vfexport_queue_due",
+        "Exports that wait for their turn alone, neither for their next attempt's time nor for a bucket.",
+        value=depth.due,
+    )
     yield _age(
         "vfexport_queue_oldest_pending_seconds", "For how long the longest has been PENDING.", depth.pending, now
     )
@@ -107,9 +112,12 @@ def _of_counters(counters: Counters) -> Iterator[Metric]:
     none_yet = {(spec.type, outcome): 0 for spec in all_specs() for outcome in _OUTCOMES}
     for (export_type, outcome), count in (none_yet | dict(counters.ended)).items():
         ended.add_metric([export_type, outcome.value], count)
+    retried = CounterMetricFamily(
+        "vfexport_exports_retried", "Attempts that FAILED, and another one followed by itself.", labels=["type"]
+    )
     rows = CounterMetricFamily("vfexport_export_rows", "Rows of finished exports.", labels=["type"])
     size = CounterMetricFamily("vfexport_export_bytes", "Bytes of finished exports.", labels=["type"])
-    for family, sums in ((rows, counters.rows), (size, counters.bytes)):
+    for family, sums in ((retried, counters.retried), (rows, counters.rows), (size, counters.bytes)):
         for export_type, amount in _from_zero(sums, 0).items():
             family.add_metric([export_type], amount)
     seconds = HistogramMetricFamily("vfexport_export_seconds", "From claim to FINISHED.", labels=["type"])
@@ -120,7 +128,7 @@ def _of_counters(counters: Counters) -> Iterator[Metric]:
     lost = CounterMetricFamily("vfexport_lease_losses", "Workers and runs that lost their export.", labels=["reason"])
     for reason, count in counters.leases_lost.items():
         lost.add_metric([reason], count)
-    yield from (ended, rows, size, seconds, waits, lost)
+    yield from (ended, retried, rows, size, seconds, waits, lost)
 
 
 def _from_zero(by_type: Mapping[str, _Sum], zero: _Sum) -> dict[str, _Sum]:

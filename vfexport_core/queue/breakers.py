@@ -17,7 +17,7 @@ from vfexport_core.mongo.own_collections import BREAKERS, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from pymongo.database import Database
@@ -60,8 +60,7 @@ class BucketBreakers:
 
     def waiting_types(self) -> dict[str, OpenBreaker]:
         """Return the export types whose exports wait, each with its bucket's breaker."""
-        found = self.all_open()
-        return {spec.type: found[spec.bucket] for spec in all_specs() if spec.bucket in found} if found else {}
+        return waiting_types(self.all_open())
 
     def trip(self, bucket: str) -> None:
         """Open it: an attempt gave the bucket up."""
@@ -91,6 +90,11 @@ class BucketBreakers:
 
     def _retried(self, operation: Callable[[], Any]) -> Any:
         return with_retries(self._documents, operation, self._limits)
+
+
+def waiting_types(found: Mapping[str, OpenBreaker]) -> dict[str, OpenBreaker]:
+    """Return the export types of buckets that were found open, each with its breaker."""
+    return {spec.type: found[spec.bucket] for spec in all_specs() if spec.bucket in found} if found else {}
 
 
 def _failed() -> Document:

@@ -39,7 +39,7 @@ _STEP = timedelta(hours=1)
 _STEPS = 200
 # Nothing ended: the moment need not move at every look.
 _IDLE = timedelta(minutes=1)
-_FIELDS = ("exportType", "attempts")
+_FIELDS = ("exportType", "attempts", "attempt", "autoRetries")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,8 @@ class Counters:
     up_to: datetime
     ended: Mapping[tuple[str, ExportStatus], int]
     """By type and outcome."""
+    retried: Mapping[str, int]
+    """By type: how many of those that FAILED another attempt followed by itself."""
     rows: Mapping[str, int]
     bytes: Mapping[str, int]
     seconds: Mapping[str, Durations]
@@ -80,6 +82,7 @@ class Counters:
             now=document["now"],
             up_to=document["upTo"],
             ended={(kind, ExportStatus(name)): n for kind, by in ended.items() for name, n in by.items()},
+            retried=document.get("retried", {}),
             rows=document.get("rows", {}),
             bytes=document.get("bytes", {}),
             seconds={kind: Durations.from_document(item) for kind, item in document.get("seconds", {}).items()},
@@ -169,8 +172,13 @@ def sums_of(documents: Iterable[Document], since: datetime, until: datetime) -> 
     """Add up the attempts that ended after `since`, until `until`, by the path of each counter in the document."""
     sums: Counter[str] = Counter()
     for document in documents:
+        # Those in a row that were run again by themselves, up to the current attempt.
+        current = document.get("attempt", 0)
+        retried = range(current - document.get("autoRetries", 0), current)
         for attempt in document["attempts"]:
             if "ended" in attempt and since < attempt["ended"] <= until:
+                if attempt.get("attempt") in retried:
+                    sums[f"retried.{document['exportType']}"] += 1
                 for path, amount in _increments_of(document["exportType"], attempt):
                     sums[path] += amount
     return sums

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vfexport_core.mongo.document import NOW
 from vfexport_core.mongo.own_collections import DELETIONS, EXPORTS, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.queue import schema
-from vfexport_core.queue.breakers import BucketBreakers
+from vfexport_core.queue.breakers import BucketBreakers, waiting_types
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.pause import QueuePause
 
@@ -36,9 +37,14 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """The PENDING exports, the TRIGGERED one, the CCPA deletions that are not complete, what keeps exports waiting."""
+    """The PENDING exports, the TRIGGERED one, the CCPA deletions that are not complete, what keeps exports waiting.
+
+    `due`: so many of the PENDING ones wait for their turn alone, neither for the time of their next attempt nor for a
+    bucket that hangs.
+    """
 
     pending: Backlog
+    due: int
     triggered: Backlog
     deletions: Backlog
     hanging: Collection[str] = ()
@@ -48,19 +54,32 @@ class QueueDepth:
 def read_depth(database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT_LIMITS) -> QueueDepth:
     """Return it as it is now; raises SourceUnavailable after as long as `limits` say, five times at most."""
 
-    def backlog(collection: str, query: Document, order: Mapping[str, int], since: Any) -> Backlog:
+    def summed(collection: str, query: Document, order: Mapping[str, int], since: Any, **more: Document) -> Document:
         found = open_owned(database, collection)
-        group = {"_id": "$status", "count": {"$sum": 1}, "since": {"$min": since}}
+        group = {"_id": "$status", "count": {"$sum": 1}, "since": {"$min": since}} | more
         pipeline = [{"$match": query}, {"$sort": order}, {"$limit": MOST}, {"$group": group}]
         groups: list[Document] = with_retries(found, lambda: [*found.aggregate(pipeline)], limits)
-        return Backlog(groups[0]["count"], groups[0]["since"]) if groups else Backlog(0, None)
+        return groups[0] if groups else {"count": 0, "since": None, "due": 0}
 
+    def backlog(collection: str, query: Document, order: Mapping[str, int], since: Any) -> Backlog:
+        return _backlog(summed(collection, query, order, since))
+
+    hanging = BucketBreakers(database, limits).all_open()
+    # As numbers: the embedded server compares no date with $$NOW.
+    is_later = {"$gt": [{"$toLong": "$retryAt"}, {"$toLong": NOW}]}
+    held: Document = {"$or": [is_later, {"$in": ["$exportType", sorted(waiting_types(hanging))]}]}
     pending, triggered = ({"status": status.value} for status in (ExportStatus.PENDING, ExportStatus.TRIGGERED))
     asked = {"$ifNull": ["$queued", "$date.created"]}
+    waiting = summed(EXPORTS, pending, dict(schema.ORDER), asked, due={"$sum": {"$cond": [held, 0, 1]}})
     return QueueDepth(
-        pending=backlog(EXPORTS, pending, dict(schema.ORDER), asked),
+        pending=_backlog(waiting),
+        due=waiting["due"],
         triggered=backlog(EXPORTS, triggered, {"_id": 1}, "$date.triggered"),
         deletions=backlog(DELETIONS, {"status": "OPEN"}, {"date.requested": 1}, "$date.requested"),
-        hanging=BucketBreakers(database, limits).all_open().keys(),
+        hanging=hanging.keys(),
         pause=QueuePause(database, limits).read(),
     )
+
+
+def _backlog(found: Document) -> Backlog:
+    return Backlog(found["count"], found["since"])
