@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from vfexport_core.errors import ConfigurationError, SourceUnavailable
+from vfexport_core.mongo import client as client_module
 from vfexport_core.mongo.client import connect, opened, reading
 from vfexport_core.settings import Settings
 
@@ -141,4 +142,20 @@ def test_x509_says_who_we_are_by_the_certificate(server: TlsServer, files: dict[
     client = connect(settings)
     credentials: Any = client.options.pool_options._credentials
     assert (credentials.mechanism, credentials.source) == ("MONGODB-X509", "$external")
+    client.close()
+
+
+def test_a_role_of_aws_is_refused_where_the_package_for_it_is_missing(
+    server: TlsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(server, mongo_auth_mechanism="MONGODB-AWS")
+    monkeypatch.setattr(client_module, "_AWS_PACKAGE", "no_such_package")
+    with pytest.raises(
+        ConfigurationError, match=r"VFEXPORT_MONGO_AUTH_MECHANISM: .* needs the package no_such_package"
+    ):
+        connect(settings)
+    monkeypatch.setattr(client_module, "_AWS_PACKAGE", "json")
+    client = connect(settings)
+    credentials: Any = client.options.pool_options._credentials
+    assert (credentials.mechanism, credentials.source) == ("MONGODB-AWS", "$external")
     client.close()

@@ -7,6 +7,7 @@ import logging
 import ssl
 import threading
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import dns.exception
@@ -44,6 +45,7 @@ _SELECTION_MILLIS = 5_000
 _CONNECT_MILLIS = 20_000
 SCAN_SILENCE_MILLIS = 600_000
 _SHOWN_CHARACTERS = 300
+_AWS, _AWS_PACKAGE = "MONGODB-AWS", "pymongo_auth_aws"
 
 
 def connect(settings: Settings, *, silence_millis: int = SCAN_SILENCE_MILLIS) -> MongoClient[Document]:
@@ -51,7 +53,7 @@ def connect(settings: Settings, *, silence_millis: int = SCAN_SILENCE_MILLIS) ->
 
     `silence_millis` is how long an answer may take. No connection is made yet, and no name is resolved: the first
     operation does both, and meets what passes by itself. Raises ConfigurationError (VFEXPORT_MONGO_URI) when the
-    address cannot be understood, and for certificates that cannot be read.
+    address cannot be understood, for certificates that cannot be read, and for a mechanism whose package is missing.
     """
     login = _login(settings)
     try:
@@ -85,7 +87,10 @@ _shared: dict[str, MongoClient[Document]] = {}
 
 
 def _login(settings: Settings) -> dict[str, Any]:
-    """Return the options that say whom to trust and who we are; raises ConfigurationError for an unreadable file."""
+    """Return the options that say whom to trust and who we are.
+
+    Raises ConfigurationError for an unreadable file, and for a mechanism that needs what is not installed.
+    """
     files = {"tlsCAFile": settings.mongo_tls_ca_file, "tlsCertificateKeyFile": settings.mongo_tls_certificate_file}
     options: dict[str, Any] = {option: path for option, path in files.items() if path is not None}
     if options:
@@ -97,6 +102,11 @@ def _login(settings: Settings) -> dict[str, Any]:
         except OSError as error:  # ssl's own errors are of this kind
             name = "VFEXPORT_MONGO_TLS_CA_FILE or VFEXPORT_MONGO_TLS_CERTIFICATE_FILE"
             raise ConfigurationError(f"{name} cannot be used: {type(error).__name__}", payload=name) from None
+    if settings.mongo_auth_mechanism == _AWS and find_spec(_AWS_PACKAGE) is None:
+        name = "VFEXPORT_MONGO_AUTH_MECHANISM"
+        raise ConfigurationError(
+            f"{name}: {_AWS} needs the package {_AWS_PACKAGE}, which is not installed here", payload=name
+        )
     if settings.mongo_auth_mechanism is not None:
         options |= {"authMechanism": settings.mongo_auth_mechanism, "authSource": "$external"}
     return options
