@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 KUBERNETES = ("1.30", "1.33", "1.37")
 INSTANCE = MANIFESTS / "instance" / "dagster.yaml"
 CHECKSUM = "checksum/instance"
+SECRETS = "vfexport/secrets"
 READERS_OF_THE_INSTANCE = ("code", "daemon", "webserver")
 CERTIFICATES = {
     "extraVolumes": [{"name": "certificates", "secret": {"secretName": "ca"}}],
@@ -121,7 +122,7 @@ def test_values_reach_what_they_are_for() -> None:
         "tag": "1.2.3",
         "pullSecrets": [{"name": "registry"}],
     }
-    values["secrets"] = {"vfexport": "settings", "dagster": "storage"}
+    values["secrets"] |= {"vfexport": "settings", "dagster": "storage"}
     values["api"] |= {"replicas": 5, "workers": 3}
     values["run"]["resources"] = {"limits": {"cpu": "8", "memory": "4Gi"}}
     values["networkPolicies"]["enabled"] = False
@@ -138,9 +139,13 @@ def test_values_reach_what_they_are_for() -> None:
     assert config["image_pull_secrets"] == [{"name": "registry"}]
 
 
-def checksums(found: list[Document]) -> dict[str, str]:
+def annotations(found: list[Document]) -> dict[str, Document]:
     pods = {name: one["spec"]["template"] for (kind, name), one in by_key(found).items() if kind == "Deployment"}
-    return {name: pod["metadata"].get("annotations", {}).get(CHECKSUM) for name, pod in pods.items()}
+    return {name: pod["metadata"].get("annotations", {}) for name, pod in pods.items()}
+
+
+def checksums(found: list[Document]) -> dict[str, str | None]:
+    return {name: said.get(CHECKSUM) for name, said in annotations(found).items()}
 
 
 def test_another_instance_makes_other_pods_of_those_that_read_it() -> None:
@@ -156,6 +161,16 @@ def test_another_instance_makes_other_pods_of_those_that_read_it() -> None:
     values["run"]["temporaryDisk"] = "1Gi"
     after = checksums(rendered(values))
     assert {name for name in before if before[name] != after[name]} == readers
+
+
+def test_another_version_of_the_secrets_makes_other_pods() -> None:
+    """Whether or not they read the instance; without one nothing is said of them."""
+    values = defaults()
+    assert not [name for name, said in annotations(rendered(values)).items() if SECRETS in said]
+    values["secrets"]["version"] = "2"
+    assert {name: said[SECRETS] for name, said in annotations(rendered(values)).items()} == dict.fromkeys(
+        ("api", *READERS_OF_THE_INSTANCE), "2"
+    )
 
 
 def test_the_chart_is_of_the_project_s_version() -> None:
