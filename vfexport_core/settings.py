@@ -156,6 +156,8 @@ class Settings(BaseSettings):
     """By export type, for runs that are Jobs of a cluster (``services.run_resources`` reads it by itself)."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """How log lines look; ``auto``: JSON unless stderr is a terminal."""
+    api_drain_seconds: float = Field(default=0, ge=0, le=300)
+    """How long the API, told to end, goes on answering, while `/ready` says that it is not ready any more."""
     oidc_client_id: str | None = None
     """The client as which the administrators' page signs in at `jwt_issuer`; without it a token is pasted."""
     oidc_scope: str = "openid"

@@ -44,7 +44,7 @@ def create_app(settings: Settings, *, warm_up: bool = False, **given: Any) -> Fa
             _log.warning("dev mode is on: /dev/token gives anybody a token for anything")
         if warm_up:
             container.readiness.begin()
-        with closing:
+        with closing, container.draining.on_sigterm():
             yield
 
     app = FastAPI(
@@ -57,7 +57,7 @@ def create_app(settings: Settings, *, warm_up: bool = False, **given: Any) -> Fa
         responses=openapi.errors(VfexportError),
         generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
-        middleware=[Middleware(RequestMiddleware, metrics=container.metrics)],
+        middleware=[Middleware(RequestMiddleware, metrics=container.metrics, draining=container.draining)],
         exception_handlers={
             VfexportError: handle_error,
             RequestValidationError: handle_validation_error,

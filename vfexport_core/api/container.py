@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from fastapi import Depends, Request
 
 from vfexport_core.api.auth.access import Access
+from vfexport_core.api.draining import Draining
 from vfexport_core.api.metrics import Metrics
 from vfexport_core.api.queue_metrics import QueueMetrics
 from vfexport_core.api.readiness import READY_SECONDS, Readiness, service_checks
@@ -40,6 +41,7 @@ class Container:
     backend: Backend
     estimator: Estimator
     readiness: Readiness
+    draining: Draining
     metrics: Metrics
     queue_metrics: QueueMetrics
     deletion_tools: DeletionTools
@@ -100,6 +102,7 @@ class Container:
             backend=backend,
             estimator=Estimator(backend.queue_within(_ESTIMATE_LIMITS)),
             readiness=readiness,
+            draining=Draining(settings.api_drain_seconds),
             metrics=Metrics(),
             queue_metrics=queue_metrics,
             deletion_tools=backend.deletion_tools,

@@ -18,6 +18,7 @@ from vfexport_core.telemetry.logs import FIELDS_KEY
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from vfexport_core.api.draining import Draining
     from vfexport_core.api.metrics import Metrics
 
 _log = logging.getLogger("vfexport_core.api.access")
@@ -30,9 +31,10 @@ _STREAM = "text/event-stream"
 class RequestMiddleware:
     """The outermost layer of the app; see the module."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, draining: Draining) -> None:
         self._app = app
         self._metrics = metrics
+        self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,6 +62,8 @@ class RequestMiddleware:
                     began_streaming = time.perf_counter()
                     scope[STREAMS] = True
                 headers[correlation.HEADER] = correlation_id
+                if self._draining.has_begun:
+                    headers["Connection"] = "close"  # the next request goes to another process
                 for name, value in _SAFE_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)

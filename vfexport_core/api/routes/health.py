@@ -38,8 +38,13 @@ async def ready(container: ContainerOf) -> ReadyOut | Response:
     """Ask MongoDB, whether it is set up, and every configured bucket, in parallel and for a bounded time.
 
     Without MongoDB nothing can be done here. A bucket that does not answer is told of, and no more: exports into it
-    wait, what concerns the others goes on.
+    wait, what concerns the others goes on. A process that has been told to end is not ready (`payload`: `stopping`).
     """
+    if container.draining.has_begun:
+        stopping = NotReady(
+            "this process is about to end", payload="stopping", hint="Ask another one, or ask again soon."
+        )
+        return not_ready_response(stopping, {})
     checks = await container.readiness.outcomes()
     failing = {name for name, outcome in checks.items() if outcome != "ok"}
     if failing & ESSENTIAL:
