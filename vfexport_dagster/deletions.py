@@ -14,7 +14,7 @@ from vfexport_dagster.assets import asset_key
 from vfexport_dagster.resources import BucketsResource, MongoResource
 from vfexport_dagster.runs import DELETION_JOB, DagsterRuns, export_type_of
 from vfexport_dagster.sensors import sensor
-from vfexport_dagster.session import JOB_OPTIONS, failing
+from vfexport_dagster.session import JOB_OPTIONS, missed
 
 _RETRY_SECONDS = 5.0
 _LOOK_BACK = timedelta(days=1)
@@ -31,7 +31,7 @@ def take_up_deletions(context: dg.OpExecutionContext, mongo: MongoResource, buck
     """
     from vfexport_core.services.delete_user import resume_deletions  # noqa: PLC0415 the definitions load without a driver
 
-    with failing(context):
+    with missed(context):
         resumed = resume_deletions(mongo.backend(buckets).deletion_tools)
         context.log.info("completed %d deletions: %s", len(resumed.completed), ", ".join(resumed.completed) or "none")
         resumed.check()

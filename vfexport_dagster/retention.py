@@ -11,14 +11,14 @@ from pydantic import Field
 from vfexport_dagster import tags
 from vfexport_dagster.resources import BucketsResource, MongoResource
 from vfexport_dagster.runs import DagsterRuns
-from vfexport_dagster.session import JOB_OPTIONS, failing
+from vfexport_dagster.session import JOB_OPTIONS, missed
 
 JOB_NAME = "retention"
 
 # Behind every export that waits, also those that have no place yet: all the others have until tomorrow.
 _PRIORITY = str(2 * int(tags.LAST))
-# It holds the only place for a run: it works for so long at a time, and is ended minutes after if its process is gone
-# (the rest is for clocks that are apart).
+# It holds the only place for a run: it works for so long at a time, and is ended minutes after if its machine is gone
+# (the rest is for clocks that are apart); within seconds if its process is, on the same machine or in a cluster.
 _WORK_SECONDS = 300.0
 _MOST_SECONDS = 600
 
@@ -41,7 +41,7 @@ def take_away(
     from vfexport_core.queue.audit import Actor  # noqa: PLC0415 the definitions load without a driver
     from vfexport_core.services.retention import Retention, work_off  # noqa: PLC0415 as above
 
-    with failing(context):
+    with missed(context):
         retention = Retention.from_settings(mongo.backend(buckets))
         runs, by = DagsterRuns(context.instance), Actor("dagster", "dagster", context.run_id)
         left = work_off(retention, runs, by, context.log.info, applies=config.apply, seconds=_WORK_SECONDS)

@@ -11,7 +11,7 @@ import dagster as dg
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.services.reconcile_runs import Run, RunState
-from vfexport_core.services.run_tags import ATTEMPT, EXPORT_ID, LOST, SUPERSEDED, WITHDRAWN, longest_run
+from vfexport_core.services.run_tags import ATTEMPT, EXPORT_ID, LOST, PROCESS, SUPERSEDED, WITHDRAWN, longest_run
 from vfexport_dagster import tags
 from vfexport_dagster.tags import read_tags
 
@@ -40,7 +40,7 @@ class DagsterRuns:
 
     def live_runs(self) -> Iterator[Run]:
         runs = self.instance.get_runs(dg.RunsFilter(statuses=list(LIVE)), limit=_AT_ONCE, ascending=True)
-        return (_run_of(run) for run in runs if export_type_of(run) is not None)
+        return (_run_of(run) for run in runs if export_type_of(run) is not None or PROCESS in run.tags)
 
     def requested_runs(self, exports: Sequence[Export]) -> Iterator[Run]:
         wanted = dg.RunsFilter(tags={EXPORT_ID: [export.id for export in exports]})

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from vfexport_core.errors import error_report
-from vfexport_core.services.run_tags import ERROR
+from vfexport_core.queue.claim_process import process_id
+from vfexport_core.services.run_tags import ERROR, PROCESS
 from vfexport_core.telemetry.logs import warnings_to
 from vfexport_dagster.assets import CAMPAIGNS, delivered_events
 from vfexport_dagster.event_log import outlast_outages
@@ -58,6 +59,15 @@ class Attempt:
                 context.log_event(event)  # pyright: ignore[reportArgumentType] it takes checks, too
         except Exception as error:  # noqa: BLE001 whatever it is
             context.log.warning("the asset could not be described: %s", error_report(error))
+
+
+@contextmanager
+def missed(context: dg.OpExecutionContext) -> Generator[None]:
+    """Note in which process a run works that exports nothing, so that it is missed when that is gone; see `failing`."""
+    with failing(context):
+        with suppress(Exception):  # Dagster's storage is away: run monitoring ends what is lost, later
+            context.instance.add_run_tags(context.run_id, {PROCESS: process_id(context.run_id)})
+        yield
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 from bson import ObjectId
 
 from tests.integration.queue_helpers import DELIVERED, ERROR, new_export, queued
+from vfexport_core.queue.claim_process import new_claim_id
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services import reconcile_runs, run_tags
@@ -170,6 +171,45 @@ def test_a_run_whose_process_is_gone_is_ended_before_its_lease_is(
     assert (failed.status, failed.error and failed.error["code"]) == (ExportStatus.FAILED, "WorkerLost")
     assert status_of(instance, run) == "FAILURE"
     assert reaper.look(5) == []
+
+
+def of_retention(instance: dg.DagsterInstance, claim_id: str, status: str = "STARTED") -> dg.DagsterRun:
+    """Make a run that notes that process as the one it works in."""
+    run = instance.create_run_for_job(defs.resolve_job_def("retention"))
+    instance.add_run_tags(run.run_id, {run_tags.PROCESS: claim_id.replace(claim_id.partition(":")[0], run.run_id)})
+    for event in EVENTS[status]:
+        instance.report_dagster_event(dg.DagsterEvent(event.value, run.job_name), run.run_id)
+    return run
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_a_run_without_an_export_whose_process_is_gone_gives_its_place_to_the_next(
+    instance: dg.DagsterInstance, reaper: Reaper, claim_of_a_dead_process: str
+) -> None:
+    run = of_retention(instance, claim_of_a_dead_process)
+    stopping = of_retention(instance, claim_of_a_dead_process, "CANCELING")
+    alive = of_retention(instance, new_claim_id())
+    copied = instance.create_run_for_job(defs.resolve_job_def("retention"))
+    instance.add_run_tags(copied.run_id, {run_tags.PROCESS: claim_of_a_dead_process})
+    instance.report_dagster_event(dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, "retention"), copied.run_id)
+    assert reaper.look() == [], "Dagster may say so itself"
+    assert reaper.look(3) == [f"run {run.run_id} reported as failed: its process is gone"]
+    assert [status_of(instance, one) for one in (run, stopping, alive, copied)] == [
+        *("FAILURE", "CANCELING"),
+        *("STARTED", "STARTED"),
+    ]
+
+
+@pytest.mark.parametrize("job", ["retention", "ccpa_deletion"])
+def test_a_run_without_an_export_notes_its_process(
+    job: str, store: ExportRepository, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VFEXPORT_RETENTION_DAYS", "30")
+    result = defs.resolve_job_def(job).execute_in_process(instance=instance)
+    noted = instance.get_run_by_id(result.run_id)
+    assert noted is not None
+    assert noted.tags[run_tags.PROCESS].split(":")[0] == result.run_id
+    assert noted.tags[run_tags.PROCESS].split(":")[1:] == new_claim_id().split(":")[1:]
 
 
 @pytest.mark.parametrize("status", ["CANCELING", "CANCELED"])

@@ -20,7 +20,12 @@ _DEAD = frozenset({"Z", "X"})
 
 def new_claim_id() -> str:
     """Return an id that no other has, and that tells this process where `is_gone` can look for it."""
-    return ":".join([uuid4().hex, *_place(), *_identity(os.getpid())])
+    return process_id(uuid4().hex)
+
+
+def process_id(name: str) -> str:
+    """Return an id that tells this process where `is_gone` can look for it, with a name (without colons) before it."""
+    return ":".join([name, *_place(), *_identity(os.getpid())])
 
 
 def is_gone(claim_id: str | None) -> bool:

@@ -45,6 +45,7 @@ MOST_RUNS = 3
 """After so many runs that ended before they claimed an export, there is something wrong with its runs."""
 AHEAD = 25
 """So many exports wait in the orchestrator's own queue, where the next one begins without anybody's help."""
+_GONE = "its process is gone"
 
 
 class RunState(Enum):
@@ -62,7 +63,8 @@ class Run:
     `export_id` is "" until the run knows its export; `requested_attempt` is None for what a person started. `was_lost`:
     it was reported so, see `report_lost`. `was_withdrawn`: it ended before its claim without fault of its own or its
     export's. `launch` is what a person launched a run for that waits and has no place in the queue yet. `is_stopping`:
-    it was told to stop, and how it ends is for the orchestrator to say.
+    it was told to stop, and how it ends is for the orchestrator to say. `process` is where a run works that exports
+    nothing, as far as it is known; None for the run of an export.
     """
 
     run_id: str
@@ -73,6 +75,7 @@ class Run:
     was_withdrawn: bool = False
     launch: Launch | None = None
     is_stopping: bool = False
+    process: str | None = None
 
     @classmethod
     def from_tags(cls, about: RunTags, state: RunState, export_type: str, *, is_stopping: bool = False) -> Self:
@@ -91,6 +94,7 @@ class Run:
             was_withdrawn=WITHDRAWN in about.tags,
             launch=launch,
             is_stopping=is_stopping,
+            process=about.process,
         )
 
 
@@ -98,7 +102,7 @@ class Orchestrator(Protocol):
     """What reconciling needs of whatever runs the exports."""
 
     def live_runs(self) -> Iterable[Run]:
-        """Return the runs of exports that wait or have begun, oldest first."""
+        """Return the runs that wait or have begun, oldest first: of exports, and others that note their process."""
         ...
 
     def requested_runs(self, exports: Sequence[Export]) -> Iterable[Run]:
@@ -218,13 +222,15 @@ class Reconciler:
 
     def look(self) -> Iterator[str]:
         """Act on what has lasted, and yield what was done."""
-        runs = [*self.orchestrator.live_runs()]
+        live = [*self.orchestrator.live_runs()]
+        runs = [run for run in live if run.process is None]
         for run in runs:
             if run.launch is not None:
                 from vfexport_core.services.launch import place_launched  # noqa: PLC0415 it loads a driver
 
                 yield place_launched(run, run.launch, self.backend, self.orchestrator)
         yield from self._end_needless_runs(run for run in runs if run.launch is None)
+        yield from self._end_gone_runs(run for run in live if run.process is not None)
         yield from self._fail_hopeless_exports()
         self.drift.forget_unseen()
 
@@ -247,6 +253,14 @@ class Reconciler:
                     record_run_end(self.queue, RunEnd(run_id=run.run_id, export_id=run.export_id, message=drift.why))
                 self.orchestrator.report_lost(run, drift.why)
                 yield f"run {run.run_id} reported as failed: {drift.why}"
+
+    def _end_gone_runs(self, runs: Iterable[Run]) -> Iterator[str]:
+        """End the runs without an export whose process is gone: they hold a place, and nobody else misses them."""
+        for run in runs:
+            is_lost = run.state is RunState.BEGUN and not run.is_stopping and is_gone(run.process)
+            if is_lost and self.drift.lasted(run.run_id) >= GONE_SECONDS:
+                self.orchestrator.report_lost(run, _GONE)
+                yield f"run {run.run_id} reported as failed: {_GONE}"
 
     def _export_of(self, run: Run) -> Export | None:
         try:
@@ -282,7 +296,7 @@ def drift_of(run: Run, export: Export | None, *, is_busy: bool) -> Drift | None:
         return None if is_busy else Drift(why, CLAIMING_SECONDS)
     if mine.ended is None:
         is_lost = export.run_id == run.run_id and not run.is_stopping and is_gone(export.claim_id)
-        return Drift("its process is gone", GONE_SECONDS, holds=True) if is_lost else None
+        return Drift(_GONE, GONE_SECONDS, holds=True) if is_lost else None
     grace = FINISHING_SECONDS if mine.status is ExportStatus.FINISHED else ENDING_SECONDS
     grace = LOST_SECONDS if _was_lost(export, mine) else grace
     return Drift(f"its attempt {mine.attempt} of export {export.id} is {mine.status}", grace)

@@ -30,6 +30,9 @@ SUPERSEDED = "superseded"
 LOST = "lost"
 """Of a run that was reported as failed because its process is gone."""
 
+PROCESS = "process"
+"""Of a run that exports nothing: the process in which it works, behind the run's id, for tags may be copied."""
+
 WITHDRAWN = "withdrawn"
 """Of a run that was not to begin, or stepped back, without fault of its own or its export's."""
 
@@ -103,6 +106,12 @@ class RunTags:
     def requested_attempt(self) -> int | None:
         """The attempt that the run was requested for; None if a person started it and it has no place yet."""
         return None if self.is_reexecution or self.is_launched else number_in(self.tags, ATTEMPT)
+
+    @property
+    def process(self) -> str | None:
+        """The process in which a run works that exports nothing, "" where the tag was copied; None for other runs."""
+        noted = self.tags.get(PROCESS)
+        return noted if noted is None or noted.startswith(f"{self.run_id}:") else ""
 
     @property
     def is_launched(self) -> bool:

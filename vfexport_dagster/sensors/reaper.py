@@ -1,6 +1,6 @@
 """The reaper: ends exports that are late or lost, cleans up after them, reconciles Dagster with the queue.
 
-What is done is core's (``services.reap``, ``services.reconcile``); here it is when, and what an operator is told.
+What is done is core's (``services.reap``, ``services.reconcile_runs``); here it is when, and what an operator is told.
 """
 
 # No postponed annotations here: Dagster reads them when a sensor is declared.
