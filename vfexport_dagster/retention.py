@@ -20,6 +20,8 @@ _PRIORITY = str(2 * int(tags.LAST))
 # It holds the only place for a run: it works for so long at a time, and is ended minutes after if its machine is gone
 # (the rest is for clocks that are apart); within seconds if its process is, on the same machine or in a cluster.
 _WORK_SECONDS = 300.0
+# An export that waits for it waits less than VfexportQueueStuck takes for standing still.
+_AWAITED_SECONDS = 60.0
 _MOST_SECONDS = 600
 
 
@@ -39,12 +41,13 @@ def take_away(
     one tries again.
     """
     from vfexport_core.queue.audit import Actor  # noqa: PLC0415 the definitions load without a driver
-    from vfexport_core.services.retention import Retention, work_off  # noqa: PLC0415 as above
+    from vfexport_core.services.retention import Retention, WorkTime, work_off  # noqa: PLC0415 as above
 
     with missed(context):
         retention = Retention.from_settings(mongo.backend(buckets))
         runs, by = DagsterRuns(context.instance), Actor("dagster", "dagster", context.run_id)
-        left = work_off(retention, runs, by, context.log.info, applies=config.apply, seconds=_WORK_SECONDS)
+        work_time = WorkTime(_WORK_SECONDS, min(_AWAITED_SECONDS, _WORK_SECONDS))
+        left = work_off(retention, runs, by, context.log.info, applies=config.apply, work_time=work_time)
         if left:
             raise dg.Failure(f"{len(left)} exports are left: {left[0].problem}", allow_retries=False)
 

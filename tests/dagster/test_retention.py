@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from tests.integration.queue_helpers import ERROR, triggered
+from tests.integration.queue_helpers import ERROR, queued, triggered
 from vfexport_core.queue.models import ExportStatus
 from vfexport_dagster import retention, tags
 from vfexport_dagster.definitions import defs
@@ -67,6 +67,24 @@ def test_a_run_works_for_its_time_and_leaves_the_rest_to_the_next(
         assert result.success
         assert any("what is left comes next time" in line for line in runner.log(result))
         assert len(store.list()) == left
+
+
+def test_it_works_for_less_while_an_export_waits(
+    runner: Runner, store: ExportRepository, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        store.claimed(triggered(store)).fail(ERROR)
+    old = datetime(2020, 1, 1, tzinfo=UTC)
+    database.exports.update_many({}, {"$set": dict.fromkeys(["date.created", "date.failed"], old)})
+    waiting = queued(store)
+    monkeypatch.setenv("VFEXPORT_RETENTION_DAYS", "30")
+    monkeypatch.setattr(retention, "_AWAITED_SECONDS", 0.0)
+    result = runner.run(retention.JOB_NAME, config(apply=True))
+    assert any("or an export waits" in line for line in runner.log(result))
+    assert len(store.list()) == 3
+    store.request_cancel(waiting.id)
+    assert runner.run(retention.JOB_NAME, config(apply=True)).success
+    assert [export.id for export in store.list()] == [waiting.id]
 
 
 def test_it_stands_behind_every_export_and_does_not_hold_the_place_for_long() -> None:

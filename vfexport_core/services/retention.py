@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.queue.audit import Actor
     from vfexport_core.queue.models import Export
+    from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.services.bootstrap import Backend
 
 T = TypeVar("T")
@@ -122,30 +123,54 @@ class RunHistory(Protocol):
     def forget(self, run_id: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class WorkTime:
+    """How long one run works: about `seconds`, and `seconds_if_awaited` where an export waits for its place."""
+
+    seconds: float
+    seconds_if_awaited: float
+
+    def until_over(self, queue: ExportRepository) -> Callable[[], bool]:
+        """Return what tells whether it is over, of a run that begins now."""
+        began = time.monotonic()
+
+        def is_over() -> bool:
+            worked = time.monotonic() - began
+            return worked >= self.seconds or (worked >= self.seconds_if_awaited and bool(queue.pending(1)))
+
+        return is_over
+
+
 def work_off(
-    retention: Retention, runs: RunHistory, by: Actor, report: Callable[[str], object], *, applies: bool, seconds: float
+    retention: Retention,
+    runs: RunHistory,
+    by: Actor,
+    report: Callable[[str], object],
+    *,
+    applies: bool,
+    work_time: WorkTime,
 ) -> list[Expired]:
-    """List, or take away, what is past its time: exports, then runs as old as that, for about so many seconds.
+    """List, or take away, what is past its time: exports, then runs as old as that, for as long as it may work.
 
     Returns the exports that could not be taken away; `report` is told of all. Raises SourceUnavailable.
     """
-    until = time.monotonic() + seconds
+    is_over = work_time.until_over(retention.backend.queue)
     done = "taken away" if applies else "would be taken away"
-    seen = [*_until(until, retention.apply(by) if applies else retention.plan())]
+    seen = [*_until(is_over, retention.apply(by) if applies else retention.plan())]
     for one in seen[:_LISTED]:
         report(f"export {one.export.id} ({one.export.export_type}): {one.problem or done}")
     found = [*runs.ended_before(datetime.now(UTC) - timedelta(days=retention.days))]
-    count = sum(1 for _ in _until(until, map(runs.forget, found))) if applies else len(found)
-    if time.monotonic() >= until:
-        report(f"the {seconds:.0f} s of one run are over: what is left comes next time")
+    count = sum(1 for _ in _until(is_over, map(runs.forget, found))) if applies else len(found)
+    if is_over():
+        report("the time of one run is over, or an export waits: what is left comes next time")
     left = [one for one in seen if one.problem is not None]
     report(f"{len(seen) - len(left)} exports and {count} runs that ended more than {retention.days} days ago {done}")
     return left
 
 
-def _until(moment: float, found: Iterable[T]) -> Iterator[T]:
-    """Yield what was found, until it is that moment."""
+def _until(is_over: Callable[[], bool], found: Iterable[T]) -> Iterator[T]:
+    """Yield what was found, one at least, until the time is over."""
     for one in found:
         yield one
-        if time.monotonic() >= moment:
+        if is_over():
             return
