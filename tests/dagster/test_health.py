@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,11 @@ import pytest
 import yaml
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, SensorInstigatorData
 from dagster._daemon.types import DaemonHeartbeat
+from sqlalchemy.exc import OperationalError
 
 from vfexport_core.doctor.orchestrator_check import workspace_file
 from vfexport_core.doctor.orchestrator_findings import findings
+from vfexport_dagster import health
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.instance_state import InstanceState, sensor_names
 
@@ -109,3 +112,28 @@ def test_a_code_location_that_does_not_answer(tmp_path: Path, monkeypatch: pytes
         found = {finding.name: finding for finding in findings(InstanceState(instance, workspace_file()))}
     assert found["dagster code location"].outcome.value == "failed"
     assert "vfexport cannot be reached" in found["dagster code location"].detail
+
+
+def test_a_storage_that_does_not_answer_is_named_by_the_kind_of_its_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away() -> dg.DagsterInstance:
+        fault = OperationalError("SELECT 1", {}, Exception("at db.example as dagster"))
+        raise RuntimeError("too many retries for DB connection") from fault
+
+    monkeypatch.setattr(dg.DagsterInstance, "get", staticmethod(away))
+    health.main()
+    told = capsys.readouterr().out
+    (found,) = json.loads(told)
+    assert (found["name"], found["outcome"]) == ("dagster storage", "failed")
+    assert "OperationalError" in found["detail"]
+    assert "db.example" not in told
+
+
+def test_what_else_is_in_the_way_of_the_instance_is_not_taken_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong() -> dg.DagsterInstance:
+        raise dg.DagsterInvariantViolationError("no such field")
+
+    monkeypatch.setattr(dg.DagsterInstance, "get", staticmethod(wrong))
+    with pytest.raises(dg.DagsterInvariantViolationError):
+        health.main()

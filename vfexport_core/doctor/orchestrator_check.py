@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.doctor.checks import Check, Finding, Outcome, failed, not_checked
-from vfexport_core.doctor.orchestrator_findings import WORKSPACE, findings
+from vfexport_core.doctor.orchestrator_findings import WORKSPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from vfexport_core.telemetry.orchestrator import OrchestratorState
+    from collections.abc import Iterable, Iterator
 
 HOME = "DAGSTER_HOME"
 _PACKAGE = "vfexport_dagster"
@@ -60,9 +58,10 @@ def _told(stdout: bytes, status: int) -> Iterator[Finding]:
     yield from findings
 
 
-def print_findings(state: OrchestratorState) -> None:
+def print_findings(findings: Iterable[Finding]) -> None:
     """Print what the doctor reads: a list of ``{name, outcome, detail, hint}`` in JSON."""
-    json.dump([dataclasses.asdict(finding) for finding in findings(state)], sys.stdout)
+    told = [dataclasses.asdict(finding) for finding in findings]  # before anything is printed: asking may fail
+    json.dump(told, sys.stdout)
 
 
 def workspace_file() -> Path | None:

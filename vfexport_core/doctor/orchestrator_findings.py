@@ -35,6 +35,15 @@ def findings(state: OrchestratorState) -> Iterator[Finding]:
     yield clock_finding("dagster clock", storage.clock, asked)  # the doctor compares this machine's with MongoDB's
 
 
+def unreachable_storage(fault: str) -> Finding:
+    """Report that the storage does not answer, and by which kind of error."""
+    return failed(
+        "dagster storage",
+        f"it does not answer ({fault}): no run begins; an export that runs goes on",
+        "Start it, or correct its address, user and password: DAGSTER_PG_*, PGSSLMODE, PGSSLROOTCERT for PostgreSQL.",
+    )
+
+
 def storage_finding(kind: str, version: str, *, is_migrated: bool) -> Finding:
     """Report what the storage is; it answers, since everything else is in it, too."""
     if not is_migrated:
