@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
 
@@ -26,8 +26,7 @@ class KeepAliveHandler(MotoRequestHandler):
 def main(arguments: list[str]) -> None:
     """Serve until killed."""
     port, port_file = int(arguments[0]), Path(arguments[1])
-    application = DomainDispatcherApplication(create_backend_app)
-    server = make_server("127.0.0.1", port, application, threaded=True, request_handler=KeepAliveHandler)
+    server = make_server("127.0.0.1", port, create_backend_app("s3"), threaded=True, request_handler=KeepAliveHandler)
     draft = port_file.with_suffix(".draft")
     draft.write_text(str(server.server_address[1]))
     draft.rename(port_file)
