@@ -5,18 +5,17 @@ Under pytest-xdist each worker is a process and so has its own servers; nothing 
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import sys
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-import botocore.session
 import pytest
 from hypothesis import settings as hypothesis_settings
 from pymongo import MongoClient
 
+from tests import botocore_data
 from tests.servers import PREFIX as SERVERS
 from tests.servers import mongo_to_test, s3_to_test, unique
 from vfexport_core.embedded import embedded_environment
@@ -34,9 +33,7 @@ if TYPE_CHECKING:
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# The service makes one session of botocore in its life, a test one for each run. Each would read the descriptions of
-# AWS's APIs anew, which is most of what a short run computes.
-botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+botocore_data.keep()
 
 # How long an example takes says more about the machine than about the code.
 hypothesis_settings.register_profile("vfexport", deadline=None)
