@@ -9,6 +9,7 @@ import queue
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from click.testing import CliRunner, Result
@@ -17,21 +18,25 @@ from vfexport_core.cli.app import vfexport
 from vfexport_core.embedded.synthetic import seed_campaign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pymongo.database import Database
 
 COMMAND = [sys.executable, "-m", "vfexport_core.cli"]
+CHECKOUT = Path(__file__).parent.parent
 _SECONDS = 120
 
 
 class Cli:
-    """`vfexport` with the settings of one test; `folder` is the working directory of the processes."""
+    """`vfexport` with the settings of one test; `folder` is the working directory of the processes.
 
-    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+    `command` is what a process runs, which finds the tests' modules too.
+    """
+
+    def __init__(self, environment: Mapping[str, str], folder: Path, command: Sequence[str] = COMMAND) -> None:
         self.environment = dict(environment)
         self.folder = folder
+        self.command = command
 
     def run(self, *arguments: str, **environment: str) -> Result:
         """Run a command in this process."""
@@ -41,12 +46,12 @@ class Cli:
     def process(self, *arguments: str, **environment: str) -> Iterator[CliProcess]:
         """Run a command as a process, killed if it is still there in the end."""
         child = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*self.command, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.folder,
-            env={**os.environ, **self.environment, **environment},
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT), **self.environment, **environment},
         )
         with child:
             running = CliProcess(child)

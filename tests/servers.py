@@ -20,6 +20,7 @@ import pytest
 from pymongo.errors import OperationFailure
 from pymongo.uri_parser import parse_uri
 
+from tests import small_parts
 from vfexport_core.embedded import MongoServer, S3Server, embedded_mongo, embedded_s3
 from vfexport_core.embedded.environment import s3_client
 from vfexport_core.embedded.s3 import DUMMY_KEY, REGION
@@ -78,9 +79,11 @@ def s3_to_test() -> Iterator[S3Server]:
         return
     with (
         TemporaryDirectory(prefix="vfexport-s3-", ignore_cleanup_errors=True) as folder,
-        embedded_s3(Path(folder), stop_seconds=0) as server,
+        pytest.MonkeyPatch.context() as patch,
     ):
-        yield server
+        patch.setenv(small_parts.VARIABLE, str(small_parts.SMALLEST))
+        with embedded_s3(Path(folder), stop_seconds=0) as server:
+            yield server
 
 
 def through(server: MongoServer, proxy: Proxy) -> str:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from tests.small_parts import SMALLEST
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused, LeaseLost
 from vfexport_core.storage.object_keys import staging_key
-from vfexport_core.storage.object_store import NewObject, ObjectStore, ObjectVersion
+from vfexport_core.storage.object_store import PIECE_BYTES, NewObject, ObjectStore, ObjectVersion
 
 if TYPE_CHECKING:
     from vfexport_core.storage.object_store import ObjectWriter
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 EXPORT, OTHER = "64b7f0c2a1d3e4f5a6b7c8e0", "64b7f0c2a1d3e4f5a6b7c8e1"
 KEY = f"64b7f0c2a1d3e4f5a6b7c8d9/entries/Eras-Tour-20250304T050607Z-{EXPORT}.csv"
 SHARED = "vf_na_registration/Artist_en-us_001.csv"
-LARGE = 11 * 2**20
+LARGE = 2 * SMALLEST + 2**10
 """More than one part of a multipart upload."""
+PIECES = 2 * PIECE_BYTES + 1
 
 each_size = pytest.mark.parametrize("size", [0, 10, LARGE], ids=["empty", "small", "large"])
 
@@ -221,8 +223,8 @@ class StoreContract:
         assert looked.there() == ["a"]
 
     def test_it_reads_an_object_whole_and_none_that_is_not_there(self, looked: Looked) -> None:
-        looked.put(KEY, content(LARGE), EXPORT)
-        assert b"".join(looked.store.read(KEY)) == content(LARGE)
+        looked.put(KEY, content(PIECES), EXPORT)
+        assert b"".join(looked.store.read(KEY)) == content(PIECES)
         with pytest.raises(DeliveryRefused):
             list(looked.store.read(SHARED))
 

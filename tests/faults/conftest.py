@@ -1,8 +1,9 @@
-"""What scenarios of faults share: a campaign of large rows, workers whose traffic goes through proxies, the checker."""
+"""What scenarios of faults share: a file of several parts, workers whose traffic goes through proxies, a checker."""
 
 from __future__ import annotations
 
 import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.faults.scenes import LEASE_SECONDS, SAMPLE_ROWS, Scene
 from tests.proxy import Proxy
 from tests.reference import Campaign
 from tests.s3_proxy import S3Proxy
+from tests.small_parts import SMALLEST, use_small_parts
 from vfexport_core.services.initialise import initialise
 from vfexport_core.storage.s3.bucket import RetryPolicy
 
@@ -32,17 +34,18 @@ if TYPE_CHECKING:
 
 MIB = 2**20
 ENTRIES, OF_THEM_BRITISH = 18, 2
+SMALL_WORKER = [sys.executable, "-m", "tests.faults.small_worker"]
 SMALL = 2
 
 
-def large_campaign(entries: int = ENTRIES) -> Campaign:
-    """A campaign of large rows: a scan takes several batches and a file several parts, at little cost."""
+def large_campaign(entries: int = ENTRIES, row_bytes: int = MIB) -> Campaign:
+    """A campaign of few rows, of which an eighth of a part each makes a file of several parts, at little cost."""
     numbers = range(1, entries + 1)
     return Campaign(
-        make_campaign(ticketUrl="https://tickets.example/" + "x" * (MIB * 6 // 10)),
+        make_campaign(ticketUrl="https://tickets.example/" + "x" * (row_bytes * 6 // 10)),
         [make_market()],
         [make_user(number) for number in numbers],
-        [make_entry(number, fields={"color": "c" * MIB}) for number in numbers],
+        [make_entry(number, fields={"color": "c" * row_bytes}) for number in numbers],
         [make_scoring(number, countryCode="GB" if number <= OF_THEM_BRITISH else "US") for number in numbers],
         promoters=[make_promoter()],
     )
@@ -54,7 +57,7 @@ def small_campaign() -> Campaign:
 
 @pytest.fixture
 def campaign(database: Database[dict[str, Any]]) -> str:
-    return load(database, large_campaign())
+    return load(database, large_campaign(row_bytes=SMALLEST // 8))
 
 
 @pytest.fixture
@@ -73,7 +76,9 @@ def scene(  # noqa: PLR0917
     s3_server: S3Server,
     history: History,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Scene]:
+    use_small_parts(monkeypatch)
     settings = settings.model_copy(update={"sample_rows": SAMPLE_ROWS})
     checker = Checker(database, settings, history, load(database, small_campaign()))
     initialise(checker.database)
@@ -87,7 +92,7 @@ def scene(  # noqa: PLR0917
             "VFEXPORT_POLLING_INTERVAL_MILLIS": "50",
             "VFEXPORT_SAMPLE_ROWS": str(SAMPLE_ROWS),
         }
-        yield Scene(checker, campaign, Cli(environment, tmp_path), mongo, s3)
+        yield Scene(checker, campaign, Cli(environment, tmp_path, SMALL_WORKER), mongo, s3)
 
 
 @pytest.fixture

@@ -18,12 +18,13 @@ from pymongo import MongoClient
 from tests.api_client import wait_for
 from tests.delivered import load
 from tests.faults.checker import Checker
-from tests.faults.conftest import large_campaign
+from tests.faults.conftest import MIB, large_campaign
 from tests.faults.failing import MONGO_FAULTS, S3_FAULTS
 from tests.integration.queue_helpers import new_export
 from tests.proxy import Proxy
 from tests.s3_faults import Rule
 from tests.s3_proxy import through
+from tests.small_parts import SMALLEST, use_small_parts
 from vfexport_core.errors import DeliveryFailed, SourceUnavailable
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.models import ExportStatus
@@ -52,13 +53,23 @@ pytestmark = pytest.mark.usefixtures("_little_patience")
 
 FINISHED, FAILED, TRIGGERED = ExportStatus.FINISHED, ExportStatus.FAILED, ExportStatus.TRIGGERED
 SINGLE, PARTS = "entries", "autoReminderEmail"
-ROWS = 10  # of a MiB: two parts
+ROWS = 10  # of an eighth of a part: two parts
 RUN_IDS = (f"run-{number}" for number in itertools.count(1))
 
 
 @pytest.fixture
-def campaign(database: Documents) -> str:
-    return load(database, large_campaign(ROWS))
+def row_bytes() -> int:
+    return SMALLEST // 8
+
+
+@pytest.fixture
+def campaign(database: Documents, row_bytes: int) -> str:
+    return load(database, large_campaign(ROWS, row_bytes))
+
+
+@pytest.fixture
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_small_parts(monkeypatch)
 
 
 @pytest.fixture
@@ -96,6 +107,7 @@ class Runs:
         self.checker.assert_all_well(self.asked)
 
 
+@pytest.mark.usefixtures("_small_parts")
 @pytest.mark.parametrize("fault", S3_FAULTS.values(), ids=S3_FAULTS)
 @pytest.mark.parametrize("export_type", [SINGLE, PARTS])
 def test_s3_may_fail_at_any_call(
@@ -139,6 +151,7 @@ def test_exports_of_the_same_minute_share_no_file(
     runs.assert_all_well()
 
 
+@pytest.mark.usefixtures("_small_parts")
 @pytest.mark.parametrize("fault", MONGO_FAULTS.values(), ids=MONGO_FAULTS)
 @pytest.mark.parametrize("export_type", [SINGLE, PARTS])
 def test_mongodb_may_fail_once_at_any_command(
@@ -184,7 +197,8 @@ def test_mongodb_may_fail_for_good(  # noqa: PLR0917
     fault: dict[str, Any],
 ) -> None:
     """The run fails and says so; if it cannot, the reaper does."""
-    database.entries.update_one({}, {"$set": {"fields.color": "c" * 2**23}})  # more than one batch
+    for entry in list(database.entries.find({}, {"_id": 1}).limit(2)):
+        database.entries.update_one(entry, {"$set": {"fields.color": "c" * 2**23}})  # more than one batch
     runs = Runs(checker, campaign, shaky, settings, patience_seconds=3.0)
     everything = ["find", "aggregate", "getMore", "listCollections", "listIndexes", "findAndModify", "update"]
     failing = everything if command == "all" else [command]
@@ -243,6 +257,7 @@ SCRIPTS = {
 }
 
 
+@pytest.mark.parametrize("row_bytes", [MIB], ids=["large rows"])  # there are to be many blocks
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 @pytest.mark.parametrize("server", ["mongo", "s3"])
 def test_the_network_may_fail_for_a_while(  # noqa: PLR0917
@@ -253,6 +268,7 @@ def test_the_network_may_fail_for_a_while(  # noqa: PLR0917
     mongo_server: MongoServer,
     s3_server: S3Server,
     *,
+    row_bytes: int,
     server: str,
     script: Callable[[Proxy], None],
     monkeypatch: pytest.MonkeyPatch,

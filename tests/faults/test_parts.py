@@ -18,6 +18,7 @@ from tests.delivered import InBuckets, Run, load, make_export
 from tests.reference import Campaign
 from tests.s3_faults import ACCESS_DENIED, Answer, LoseAnswer
 from tests.s3_proxy import S3Proxy
+from tests.small_parts import SMALLEST, use_small_parts
 from vfexport_core.errors import ConfigurationError, DeliveryFailed, DeliveryRefused, LeaseLost, VfexportError
 from vfexport_core.settings import BucketsSettings
 from vfexport_core.storage.buckets import BucketClients
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from vfexport_core.embedded import S3Server
     from vfexport_core.settings import Settings
 
-MIB = 2**20
-ROW_BYTES = MIB
+ROW_BYTES = SMALLEST // 8
 LARGE_ROWS, SMALL_ROWS = 9, 2
 TYPES = ("autoReminderEmail", "reminderEmailSample")
 # What must have been sent at least once for the exhaustive tests to mean something.
@@ -82,7 +82,7 @@ class Scene:
 def scene(
     database: Database[Any], settings: Settings, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Scene]:
-    """A campaign of three files, one of 9 MiB: every row repeats the campaign's long ticket URL."""
+    """A campaign of three files, one of two parts: every row repeats the campaign's long ticket URL."""
     large = make_campaign(ticketUrl="https://tickets.example/" + "x" * ROW_BYTES)
     numbers = range(1, LARGE_ROWS + SMALL_ROWS + 1)
     countries = {number: "US" if number <= LARGE_ROWS else ("GB", "DE")[number % 2] for number in numbers}
@@ -96,6 +96,7 @@ def scene(
     campaign_id = load(database, bundle)
     quick = functools.partial(RetryPolicy, attempts=3, base_seconds=0.001)
     monkeypatch.setattr("vfexport_core.storage.buckets.RetryPolicy", quick)
+    use_small_parts(monkeypatch)
     with S3Proxy(s3_server.endpoint_url) as proxy, BucketClients(settings) as direct:
         through = {
             name: getattr(settings.buckets, name).model_copy(update={"endpoint_url": proxy.url})

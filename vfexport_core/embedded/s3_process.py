@@ -1,17 +1,26 @@
-"""The process of the embedded S3: moto's application, served on a port that is written to a file once it listens.
+"""The process of the embedded S3: moto's applications, served on a port that is written to a file once it listens.
 
 Run as ``python -m vfexport_core.embedded.s3_process PORT PORT_FILE``; PORT 0 lets the kernel choose. moto's own command
 neither says which port it got nor keeps connections open, and each request on a new connection costs more than the
-request.
+request; to find out which of all services a request is for costs as much again.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from flask import Flask
+    from moto.backends import SERVICE_NAMES
 
 
 class KeepAliveHandler(MotoRequestHandler):
@@ -23,10 +32,22 @@ class KeepAliveHandler(MotoRequestHandler):
         del code, size
 
 
+@functools.cache
+def service(name: SERVICE_NAMES) -> Flask:
+    """Make moto's application for a service of AWS."""
+    return create_backend_app(name)
+
+
+def application(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Serve S3, and whatever is signed for STS, which gives the credentials of a role."""
+    is_sts = "/sts/aws4_request" in environment.get("HTTP_AUTHORIZATION", "")
+    return service("sts" if is_sts else "s3")(environment, start_response)
+
+
 def main(arguments: list[str]) -> None:
     """Serve until killed."""
     port, port_file = int(arguments[0]), Path(arguments[1])
-    server = make_server("127.0.0.1", port, create_backend_app("s3"), threaded=True, request_handler=KeepAliveHandler)
+    server = make_server("127.0.0.1", port, application, threaded=True, request_handler=KeepAliveHandler)
     draft = port_file.with_suffix(".draft")
     draft.write_text(str(server.server_address[1]))
     draft.rename(port_file)

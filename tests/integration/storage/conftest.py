@@ -12,13 +12,12 @@ import pytest
 from tests.s3_proxy import S3Proxy
 from tests.s3_wire import resolve_to
 from tests.servers import require_embedded_s3, unique
+from tests.small_parts import small_limits
 from vfexport_core.settings import BucketSettings
 from vfexport_core.storage.object_store import NewObject
 from vfexport_core.storage.s3.bucket import RetryPolicy, S3Bucket
 from vfexport_core.storage.s3.clients import make_client, make_session
-from vfexport_core.storage.s3.multipart import MIN_PART_BYTES
 from vfexport_core.storage.s3.s3_store import S3Store
-from vfexport_core.storage.s3.writer import Limits
 
 ATTEMPTS = 3
 KEY = "64b7f0c2a1d3e4f5a6b7c8d9/entries/Eras-Tour-20250304T050607Z-64b7f0c2a1d3e4f5a6b7c8e0.csv"
@@ -133,7 +132,7 @@ def target(proxy, proxy_client, store):
 @pytest.fixture
 def make_writer(target):
     def make(key=KEY, staging_key=STAGING_KEY, acl="private", target=target, limits=None):
-        limits = limits or Limits(part_bytes=MIN_PART_BYTES)
+        limits = limits or small_limits()
         new = NewObject(
             key=key,
             staging_key=staging_key,

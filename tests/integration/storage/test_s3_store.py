@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.servers import require_embedded_s3
+from tests.small_parts import SMALLEST, small_limits
 from tests.store_contract import StoreContract
-from vfexport_core.storage.s3.multipart import MIN_PART_BYTES
 from vfexport_core.storage.s3.s3_store import S3Store
-from vfexport_core.storage.s3.writer import Limits
 
 
 class Bucket:
@@ -38,5 +37,5 @@ class TestS3Store(StoreContract):
     @pytest.fixture(params=["copied at once", "copied in parts"])
     def looked(self, request, store, target):
         require_embedded_s3("not every store heeds the condition of a copy or a completion")
-        copies = {"copy_single_bytes": 1, "copy_part_bytes": MIN_PART_BYTES} if "parts" in request.param else {}
-        return Bucket(store, target, Limits(part_bytes=MIN_PART_BYTES, **copies))
+        copies = {"copy_single_bytes": 1, "copy_part_bytes": SMALLEST} if "parts" in request.param else {}
+        return Bucket(store, target, small_limits(**copies))

@@ -6,22 +6,25 @@ import hashlib
 import random
 import threading
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.integration.storage.conftest import ATTEMPTS, KEY, STAGING_KEY
 from tests.s3_faults import ACCESS_DENIED, SLOW_DOWN, Answer, Backlog, LoseAnswer, Reset, Run
 from tests.servers import require_embedded_s3
+from tests.small_parts import SMALLEST, small_limits
 from vfexport_core.errors import DeliveryFailed, DeliveryRefused
 from vfexport_core.storage.s3.bucket import RetryPolicy
-from vfexport_core.storage.s3.multipart import MIN_PART_BYTES
-from vfexport_core.storage.s3.writer import Limits
+
+if TYPE_CHECKING:
+    from vfexport_core.storage.s3.writer import Limits
 
 CONFLICT = Answer(409, "ConditionalRequestConflict")
-PART = MIN_PART_BYTES
+PART = SMALLEST
 DATA = random.Random(7).randbytes(2 * PART + 17)
-LARGE = Limits(part_bytes=PART, threads=2)
-VERY_LARGE = Limits(part_bytes=PART, threads=2, copy_single_bytes=PART, copy_part_bytes=PART)
+LARGE = small_limits(threads=2)
+VERY_LARGE = small_limits(threads=2, copy_single_bytes=PART, copy_part_bytes=PART)
 
 
 @dataclass(frozen=True)
@@ -262,7 +265,7 @@ def test_a_failed_part_fails_the_file_even_if_the_error_was_overlooked(make_writ
 def test_a_failed_part_is_reported_while_others_are_under_way(make_writer, proxy):
     gate = proxy.hold("UploadPart", part=1)
     proxy.fail("UploadPart", ACCESS_DENIED, part=2)
-    with make_writer(limits=Limits(part_bytes=PART, threads=2)) as writer:
+    with make_writer(limits=LARGE) as writer:
         with pytest.raises(DeliveryRefused):  # with part 1 still held, and room for no other
             writer.write(DATA + DATA)
         gate.set()
@@ -326,7 +329,7 @@ def test_without_permission_to_list_versions_the_objects_are_removed(make_writer
 
 def test_another_thread_may_abort_a_writer_that_waits(make_writer, proxy, store):
     gate = proxy.hold("UploadPart")
-    writer = make_writer(limits=Limits(part_bytes=PART, threads=1))
+    writer = make_writer(limits=small_limits(threads=1))
     outcome = []
 
     def write():

@@ -19,6 +19,16 @@ PART = MIN_PART_BYTES
 COPY_IN_PARTS = Limits(part_bytes=PART, copy_single_bytes=PART, copy_part_bytes=PART)
 
 
+@pytest.fixture
+def make_writer(make_writer):
+    """Make writers whose parts are as large as every S3 wants them."""
+
+    def make(*, limits=None, **options):
+        return make_writer(limits=limits or Limits(part_bytes=PART), **options)
+
+    return make
+
+
 def nothing():
     pass
 
