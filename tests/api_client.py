@@ -169,10 +169,14 @@ def run_to_end(api: Api, export: Export, *keys: str, bucket: str = "exportsS3") 
     return store.claimed(claim).finish(delivered)
 
 
-def wait_for(condition: Any, seconds: float = 10) -> Any:
-    """Wait until `condition()` gives something; for what has no event to wait for (another process)."""
-    deadline = time.monotonic() + seconds
+def wait_for(condition: Any, seconds: float = 60) -> Any:
+    """Wait until `condition()` gives something; for what has no event to wait for (another process).
+
+    It is asked the less often the longer it takes: who asks without a pause takes the time of those who are to get on.
+    """
+    began = time.monotonic()
     while not (value := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+        waited = time.monotonic() - began
+        assert waited < seconds, "waited in vain"
+        time.sleep(min(max(0.02, waited / 10), 0.25))
     return value

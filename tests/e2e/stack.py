@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import sys
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
+from tests.api_client import wait_for
 from vfexport_core.embedded.process import HOST, ServerProcess, free_port
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 180
 STOP_SECONDS = 60
-POLL_SECONDS = 0.2
 
 RUNS = """query ($filter: RunsFilter!) { runsOrError(filter: $filter) { ... on Runs {
     results { runId status jobName tags { key value } } } } }"""
@@ -45,11 +44,10 @@ WORKSPACE = """{ workspaceOrError { ... on Workspace { locationEntries { loadSta
 
 def poll(condition: Callable[[], Any], seconds: float = START_SECONDS, what: str = "") -> Any:
     """Ask another process until there is a true answer, and give it."""
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
-        time.sleep(POLL_SECONDS)
-    return answer
+    try:
+        return wait_for(condition, seconds)
+    except AssertionError:
+        raise AssertionError(f"not within {seconds} s: {what or condition}") from None
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from vfexport_core.settings import Settings
 
 DATABASE_VARIABLE = f"{PREFIX}MONGO_DATABASE"
-PROCESS_SECONDS = 30
-CLEANING_SECONDS = 10
+PROCESS_SECONDS = 60
+CLEANING_SECONDS = 60
 Place = tuple[str, str]
 
 

@@ -140,7 +140,7 @@ class Scene:
 
     def watch_until_released(self) -> Export:
         """Look as a reaper does, again and again, until the running export was ended."""
-        return wait_for(lambda: self.watch().ended, 30)
+        return wait_for(lambda: self.watch().ended)
 
     def wait_until_unused(self) -> None:
         """Wait until everything that dead processes had sent has been done."""

@@ -6,7 +6,7 @@ import functools
 
 from tests.small_parts import small_limits
 from vfexport_core.cli import main
-from vfexport_core.pipeline.plan import ExportPlan
+from vfexport_core.pipeline import ExportPlan
 from vfexport_core.storage import buckets
 from vfexport_core.storage.s3.s3_store import S3Store
 
