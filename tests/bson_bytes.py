@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from vfexport_core.catalog.expressions import FieldType
+from vfexport_core.catalog.collections import FieldType
 
 if TYPE_CHECKING:
     import random

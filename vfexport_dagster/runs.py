@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from vfexport_core.catalog import all_specs
-from vfexport_core.services.reconcile_runs import Run, RunState
+from vfexport_core.services.orchestrator_runs import Run, RunState
 from vfexport_core.services.run_tags import ATTEMPT, EXPORT_ID, LOST, PROCESS, SUPERSEDED, WITHDRAWN, longest_run
 from vfexport_dagster import tags
 from vfexport_dagster.tags import read_tags

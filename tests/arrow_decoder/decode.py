@@ -16,7 +16,7 @@ import pyarrow as pa
 from tests.arrow_decoder.fallback import FallbackDecoder, SchemaViolation
 from tests.arrow_decoder.nonconforming import Chunk, document_bounds, restore
 from tests.arrow_decoder.strict import StrictSchema
-from vfexport_core.catalog.expressions import Field, FieldType
+from vfexport_core.catalog.collections import Field, FieldType
 from vfexport_core.mongo.client import SOUND_CODEC
 from vfexport_core.sources.batch import Batch, Column
 from vfexport_core.sources.projection import short_names

@@ -10,7 +10,7 @@ import bson
 import pyarrow as pa
 
 from tests.arrow_decoder.nonconforming import document_bounds, separate
-from vfexport_core.catalog.expressions import FieldType
+from vfexport_core.catalog.collections import FieldType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,7 +13,7 @@ import bson
 from bson.errors import InvalidBSON
 
 from tests.arrow_decoder.strict import EXACT_DOUBLE
-from vfexport_core.catalog.expressions import FieldType
+from vfexport_core.catalog.collections import FieldType
 from vfexport_core.mongo.client import SOUND_CODEC
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pymongoarrow.schema import Schema
 from pymongoarrow.types import ObjectIdType
 
 from tests.arrow_decoder.probes import booleans, nans, non_lists
-from vfexport_core.catalog.expressions import FieldType
+from vfexport_core.catalog.collections import FieldType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -21,9 +21,9 @@ from tests.builders import (
 )
 from tests.delivered import load, unzipped
 from tests.reference import Campaign
-from vfexport_core.catalog.collections import Collection
+from vfexport_core.catalog.collections import Collection, Field, FieldType
 from vfexport_core.catalog.contact import EMAIL, MARKET_NAME, OWN_MARKET, PHONE, USER_ID, USER_OF_ENTRY, scoring
-from vfexport_core.catalog.expressions import Column, Field, FieldType
+from vfexport_core.catalog.expressions import Column
 from vfexport_core.catalog.reminders import HELD_CODE_ID, REMINDER_EMAIL
 from vfexport_core.catalog.spec import Bucket, Container, Expansion, ExportSpec, GroupBy, IsTrue, Lookup, Scan, Shape
 from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows

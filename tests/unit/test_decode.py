@@ -9,8 +9,7 @@ from bson.errors import InvalidBSON
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vfexport_core.catalog.collections import Collection
-from vfexport_core.catalog.expressions import Field, FieldType
+from vfexport_core.catalog.collections import Collection, Field, FieldType
 from vfexport_core.mongo.client import SOUND_CODEC
 from vfexport_core.rows.cells import cells_of_columns
 from vfexport_core.rows.expand import elements, flat_keys

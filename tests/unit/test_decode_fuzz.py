@@ -17,8 +17,7 @@ from bson.errors import InvalidBSON
 
 from tests.arrow_decoder.decode import ArrowDecoder
 from tests.bson_bytes import TYPES, USUAL, Values, document
-from vfexport_core.catalog.collections import Collection
-from vfexport_core.catalog.expressions import Field, FieldType
+from vfexport_core.catalog.collections import Collection, Field, FieldType
 from vfexport_core.mongo.client import SOUND_CODEC
 from vfexport_core.rows.cells import Cells, cells_of_columns
 from vfexport_core.rows.expand import elements, flat_keys

@@ -24,10 +24,12 @@ DECISION = next((ROOT / "docs" / "adr").glob("0007-*.md"))
 NOT_IMPORTED = {"dagster-webserver": "a program", "fastapi-offline": "only its files are read"}
 
 LENT = {
+    "alembic": "dagster",
     "botocore": "boto3",
     "pydantic-core": "pydantic",
     "sqlalchemy": "dagster",
     "starlette": "fastapi",
+    "universal-pathlib": "dagster",
     "werkzeug": "moto",
 }
 """Imported although another distribution, which is declared, brings it along in the version that it needs."""

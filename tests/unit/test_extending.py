@@ -95,7 +95,7 @@ WORDS = {
         {"sources/conditions.py", "catalog/dictionary.py"},
     ),
     "field type": Word(
-        "catalog/expressions.py",
+        "catalog/collections.py",
         '    DATE = "date"',
         '    DECIMAL = "decimal"\n',
         {"sources/decode.py", "catalog/formatter.py"},

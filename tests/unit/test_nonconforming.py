@@ -16,7 +16,7 @@ from tests.arrow_decoder.fallback import FallbackDecoder, SchemaViolation
 from tests.arrow_decoder.nonconforming import conforms, document_bounds, restore, separate
 from tests.arrow_decoder.strict import Decoded, StrictSchema
 from tests.unit.test_decode import clean, dirty, usual, values
-from vfexport_core.catalog.expressions import FieldType
+from vfexport_core.catalog.collections import FieldType
 from vfexport_core.mongo.client import SOUND_CODEC
 
 TYPES = {f"c{number}": kind for number, kind in enumerate(FieldType) if kind is not FieldType.ANY}

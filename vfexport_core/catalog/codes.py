@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vfexport_core.catalog.collections import Collection
+from vfexport_core.catalog.collections import Collection, FieldType
 from vfexport_core.catalog.contact import (
     EMAIL,
     FIRST_NAME,
@@ -13,7 +13,7 @@ from vfexport_core.catalog.contact import (
     code,
     entry,
 )
-from vfexport_core.catalog.expressions import Column, FieldType
+from vfexport_core.catalog.expressions import Column
 from vfexport_core.catalog.spec import Bucket, ExportSpec, ExportType, IsDateKey, IsOneOf, Lookup, Scan
 
 _ASSIGNED_USER = code("assignment.userId")

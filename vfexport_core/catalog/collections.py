@@ -1,4 +1,4 @@
-"""The source collections: all that the service knows of each, in one place.
+"""The source collections: all that the service knows of each, in one place; and a field of their documents.
 
 A collection that rows come from has to say whose its documents are: a deletion of a user's data looks there. It cannot
 be declared without (`ScanAccess`).
@@ -7,15 +7,26 @@ be declared without (`ScanAccess`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, unique
+from enum import Enum, StrEnum, unique
 from typing import TypeAlias
-
-from vfexport_core.catalog.expressions import Field, FieldType
 
 Path: TypeAlias = "tuple[str, ...]"
 Index: TypeAlias = "tuple[str, ...]"
 
 _BY_ID: Index = ("_id",)
+
+
+class FieldType(StrEnum):
+    """The BSON type that a field usually has: a hint for fast decoding, never a condition (02: data is dirty)."""
+
+    TEXT = "text"
+    DATE = "date"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    TEXT_LIST = "text list"
+    OBJECT_ID = "object id"
+    ANY = "any"
+    """Documents and lists of documents: always decoded value by value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,3 +145,12 @@ class Collection(Enum):
         """The user's id and, where there is one, the member's id; raises ValueError when no rows come from it."""
         scan = self.scan
         return tuple(Field(self, path) for path in (scan.user, scan.member) if path is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One value of one document, by its path in the collection."""
+
+    collection: Collection
+    path: tuple[str, ...]
+    type: FieldType = FieldType.TEXT

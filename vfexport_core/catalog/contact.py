@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vfexport_core.catalog.collections import Collection
-from vfexport_core.catalog.expressions import Column, Field, FieldType, FirstOf, Joined, ShowLabel
+from vfexport_core.catalog.collections import Collection, Field, FieldType
+from vfexport_core.catalog.expressions import Column, FirstOf, Joined, ShowLabel
 from vfexport_core.catalog.spec import Lookup
 
 

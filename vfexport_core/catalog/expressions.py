@@ -6,36 +6,12 @@ The letters of 03-export-types name the documents of a row: see catalog.collecti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from vfexport_core.catalog.collections import Collection
+from vfexport_core.catalog.collections import Field
 
 ARRAY_SEPARATOR = ";"
 """What stands between the elements of an array in a cell."""
-
-
-class FieldType(StrEnum):
-    """The BSON type that a field usually has: a hint for fast decoding, never a condition (02: data is dirty)."""
-
-    TEXT = "text"
-    DATE = "date"
-    NUMBER = "number"
-    BOOLEAN = "boolean"
-    TEXT_LIST = "text list"
-    OBJECT_ID = "object id"
-    ANY = "any"
-    """Documents and lists of documents: always decoded value by value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One value of one document, by its path in the collection."""
-
-    collection: Collection
-    path: tuple[str, ...]
-    type: FieldType = FieldType.TEXT
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vfexport_core.catalog.collections import Collection
+from vfexport_core.catalog.collections import Collection, FieldType
 from vfexport_core.catalog.contact import (
     ADDITIONAL_MARKETS,
     COUNTRY,
@@ -21,7 +21,7 @@ from vfexport_core.catalog.contact import (
     scoring,
     user,
 )
-from vfexport_core.catalog.expressions import Column, FieldType, MarketNames
+from vfexport_core.catalog.expressions import Column, MarketNames
 from vfexport_core.catalog.spec import Bucket, ExportSpec, ExportType, IsNotTrue, Lookup, Scan
 
 FANLIST = ExportSpec(

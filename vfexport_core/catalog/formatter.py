@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from vfexport_core.catalog.collections import Collection
+from vfexport_core.catalog.collections import Collection, Field, FieldType
 from vfexport_core.catalog.expressions import (
     ArtistName,
     Constant,
     FalseIfMissing,
-    Field,
-    FieldType,
     FirstOf,
     Joined,
     MarketNames,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vfexport_core.catalog.collections import Collection
+from vfexport_core.catalog.collections import Collection, Field, FieldType
 from vfexport_core.catalog.contact import (
     EMAIL,
     FIRST_NAME,
@@ -18,8 +18,6 @@ from vfexport_core.catalog.contact import (
 from vfexport_core.catalog.expressions import (
     ArtistName,
     Column,
-    Field,
-    FieldType,
     FirstOf,
     Joined,
     Region,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vfexport_core.catalog.collections import Collection
+from vfexport_core.catalog.collections import Collection, FieldType
 from vfexport_core.catalog.contact import ENTRY_COLUMNS, OWN_MARKET, USER_OF_ENTRY, entry
-from vfexport_core.catalog.expressions import Column, FieldType
+from vfexport_core.catalog.expressions import Column
 from vfexport_core.catalog.spec import Acl, Bucket, ExportSpec, ExportType, Scan
 
 SCORING = ExportSpec(

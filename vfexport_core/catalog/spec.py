@@ -14,8 +14,8 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from vfexport_core.catalog.collections import Collection
-    from vfexport_core.catalog.expressions import Column, Expression, Field, PreferenceColumns
+    from vfexport_core.catalog.collections import Collection, Field
+    from vfexport_core.catalog.expressions import Column, Expression, PreferenceColumns
 
 
 class ExportType(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vfexport_core.catalog.collections import Collection
+from vfexport_core.catalog.collections import Collection, FieldType
 from vfexport_core.catalog.contact import (
     EMAIL,
     ENTRY_DATE,
@@ -16,7 +16,7 @@ from vfexport_core.catalog.contact import (
     campaign,
     scoring,
 )
-from vfexport_core.catalog.expressions import Column, FieldType
+from vfexport_core.catalog.expressions import Column
 from vfexport_core.catalog.spec import Bucket, ExportSpec, ExportType, IsTrue, Lookup, Scan
 
 VERIFIED_ENTRIES = ExportSpec(

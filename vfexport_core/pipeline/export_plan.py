@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.catalog.collections import Collection
-    from vfexport_core.catalog.expressions import Column, Expression, Field
+    from vfexport_core.catalog.collections import Collection, Field
+    from vfexport_core.catalog.expressions import Column, Expression
     from vfexport_core.catalog.spec import Condition, ExportSpec
     from vfexport_core.ccpa.person_keys import PersonHasher
     from vfexport_core.ccpa.suppression import SuppressionList

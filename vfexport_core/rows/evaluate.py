@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, TypeGuard, assert_never
 import numpy as np
 import pyarrow as pa
 
-from vfexport_core.catalog.collections import Collection
+from vfexport_core.catalog.collections import Collection, Field
 from vfexport_core.catalog.expressions import (
     ARRAY_SEPARATOR,
     ArtistName,
     Column,
     Constant,
     FalseIfMissing,
-    Field,
     FirstOf,
     Joined,
     MarketNames,

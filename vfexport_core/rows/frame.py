@@ -14,7 +14,7 @@ from vfexport_core.rows.cells import Cells, cells_of_columns, missing
 from vfexport_core.rows.row_counters import Counters
 
 if TYPE_CHECKING:
-    from vfexport_core.catalog.expressions import Field
+    from vfexport_core.catalog.collections import Field
     from vfexport_core.rows.markets import Markets
     from vfexport_core.sources.batch import Batch
 

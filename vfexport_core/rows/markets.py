@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, assert_never
 import pyarrow as pa
 from bson import DatetimeMS
 
-from vfexport_core.catalog.expressions import Field, Joined, ShowLabel
+from vfexport_core.catalog.collections import Field
+from vfexport_core.catalog.expressions import Joined, ShowLabel
 from vfexport_core.rows.cells import Cells, cells_of_rendered, cells_of_values
 from vfexport_core.rows.comparable_ids import index_by_key
 from vfexport_core.rows.values import (

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from vfexport_core.catalog.collections import Collection
-from vfexport_core.catalog.expressions import ArtistName, Column, Constant, FalseIfMissing, Field, PreferenceColumns
+from vfexport_core.catalog.collections import Collection, Field
+from vfexport_core.catalog.expressions import ArtistName, Column, Constant, FalseIfMissing, PreferenceColumns
 from vfexport_core.rows.cells import Cells, cells_of_rendered, cells_of_values
 from vfexport_core.rows.evaluate import evaluate, is_of_market
 from vfexport_core.rows.expand import elements

@@ -23,7 +23,7 @@ from vfexport_core.ccpa.search import find_person, find_person_by_hash
 from vfexport_core.errors import DeleteFailed, VfexportError, error_document
 from vfexport_core.mongo.retry import CALLER_LIMITS
 from vfexport_core.queue.audit import Actor, AuditAction, AuditLog
-from vfexport_core.services.reconcile_runs import RunState
+from vfexport_core.services.orchestrator_runs import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from vfexport_core.ccpa.records import Deletion
     from vfexport_core.ccpa.repository import DeletionRepository, Joined
     from vfexport_core.ccpa.search import Found, Sources
-    from vfexport_core.services.reconcile_runs import Run, Sightings
+    from vfexport_core.services.orchestrator_runs import Run
+    from vfexport_core.services.reconcile_runs import Sightings
 
 REQUEST_SECONDS = 25.0
 """How long a caller waits at most; then the service goes on by itself."""

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from vfexport_core.queue.models import Export
     from vfexport_core.queue.repository import ExportRepository
-    from vfexport_core.services.reconcile_runs import Orchestrator, Sightings
+    from vfexport_core.services.orchestrator_runs import Orchestrator
+    from vfexport_core.services.reconcile_runs import Sightings
 
 _TOLD = 5
 

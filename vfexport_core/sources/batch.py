@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from vfexport_core.catalog.expressions import Field
+    from vfexport_core.catalog.collections import Field
 
 Part: TypeAlias = "pa.Array | list[Any]"
 """Values of one type, or of any: an Arrow array, or a list of values as bson decodes them with SOUND_CODEC.

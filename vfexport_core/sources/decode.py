@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
-from vfexport_core.catalog.expressions import Field, FieldType
+from vfexport_core.catalog.collections import Field, FieldType
 from vfexport_core.sources import bson_walk as bson_types
 from vfexport_core.sources.batch import Batch, Column
 from vfexport_core.sources.bson_walk import ABSENT, PADDING, Elements, walk

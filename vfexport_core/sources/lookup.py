@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from vfexport_core.catalog.collections import Collection
-    from vfexport_core.catalog.expressions import Field
+    from vfexport_core.catalog.collections import Collection, Field
     from vfexport_core.mongo.document import Document
     from vfexport_core.sources.ranges import Range
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from vfexport_core.catalog.expressions import Field
+    from vfexport_core.catalog.collections import Field
 
 RESUME_NAME = "zz"
 """The name under which every flat document of a scan carries its place in the order of the scan; the last one."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pymongo.collection import Collection
 
-    from vfexport_core.catalog.expressions import Field
+    from vfexport_core.catalog.collections import Field
     from vfexport_core.mongo.document import Document
     from vfexport_core.sources.ranges import Range
 
