@@ -76,8 +76,6 @@ def failing(context: dg.OpExecutionContext) -> Generator[None]:
     try:
         with warnings_to(context.log.warning):
             yield
-    except dg.Failure:
-        raise
     except Exception as error:  # noqa: BLE001 whatever it is, the run ends with it
         about = error_report(error)
         with suppress(Exception):  # Dagster's storage is away; the run ends all the same
