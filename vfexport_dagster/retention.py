@@ -41,13 +41,13 @@ def take_away(
     one tries again.
     """
     from vfexport_core.queue.audit import Actor  # noqa: PLC0415 the definitions load without a driver
-    from vfexport_core.services.retention import Retention, WorkTime, work_off  # noqa: PLC0415 as above
+    from vfexport_core.services.retention import Retention, WorkTime, enforce_retention  # noqa: PLC0415 as above
 
     with missed(context):
         retention = Retention.from_settings(mongo.backend(buckets))
         runs, by = DagsterRuns(context.instance), Actor("dagster", "dagster", context.run_id)
         work_time = WorkTime(_WORK_SECONDS, min(_AWAITED_SECONDS, _WORK_SECONDS))
-        left = work_off(retention, runs, by, context.log.info, applies=config.apply, work_time=work_time)
+        left = enforce_retention(retention, runs, by, context.log.info, applies=config.apply, work_time=work_time)
         if left:
             raise dg.Failure(f"{len(left)} exports are left: {left[0].problem}", allow_retries=False)
 

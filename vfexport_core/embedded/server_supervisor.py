@@ -69,7 +69,7 @@ def end(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
 
 
 def end_group(leader: int) -> None:
-    """Kill a process group and see that it is gone; not for ever, since the dead may wait for somebody to bury them."""
+    """Kill a process group and see that it is gone; for a bounded time, since zombies stay until they are reaped."""
     deadline = time.monotonic() + GROUP_SECONDS
     number = signal.SIGKILL
     with contextlib.suppress(ProcessLookupError):

@@ -141,7 +141,7 @@ class WorkTime:
         return is_over
 
 
-def work_off(
+def enforce_retention(
     retention: Retention,
     runs: RunHistory,
     by: Actor,
