@@ -19,13 +19,12 @@ from vfexport_core.cli.output import STDOUT, opened_output
 from vfexport_core.cli.progress_display import shown
 from vfexport_core.cli.queued import QueuedExport
 from vfexport_core.cli.report import CLI_REQUESTER, failure_of_export, summary_of, tell
-from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
 from vfexport_core.queue.audit import Actor
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services import exports
 from vfexport_core.services.bootstrap import Backend
+from vfexport_core.services.direct_export import DirectExport
 from vfexport_core.settings import load_settings
-from vfexport_core.sources.campaigns import find_campaign
 from vfexport_core.storage.object_keys import CONTENT_TYPES
 
 if TYPE_CHECKING:
@@ -91,29 +90,24 @@ def _check_extension(spec: ExportSpec, output: str) -> None:
 
 def _to_output(wanted: Wanted, output: str, backend: Backend) -> None:
     start = time.monotonic()
-    settings, database = backend.settings, backend.database
-    campaign = find_campaign(database, wanted.campaign_id)
-    exports.check_wave(backend, wanted.spec, wanted.campaign_id, wanted.date_key)
-    plan = ExportPlan.load(
+    direct = DirectExport.load(
+        backend,
         wanted.spec,
-        campaign,
-        database,
-        settings,
-        include_all_markets=wanted.all_markets,
+        wanted.campaign_id,
         date_key=wanted.date_key,
+        include_all_markets=wanted.all_markets,
     )
-    pipeline = ExportPipeline(plan, database)
     with shown(wanted.spec.type, as_json=wanted.as_json) as display, opened_output(output) as out:
-        pipeline.expected = count_rows(wanted.spec, wanted.campaign_id, database, settings)
-        display.expect(pipeline.expected)
-        written = write_rows(pipeline, out, display.update)
+        expected = direct.count()
+        display.expect(expected)
+        written = direct.write(out, display.update, expected=expected)
     summary: dict[str, Any] = {
         "output": output,
-        "rows": pipeline.counters.rows,
-        "bytes": written,
+        "rows": written.rows,
+        "bytes": written.bytes,
         "sha256": out.sha256,
         "seconds": round(time.monotonic() - start, 3),
-        "warnings": pipeline.counters.warnings.counts,
+        "warnings": written.warnings,
     }
     # Where the file goes to stdout, or a person looks on, stdout has no room for the summary.
     tell(summary, as_json=wanted.as_json, err=output == STDOUT or not wanted.as_json)
