@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from vfexport_core.services.run_tags import CORRELATION_ID
 from vfexport_core.settings import load_settings
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from vfexport_core.storage.buckets import BucketClients
 
 
-class MongoResource(dg.ConfigurableResource[Any]):
+class _SettingsResource(dg.ConfigurableResource[Any]):
+    env_file: str = Field(
+        default=".env", description="A file with VFEXPORT_* variables, beside those of the environment; need not exist."
+    )
+
+
+class MongoResource(_SettingsResource):
     """MongoDB, as VFEXPORT_MONGO_URI and VFEXPORT_MONGO_DATABASE say."""
 
     _settings: Any = PrivateAttr(default=None)
@@ -33,7 +39,7 @@ class MongoResource(dg.ConfigurableResource[Any]):
         """Read the settings and make a client; raises ConfigurationError."""
         from vfexport_core.mongo.client import connect, connect_shared  # noqa: PLC0415 the web server needs no driver
 
-        self._settings = load_settings()
+        self._settings = load_settings(self.env_file)
         if context.run is None:  # a new client per tick would connect anew each time
             self._client = connect_shared(self._settings)
             return
@@ -62,7 +68,7 @@ class MongoResource(dg.ConfigurableResource[Any]):
         return Backend(settings, limits=limits, database=database, make_buckets=make_buckets)
 
 
-class BucketsResource(dg.ConfigurableResource[Any]):
+class BucketsResource(_SettingsResource):
     """The buckets, as VFEXPORT_BUCKETS__* say; the clients are those of dagster-aws' S3 resource, one per bucket.
 
     Nothing is loaded or opened before an op asks for `clients`: dagster-aws takes longer to import than an export
@@ -77,7 +83,7 @@ class BucketsResource(dg.ConfigurableResource[Any]):
         if self._clients is None:
             from vfexport_dagster.s3 import RunBuckets  # noqa: PLC0415 see the class
 
-            self._clients = RunBuckets(load_settings())
+            self._clients = RunBuckets(load_settings(self.env_file))
         return self._clients
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 Dagster's signature
