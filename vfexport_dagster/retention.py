@@ -48,8 +48,8 @@ def take_away(
         runs, by = DagsterRuns(context.instance), Actor("dagster", "dagster", context.run_id)
         work_time = WorkTime(_WORK_SECONDS, min(_AWAITED_SECONDS, _WORK_SECONDS))
         left = enforce_retention(retention, runs, by, context.log.info, applies=config.apply, work_time=work_time)
-        if left:
-            raise dg.Failure(f"{len(left)} exports are left: {left[0].problem}", allow_retries=False)
+    if left:
+        raise dg.Failure(f"{len(left)} exports are left: {left[0].problem}", allow_retries=False)
 
 
 @dg.job(
