@@ -5,9 +5,11 @@ Nothing is read at import time. ``load_settings`` raises `ConfigurationError` th
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -38,6 +40,8 @@ DELETION_LOOKUP_BATCH = 1_000
 ReadPreferenceName = Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"]
 # As in the option readPreferenceTags of MongoDB's addresses.
 _TAGS = r"^[^:,]+:[^:,]*(,[^:,]+:[^:,]*)*$"
+
+_WEB_ADDRESS = r"^https?://[!-~]+$"
 
 # S3's own rules for bucket names; a wrong one would only show at the first delivery.
 BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
@@ -77,6 +81,61 @@ class RunResources(BaseModel):
 
     cpu: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?m?$")]
     memory: Annotated[str, Field(pattern=r"^[0-9]+(Mi|Gi)$")]
+
+
+NotificationType = Literal[
+    "export.finished", "export.failed", "export.expired", "export.canceled", "worker.lost", "deletion.late"
+]
+NOTIFICATION_TYPES: tuple[NotificationType, ...] = get_args(NotificationType)
+
+WebhookName = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$", max_length=32)]
+_SECRET_PREFIX = "whsec_"  # noqa: S105 how each begins
+_KEY_BYTES = range(24, 65)
+
+
+class WebhookSettings(BaseModel):
+    """A receiver of notifications."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: SecretStr
+    """Where messages are posted to. A secret: who knows a webhook's address of Slack can post there."""
+    format: Literal["standard", "slack"] = "standard"
+    """``standard``: JSON by the Standard Webhooks scheme; ``slack``: the text that Slack's webhooks take."""
+    secrets: tuple[SecretStr, ...] = ()
+    """Each message is signed with all of them, so that a receiver can be given a new one while it knows the old."""
+    events: tuple[NotificationType, ...] = NOTIFICATION_TYPES
+    allow_private: bool = False
+    """Whether its host may have private and loopback addresses."""
+    allow_http: bool = False
+    """Whether it may be http, which anybody on the way can read."""
+
+    @model_validator(mode="after")
+    def _can_be_used(self) -> Self:
+        url = self.url.get_secret_value()
+        parts = urlsplit(url)  # raises ValueError, as `port` does
+        schemes = ("https", "http") if self.allow_http else ("https",)
+        if parts.scheme not in schemes or not parts.hostname or parts.port == 0:
+            raise ValueError(f"URL must be an address that begins with {' or '.join(schemes)}://")
+        if parts.username is not None or parts.fragment or not (url.isascii() and url.isprintable()) or " " in url:
+            raise ValueError("URL must have no user, no fragment, and nothing but printable ASCII")
+        if self.format == "standard" and not self.secrets:
+            raise ValueError("SECRETS must have one at least: a receiver cannot tell otherwise who sends")
+        for secret in self.secrets:
+            webhook_key(secret.get_secret_value())
+        return self
+
+
+def webhook_key(secret: str) -> bytes:
+    """Return the key in a secret of the Standard Webhooks scheme; raises ValueError for what is none."""
+    wrong = f"each of SECRETS must be {_SECRET_PREFIX} and 24 to 64 bytes in base64"
+    try:
+        key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
+    except ValueError:
+        raise ValueError(wrong) from None
+    if not secret.startswith(_SECRET_PREFIX) or len(key) not in _KEY_BYTES:
+        raise ValueError(wrong)
+    return key
 
 
 class BucketsSettings(BaseModel):
@@ -161,6 +220,12 @@ class Settings(BaseSettings):
     oidc_client_id: str | None = None
     """The client as which the administrators' page signs in at `jwt_issuer`; without it a token is pasted."""
     oidc_scope: str = "openid"
+    webhooks: dict[WebhookName, WebhookSettings] = {}
+    """Who is told of exports that end, by a name for each."""
+    page_url: Annotated[str, Field(pattern=_WEB_ADDRESS)] | None = None
+    """Where people find the administrators' page; notifications link to it."""
+    dagster_url: Annotated[str, Field(pattern=_WEB_ADDRESS)] | None = None
+    """Where people find the Dagster UI; notifications link to runs in it."""
     admin_page: bool = True
     """Whether the API serves the administrators' page at ``/``."""
     dev_mode: bool = False

@@ -10,6 +10,7 @@ from vfexport_dagster.assets import export_assets, export_checks
 from vfexport_dagster.deletions import build_deletion_sensor, deletion_job
 from vfexport_dagster.jobs import build_export_job
 from vfexport_dagster.retention import retention_job, retention_schedule
+from vfexport_dagster.sensors.notifications import notifications
 from vfexport_dagster.sensors.outcome import build_outcome_sensor
 from vfexport_dagster.sensors.pending import build_pending_sensor
 from vfexport_dagster.sensors.reaper import build_reaper_sensor
@@ -29,7 +30,7 @@ def build_definitions() -> dg.Definitions:
         executor=dg.in_process_executor,
         jobs=[*jobs.values(), deletion_job, retention_job],
         schedules=[retention_schedule],
-        sensors=[build_pending_sensor(jobs), outcome, reaper, deletions],
+        sensors=[build_pending_sensor(jobs), outcome, reaper, deletions, notifications],
         resources=RESOURCES,
     )
 

@@ -40,7 +40,7 @@ JOBS = [
     "verified_entries_export",
     "waitlist_export",
 ]
-SENSORS = ["ccpa_deletions", "export_watchdog", "pending_exports", "run_outcome"]
+SENSORS = ["ccpa_deletions", "export_watchdog", "notifications", "pending_exports", "run_outcome"]
 
 NAMES = """
 import json, sys

@@ -66,6 +66,7 @@ def test_the_web_server_shows_runs_files_and_sensors(stack: Stack, campaign: str
     (repository,) = location["locationOrLoadError"]["repositories"]
     assert {sensor["name"]: sensor["sensorState"]["status"] for sensor in repository["sensors"]} == {
         "export_watchdog": "RUNNING",
+        "notifications": "RUNNING",
         "pending_exports": "RUNNING",
         "run_outcome": "RUNNING",
         "ccpa_deletions": "RUNNING",

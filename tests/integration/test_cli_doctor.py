@@ -121,7 +121,7 @@ def test_a_healthy_service_needs_nothing(doctor: Doctor, buckets: Buckets) -> No
     expected = dict.fromkeys(["mongodb", "queue", "source indexes", "jwt keys", "jwt claims", "dev mode"], "ok")
     expected |= {"ccpa deletions": "ok", "ccpa hash key": "ok", "dagster": "not checked", "mongodb clock": "ok"}
     expected |= {"ccpa file index": "ok", "hanging buckets": "ok", "schema": "ok", "temporary folder": "ok"}
-    expected |= {"pause": "ok"}
+    expected |= {"pause": "ok", "webhooks": "ok", "notifications": "ok"}
     for bucket in BUCKETS:
         aspects = ("writable", "ownership", "versioning", "lifecycle", "object lock", "region", "signed urls")
         expected |= dict.fromkeys([bucket, *(f"{bucket} {aspect}" for aspect in aspects)], "ok")

@@ -28,7 +28,7 @@ from tests.unit.docs_helpers import (
 from vfexport_core.api.app import create_app
 from vfexport_core.cli.app import vfexport
 from vfexport_core.errors import INTERNAL_CODE, VfexportError
-from vfexport_core.settings import PREFIX, BucketSettings, BucketsSettings, Settings
+from vfexport_core.settings import PREFIX, BucketSettings, BucketsSettings, Settings, WebhookSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +118,7 @@ def test_the_architecture_names_every_module_and_package() -> None:
 
 
 def variables(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[tuple[str, FieldInfo]]:
-    """Return every variable; what all buckets share is written with ``*``."""
+    """Return every variable; what all buckets, and all webhooks, share is written with ``*``."""
     for name, field in model.model_fields.items():
         if field.annotation is BucketsSettings:
             for bucket in BUCKET_NAMES:
@@ -126,6 +126,9 @@ def variables(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterat
             for option, described in BucketSettings.model_fields.items():
                 if option != "name":
                     yield f"{prefix}BUCKETS__*__{option.upper()}", described
+        elif name == "webhooks":
+            for option, described in WebhookSettings.model_fields.items():
+                yield f"{prefix}WEBHOOKS__*__{option.upper()}", described
         else:
             yield prefix + name.upper(), field
 
@@ -159,7 +162,9 @@ def test_limits_of_settings_are_documented() -> None:
 
 def test_no_other_variable_is_named_anywhere() -> None:
     known = {name.replace("*", bucket) for name, _ in variables() for bucket in BUCKET_NAMES}
-    known |= {name for name, _ in variables()} | {"VFEXPORT_DEBUG"}
+    webhooks = ("OPS", "CRM")  # as examples call theirs
+    known |= {name.replace("*", webhook) for name, _ in variables() for webhook in webhooks if "__*__" in name}
+    known |= {name for name, _ in variables()} | {"VFEXPORT_DEBUG", "VFEXPORT_WEBHOOKS"}
     known |= {"VFEXPORT_COMPLETE"}  # with a line before it: click asks for completions by it
     known |= {"VFEXPORT_TEST_MONGO_URI", "VFEXPORT_TEST_S3_ENDPOINT"}  # of the tests themselves
     named = {name for path in DOCS for name in re.findall(r"VFEXPORT_[A-Z0-9_*]*[A-Z]", text_of(path))}

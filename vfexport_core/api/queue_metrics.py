@@ -14,6 +14,7 @@ from vfexport_core.catalog import Bucket, all_specs
 from vfexport_core.errors import VfexportError
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.outbox import DeliveryStatus
 from vfexport_core.queue.statistics.counters import Counters, Durations, ExportCounters
 from vfexport_core.queue.statistics.depth import Backlog, QueueDepth, read_depth
 
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# A scraper waits ten seconds at most; there are seven questions.
-_LIMITS = RetryLimits(1.5)
+# A scraper waits ten seconds at most; there are eight questions.
+_LIMITS = RetryLimits(1.2)
 _FRESH_SECONDS = 1.0
+_UNSENT = (DeliveryStatus.PENDING, DeliveryStatus.DEAD)
 _OUTCOMES = (ExportStatus.FINISHED, ExportStatus.FAILED, ExportStatus.EXPIRED, ExportStatus.CANCELED)
 
 _Sum = TypeVar("_Sum")
@@ -100,6 +102,17 @@ def _of_depth(depth: QueueDepth, now: datetime) -> Iterator[Metric]:
     yield hanging
     yield GaugeMetricFamily("vfexport_ccpa_open", "CCPA deletions that are not complete.", value=depth.deletions.count)
     yield _age("vfexport_ccpa_oldest_open_seconds", "Age of the oldest of them.", depth.deletions, now)
+    told = {status: depth.notifications.get(status, Backlog(0, None)) for status in _UNSENT}
+    notifications = GaugeMetricFamily(
+        "vfexport_notifications",
+        "Notifications that are to be sent (pending), or were given up (dead).",
+        labels=["status"],
+    )
+    for status, backlog in told.items():
+        notifications.add_metric([status.value], backlog.count)
+    yield notifications
+    pending = told[DeliveryStatus.PENDING]
+    yield _age("vfexport_notifications_oldest_pending_seconds", "Age of the oldest to be sent.", pending, now)
 
 
 def _age(name: str, documentation: str, backlog: Backlog, now: datetime) -> Metric:

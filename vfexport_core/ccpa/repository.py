@@ -250,6 +250,10 @@ class DeletionRepository:
         """Return open records, oldest first."""
         return [record for record, _ in self._open_ones(limit)]
 
+    def open_longer_than(self, age: timedelta, limit: int = 100) -> list[Deletion]:
+        """Return the open records that were requested so long ago, oldest first."""
+        return [record for record, now in self._open_ones(limit) if now - record.requested >= age]
+
     def due(self, limit: int = 100) -> list[Deletion]:
         """Return the open records that nobody works on, and are due again: the later, the more often tried."""
         return [record for record, now in self._open_ones(limit) if _is_due(record, now)]

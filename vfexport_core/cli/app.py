@@ -48,6 +48,9 @@ COMMANDS = {
     "restore": _Entry("vfexport_core.cli.backup", "restore", "Put a backup into an empty database."),
     "retention": _Entry("vfexport_core.cli.retention", "retention", "List, or take away, what is past its time."),
     "audit": _Entry("vfexport_core.cli.audit", "audit", "List who asked for, cancelled, downloaded, deleted what."),
+    "notifications": _Entry(
+        "vfexport_core.cli.notifications", "notifications", "List what webhooks were told; send it again."
+    ),
     "ccpa": _Entry("vfexport_core.cli.ccpa", "ccpa", "Delete what was exported of a user."),
     "api": _Entry("vfexport_core.cli.api", "api", "Serve the HTTP API."),
     "serve": _Entry("vfexport_core.cli.serve", "serve", "Run API and Dagster on this machine; restart what ends."),

@@ -1,7 +1,8 @@
 """What `vfexport doctor` looks at: whatever the service needs, each check by itself and for a bounded time.
 
-``checks`` runs them; the other modules have them: ``mongodb``, ``buckets``, ``keys``, ``machine``, ``orchestrator``.
-Nothing is changed but for a small object that comes and goes in each bucket, and a small file in each folder.
+``checks`` runs them; the other modules have them: ``mongodb``, ``buckets``, ``keys``, ``machine``,
+``notifications``, ``orchestrator``. Nothing is changed but for a small object that comes and goes in each bucket, and a
+small file in each folder.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from vfexport_core.doctor.bucket_checks import bucket_checks
 from vfexport_core.doctor.key_checks import hash_key_check, key_checks
 from vfexport_core.doctor.machine_checks import dagster_home_check, disk_check
 from vfexport_core.doctor.mongodb_checks import mongodb_checks
+from vfexport_core.doctor.notification_checks import notification_checks
 from vfexport_core.doctor.orchestrator_check import orchestrator_check
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def checks_for(part: Part, settings: Settings, buckets: BucketClients) -> list[C
         *bucket_checks(buckets, settings.signed_url_seconds),
         *keys,
         hash_key_check(settings),
+        *notification_checks(settings),
         orchestrator_check(),
         dagster_home_check(),
         disk_check(settings.spool_max_bytes),

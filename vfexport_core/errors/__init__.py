@@ -39,6 +39,8 @@
     │   ├── RestoreRefused            a backup is not whole, or would be mixed with what is there
     │   ├── NoMarketsFound            the export ends FAILED
     │   ├── PromotersNotFound         the export ends FAILED
+    │   ├── AddressRefused            a webhook's host has an address that is not allowed
+    │   ├── WebhookGone               a webhook answered that it is there no longer
     │   ├── SpoolFull                 a split export needs more temporary space than it may have
     │   ├── SourceMissing             a collection that rows come from does not exist
     │   └── DeliveryRefused           S3 says no: a missing permission, bucket or key
@@ -49,6 +51,7 @@
         ├── SourceUnavailable         MongoDB still failing after retries
         ├── DeliveryFailed            S3 still failing after retries
         │   └── BucketHangs           it does not even answer
+        ├── NotificationFailed        a webhook did not take a message
         ├── WorkerLost                the process that ran an export is gone
         ├── KeysUnavailable           503: the keys that tokens are checked with cannot be fetched
         ├── NotReady                  503: MongoDB or a bucket does not answer the readiness check
@@ -95,6 +98,7 @@ from vfexport_core.errors.request_errors import (
     UnknownDateKey,
 )
 from vfexport_core.errors.run_errors import (
+    AddressRefused,
     BucketHangs,
     CheckoutOnly,
     ConfigurationError,
@@ -107,6 +111,7 @@ from vfexport_core.errors.run_errors import (
     HashKeyMissing,
     InitialisationFailed,
     NoMarketsFound,
+    NotificationFailed,
     NotInitialized,
     OutputFailed,
     PromotersNotFound,
@@ -117,12 +122,14 @@ from vfexport_core.errors.run_errors import (
     SourceMissing,
     SourceUnavailable,
     SpoolFull,
+    WebhookGone,
     WorkerLost,
 )
 
 __all__ = [
     "INTERNAL_CODE",
     "AccessError",
+    "AddressRefused",
     "BucketHangs",
     "CampaignExists",
     "CampaignNotFound",
@@ -155,6 +162,7 @@ __all__ = [
     "NotFoundError",
     "NotInitialized",
     "NotReady",
+    "NotificationFailed",
     "OutputFailed",
     "PermanentError",
     "PromotersNotFound",
@@ -172,6 +180,7 @@ __all__ = [
     "Unauthenticated",
     "UnknownDateKey",
     "VfexportError",
+    "WebhookGone",
     "WorkerLost",
     "error_class",
     "error_document",

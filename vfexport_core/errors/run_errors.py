@@ -132,3 +132,26 @@ class BucketHangs(DeliveryFailed):
 class WorkerLost(TransientError):
     code = "WorkerLost"
     hint = "Retry the export; if this happens again, look for why its process ended (memory, a restart)."
+
+
+class AddressRefused(PermanentError):
+    code = "AddressRefused"
+    hint = (
+        "Name a host with public addresses; VFEXPORT_WEBHOOKS__*__ALLOW_PRIVATE lets a webhook be in the own network."
+    )
+
+
+class WebhookGone(PermanentError):
+    code = "WebhookGone"
+    hint = "Correct the webhook's address, or take it out of the settings."
+
+
+class NotificationFailed(TransientError):
+    """`retry_after` is after how many seconds the receiver wants to be asked again, if it said so."""
+
+    code = "NotificationFailed"
+    hint = "See whether the receiver answers; `vfexport notifications test` sends it a message."
+
+    def __init__(self, message: str, *, payload: str | None = None, retry_after: int | None = None) -> None:
+        super().__init__(message, payload=payload)
+        self.retry_after = retry_after

@@ -23,6 +23,8 @@ BREAKERS = "bucketBreakers"
 """The buckets that hang; one that is not there is well."""
 AUDIT = "exportAudit"
 """Who asked for what, for as long as that is kept."""
+OUTBOX = "notificationOutbox"
+"""The notifications that are to be sent, were sent, or could not be."""
 CONTROL = "exportControl"
 """What the service knows of itself: the version of its schema, and whether its queue is paused."""
 

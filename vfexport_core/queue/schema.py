@@ -73,6 +73,7 @@ _ATTEMPT = closed(
         "keys": TEXTS,
         "cleaned": {"bsonType": "bool"},
         "settled": {"bsonType": "bool"},
+        "followed": {"bsonType": "bool"},
     },
 )
 _PROPERTIES: Document = {

@@ -47,6 +47,8 @@ _OF_ONE_ATTEMPT = [
 # Of an attempt that follows by itself: when, and which one in a row it is.
 _OF_AUTO_RETRIES = ["retryAt", "autoRetries"]
 _ERROR_LIMITS = {"code": 64, "message": 2_000, "payload": 256}
+# Of an attempt whose end was not that of its export: the next one was there in the same step.
+_FOLLOWED: Document = {"followed": True}
 _MILLIS = 1_000
 _HAS_ROOM: Document = {f"attempts.{MOST_ATTEMPTS - 1}": {"$exists": False}}
 
@@ -195,8 +197,9 @@ def retry_later(end: Transition, retries: AutoRetries) -> Transition:
     before: Document = {"$ifNull": ["$autoRetries", 0]}
     pause = {"$multiply": [retries.first_seconds * _MILLIS, {"$pow": [4, before]}]}
     bounded = {"$toLong": {"$min": [retries.LONGEST_PAUSE_SECONDS * _MILLIS, pause]}}
-    due = {"$set": {"retryAt": {"$add": [NOW, bounded]}, "autoRetries": {"$add": [before, 1]}}}
-    return Transition(condition, [*end.pipeline, due, *_next_attempt({"$add": ["$attempt", 1]}, forget=())])
+    due: Document = {"retryAt": {"$add": [NOW, bounded]}, "autoRetries": {"$add": [before, 1]}}
+    due["attempts"] = _in_current_attempt(_FOLLOWED)
+    return Transition(condition, [*end.pipeline, {"$set": due}, *_next_attempt({"$add": ["$attempt", 1]}, forget=())])
 
 
 def requeue(export: Export, error: Document) -> Transition:
@@ -208,6 +211,7 @@ def requeue(export: Export, error: Document) -> Transition:
         canceled = ExportStatus.CANCELED
         change |= {"status": canceled.value, DATE_FIELDS[canceled]: NOW}
         return Transition(condition, [{"$set": change}])
+    change["attempts"] = _in_current_attempt(entry | _FOLLOWED)
     not_asked = {"cancelRequested": {"$exists": False}}
     return Transition(condition | not_asked, [{"$set": change}, *_next_attempt(export.attempt + 1)])
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from vfexport_core.ccpa.deletion_attempt import DeletionTools
     from vfexport_core.ccpa.repository import DeletionRepository
     from vfexport_core.mongo.retry import RetryLimits
+    from vfexport_core.queue.ended import EndedAttempts
+    from vfexport_core.queue.outbox import Outbox
     from vfexport_core.settings import Settings
     from vfexport_core.storage.buckets import BucketClients
 
@@ -106,6 +108,20 @@ class Backend:
         from vfexport_core.storage.buckets import BucketClients  # noqa: PLC0415 slow to load, and seldom needed
 
         return (self._make_buckets or BucketClients)(self.settings)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """The notifications that are to be sent."""
+        from vfexport_core.queue.outbox import Outbox  # noqa: PLC0415 seldom needed
+
+        return Outbox(self.database, self._limits)
+
+    @cached_property
+    def ended(self) -> EndedAttempts:
+        """The attempts that ended, for whoever tells of them."""
+        from vfexport_core.queue.ended import EndedAttempts  # noqa: PLC0415 as above
+
+        return EndedAttempts(self.database, self._limits)
 
     @cached_property
     def deletions(self) -> DeletionRepository:

@@ -17,10 +17,10 @@ from vfexport_core.ccpa import file_index
 from vfexport_core.ccpa import schema as deletions
 from vfexport_core.ccpa.repository import DeletionRepository
 from vfexport_core.errors import NotInitialized
-from vfexport_core.mongo.own_collections import AUDIT, CONTROL, DELETIONS, EXPORTS, FILE_INDEX, open_owned
+from vfexport_core.mongo.own_collections import AUDIT, CONTROL, DELETIONS, EXPORTS, FILE_INDEX, OUTBOX, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, RetryLimits, with_retries
 from vfexport_core.mongo.schema_setup import differences, missing_indexes
-from vfexport_core.queue import audit
+from vfexport_core.queue import audit, outbox
 from vfexport_core.queue import schema as exports
 from vfexport_core.queue.repository import ExportRepository
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Documents = Database[dict[str, Any]]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised by one whenever a validator or an index changes; a test holds it against them."""
 OLDEST_VERSION = 1
 """The oldest version of the service that can work on this schema: the one before, at least."""
@@ -53,6 +53,7 @@ OWNED = (
     _Owned(DELETIONS, deletions.INDEXES, deletions.VALIDATOR),
     _Owned(FILE_INDEX, file_index.INDEXES, file_index.VALIDATOR),
     _Owned(AUDIT, audit.INDEXES, audit.VALIDATOR),
+    _Owned(OUTBOX, outbox.INDEXES, outbox.VALIDATOR),
 )
 
 
@@ -70,6 +71,7 @@ def initialise(database: Documents, limits: RetryLimits = DEFAULT_LIMITS) -> Non
     DeletionRepository(database, limits).initialise()
     file_index.FileIndex(database, limits).initialise()
     audit.AuditLog(database, limits).initialise()
+    outbox.Outbox(database, limits).initialise()
     change = {"$max": {"version": SCHEMA_VERSION, "oldest": OLDEST_VERSION}}
     with_retries(control, lambda: control.update_one({"_id": _ID}, change, upsert=True), limits)
 

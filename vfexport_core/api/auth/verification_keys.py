@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from vfexport_core.api.auth.fetching import fetch
 from vfexport_core.errors import ConfigurationError, KeysUnavailable
+from vfexport_core.outbound.fetching import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -14,9 +14,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vfexport_core.api.auth.fetching import fetch
 from vfexport_core.api.auth.verification_keys import is_trustworthy
 from vfexport_core.errors import ConfigurationError
+from vfexport_core.outbound.fetching import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -155,17 +155,21 @@ class ExportCounters:
         return self._load() if changed is None else changed | {"now": now}
 
     def _ended_between(self, since: datetime, until: datetime) -> Counter[str]:
-        query = {
-            # Says the same twice: the first is what the embedded server looks up in its index, the second bounds the
-            # range on both sides in MongoDB's.
-            "attempts.ended": {"$gt": since},
-            "attempts": {"$elemMatch": {"ended": {"$gt": since, "$lte": until}}},
-        }
-        documents = self._retried(lambda: [*self._exports.find(query, _FIELDS)])
+        documents = self._retried(lambda: [*self._exports.find(ended_between(since, until), _FIELDS)])
         return sums_of(documents, since, until)
 
     def _retried(self, operation: Any) -> Any:
         return with_retries(self._counters, operation, self.limits)
+
+
+def ended_between(since: datetime, until: datetime) -> Document:
+    """Return the condition for exports of which an attempt ended after `since`, until `until`."""
+    return {
+        # Says the same twice: the first is what the embedded server looks up in its index, the second bounds the
+        # range on both sides in MongoDB's.
+        "attempts.ended": {"$gt": since},
+        "attempts": {"$elemMatch": {"ended": {"$gt": since, "$lte": until}}},
+    }
 
 
 def sums_of(documents: Iterable[Document], since: datetime, until: datetime) -> Counter[str]:

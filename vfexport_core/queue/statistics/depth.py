@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.mongo.document import NOW
-from vfexport_core.mongo.own_collections import DELETIONS, EXPORTS, open_owned
+from vfexport_core.mongo.own_collections import DELETIONS, EXPORTS, OUTBOX, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.queue import schema
 from vfexport_core.queue.breakers import BucketBreakers, waiting_types
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.outbox import DeliveryStatus
 from vfexport_core.queue.pause import QueuePause
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from vfexport_core.mongo.document import Document
     from vfexport_core.mongo.retry import RetryLimits
     from vfexport_core.queue.pause import Pause
+
+    Documents = list[Document]
 
 MOST = 10_000
 """So many are counted at most; the oldest is then the oldest of these."""
@@ -40,7 +43,7 @@ class QueueDepth:
     """The PENDING exports, the TRIGGERED one, the CCPA deletions that are not complete, what keeps exports waiting.
 
     `due`: so many of the PENDING ones wait for their turn alone, neither for the time of their next attempt nor for a
-    bucket that hangs.
+    bucket that hangs. `notifications` are those that are to be sent, and those that were given up, by that.
     """
 
     pending: Backlog
@@ -49,16 +52,20 @@ class QueueDepth:
     deletions: Backlog
     hanging: Collection[str] = ()
     pause: Pause | None = None
+    notifications: Mapping[str, Backlog] = field(default_factory=dict[str, Backlog])
 
 
 def read_depth(database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT_LIMITS) -> QueueDepth:
-    """Return it as it is now; raises SourceUnavailable after as long as `limits` say, five times at most."""
+    """Return it as it is now; raises SourceUnavailable after as long as `limits` say, six times at most."""
 
-    def summed(collection: str, query: Document, order: Mapping[str, int], since: Any, **more: Document) -> Document:
+    def sums(collection: str, query: Document, order: Mapping[str, int], since: Any, **more: Document) -> Documents:
         found = open_owned(database, collection)
         group = {"_id": "$status", "count": {"$sum": 1}, "since": {"$min": since}} | more
         pipeline = [{"$match": query}, {"$sort": order}, {"$limit": MOST}, {"$group": group}]
-        groups: list[Document] = with_retries(found, lambda: [*found.aggregate(pipeline)], limits)
+        return with_retries(found, lambda: [*found.aggregate(pipeline)], limits)
+
+    def summed(collection: str, query: Document, order: Mapping[str, int], since: Any, **more: Document) -> Document:
+        groups = sums(collection, query, order, since, **more)
         return groups[0] if groups else {"count": 0, "since": None, "due": 0}
 
     def backlog(collection: str, query: Document, order: Mapping[str, int], since: Any) -> Backlog:
@@ -71,6 +78,7 @@ def read_depth(database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT
     pending, triggered = ({"status": status.value} for status in (ExportStatus.PENDING, ExportStatus.TRIGGERED))
     asked = {"$ifNull": ["$queued", "$date.created"]}
     waiting = summed(EXPORTS, pending, dict(schema.ORDER), asked, due={"$sum": {"$cond": [held, 0, 1]}})
+    unsent = {"status": {"$in": [DeliveryStatus.PENDING.value, DeliveryStatus.DEAD.value]}}
     return QueueDepth(
         pending=_backlog(waiting),
         due=waiting["due"],
@@ -78,6 +86,7 @@ def read_depth(database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT
         deletions=backlog(DELETIONS, {"status": "OPEN"}, {"date.requested": 1}, "$date.requested"),
         hanging=hanging.keys(),
         pause=QueuePause(database, limits).read(),
+        notifications={one["_id"]: _backlog(one) for one in sums(OUTBOX, unsent, {"at": 1}, "$at")},
     )
 
 

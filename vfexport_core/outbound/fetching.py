@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import threading
 from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, build_opener
+
+from vfexport_core.outbound.connection import BoundedConnection
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -40,26 +40,7 @@ def fetch(url: str, seconds: float) -> bytes:
     return document
 
 
-class _BrokenOff(HTTPConnection):
-    """Is broken off when its timeout has gone by since it was made; the timeout itself is for each block alone."""
-
-    def __init__(self, overdue: threading.Event, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._overdue = overdue
-
-    def connect(self) -> None:
-        super().connect()
-        timer = threading.Timer(self.timeout or 0.0, self._break_off, [self.sock])
-        timer.daemon = True
-        timer.start()
-
-    def _break_off(self, connection: socket.socket) -> None:
-        self._overdue.set()
-        with contextlib.suppress(OSError):  # it has ended by itself
-            connection.shutdown(socket.SHUT_RDWR)
-
-
-class _EncryptedBrokenOff(_BrokenOff, HTTPSConnection):
+class _EncryptedConnection(BoundedConnection, HTTPSConnection):
     pass
 
 
@@ -69,10 +50,10 @@ class _Handler(HTTPHandler, HTTPSHandler):
         self._overdue = overdue
 
     def http_open(self, req: Request) -> HTTPResponse:
-        return self.do_open(partial(_BrokenOff, self._overdue), req)
+        return self.do_open(partial(BoundedConnection, self._overdue), req)
 
     def https_open(self, req: Request) -> HTTPResponse:
-        return self.do_open(partial(_EncryptedBrokenOff, self._overdue), req)
+        return self.do_open(partial(_EncryptedConnection, self._overdue), req)
 
 
 class _NoRedirects(HTTPRedirectHandler):

@@ -1,0 +1,152 @@
+"""Telling webhooks of exports that ended, of lost workers, of deletions that are late.
+
+One look finds what happened since the last one, puts it into the outbox, and sends what is due there. Whoever looks,
+how often, and how many do so at once makes no difference to what is sent: an event is derived from the documents, its
+id from what it is about.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from vfexport_core.errors import AddressRefused, ConfigurationError, NotificationFailed, WebhookGone, WorkerLost
+from vfexport_core.outbound.webhook import send
+from vfexport_core.queue.outbox import DeliveryStatus, Event
+from vfexport_core.services.notification_messages import TEST_TYPE, message_of
+from vfexport_core.telemetry.threads import at_once
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from vfexport_core.ccpa.records import Deletion
+    from vfexport_core.mongo.document import Document
+    from vfexport_core.queue.ended import EndedAttempt
+    from vfexport_core.queue.outbox import Delivery
+    from vfexport_core.services.bootstrap import Backend
+
+LOOK_SECONDS = 15.0
+"""After so long a look sends nothing more; what is left is for the next one."""
+DELETION_LATE = timedelta(hours=12)
+"""An open deletion is told of after half of the time that is promised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look came to: how many notifications were new, how many were sent; what went wrong, in words."""
+
+    new: int = 0
+    sent: int = 0
+    problems: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        told = [f"{self.sent} notifications sent"] if self.sent else []
+        return "; ".join([*told, *self.problems]) or "nothing to tell"
+
+
+def look(backend: Backend, *, seconds: float = LOOK_SECONDS) -> Looked:
+    """Look once; nothing is asked or written while no webhook is set. Raises SourceUnavailable."""
+    webhooks = [*backend.settings.webhooks]
+    if not webhooks:
+        return Looked()
+    until = time.monotonic() + seconds
+    new = collect(backend)
+    # Each by itself: one that is slow keeps no other waiting.
+    done = at_once(lambda name: _send_due(backend, name, until), webhooks)
+    return Looked(new, sum(sent for sent, _ in done), tuple(problem for _, problem in done if problem is not None))
+
+
+def collect(backend: Backend) -> int:
+    """Put what happened since the last look into the outbox, and return how much of it is new."""
+    webhooks = {name: webhook.events for name, webhook in backend.settings.webhooks.items()}
+    new = 0
+    for span in backend.ended.unread():
+        new += backend.outbox.put(_wanted(webhooks, map(_events_of, span.attempts)))
+    late = backend.deletions.open_longer_than(DELETION_LATE)
+    return new + backend.outbox.put(_wanted(webhooks, ([_late(record)] for record in late)))
+
+
+def _send_due(backend: Backend, name: str, until: float) -> tuple[int, str | None]:
+    """Send what is due for a webhook, until something goes wrong; return how many were sent, and what went wrong."""
+    sent = 0
+    while time.monotonic() < until:
+        delivery = backend.outbox.take(name)
+        if delivery is None:
+            break
+        problem = deliver(backend, delivery)
+        if problem is not None:
+            return sent, problem
+        sent += 1
+    return sent, None
+
+
+def deliver(backend: Backend, delivery: Delivery) -> str | None:
+    """Send one that was taken, and note what became of it; return what went wrong, in words."""
+    webhook = backend.settings.webhooks[delivery.webhook]
+    try:
+        send(webhook, message_of(delivery.event, webhook, backend.settings))
+    except (NotificationFailed, AddressRefused, WebhookGone) as error:
+        least = error.retry_after or 0.0 if isinstance(error, NotificationFailed) else 0.0
+        is_final = isinstance(error, WebhookGone)
+        became = backend.outbox.note_failed(delivery, error.message, is_final=is_final, least_seconds=least)
+        given_up = ", given up" if became is DeliveryStatus.DEAD else ""
+        return f"{delivery.id}: {error.message} (try {delivery.tries}{given_up})"
+    backend.outbox.note_sent(delivery)
+    return None
+
+
+def send_test(backend: Backend, name: str) -> str:
+    """Send a message to a webhook, past the outbox, and return its id.
+
+    Raises ConfigurationError when there is no such webhook, NotificationFailed, WebhookGone, AddressRefused.
+    """
+    webhook = backend.settings.webhooks.get(name)
+    if webhook is None:
+        known = ", ".join(backend.settings.webhooks) or "none"
+        raise ConfigurationError(f"no webhook has this name; there are: {known}", payload="VFEXPORT_WEBHOOKS")
+    event = Event(id=f"evt_test_{secrets.token_hex(8)}", type=TEST_TYPE, at=datetime.now(UTC), data={})
+    send(webhook, message_of(event, webhook, backend.settings))
+    return event.id
+
+
+def _wanted(webhooks: Mapping[str, Collection[str]], found: Iterable[list[Event]]) -> Iterator[tuple[str, Event]]:
+    """Yield, by webhook, the first of what may be told of each thing that the webhook wants to hear."""
+    for events in found:
+        for name, types in webhooks.items():
+            event = next((event for event in events if event.type in types), None)
+            if event is not None:
+                yield name, event
+
+
+def _events_of(attempt: EndedAttempt) -> list[Event]:
+    """Return what may be told of an attempt: that its export ended with it, or else that its worker was lost."""
+    data: Document = {
+        "exportId": attempt.export_id,
+        "exportType": attempt.export_type,
+        "campaignId": attempt.campaign_id,
+        "campaignName": attempt.campaign_name,
+        "status": attempt.status.value,
+        "attempt": attempt.attempt,
+    }
+    more = {
+        "rows": attempt.rows,
+        "seconds": attempt.seconds,
+        "errorCode": attempt.error_code,
+        "runId": attempt.run_id,
+    }
+    data |= {name: value for name, value in more.items() if value is not None}
+    outcome = attempt.status.value.lower()
+    message_id = f"evt_{attempt.export_id}_{attempt.attempt}_{outcome}"
+    types = [f"export.{outcome}"] if attempt.is_final else []
+    if attempt.error_code == WorkerLost.code:
+        types.append("worker.lost")
+    return [Event(id=message_id, type=one, at=attempt.ended, data=data) for one in types]
+
+
+def _late(record: Deletion) -> Event:
+    data = {"deletionId": record.id, "requested": record.requested, "tries": record.tries}
+    at = record.requested + DELETION_LATE
+    return Event(id=f"evt_{record.id}_late", type="deletion.late", at=at, data=data)
