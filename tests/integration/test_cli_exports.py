@@ -38,7 +38,7 @@ def test_the_queue_is_listed_newest_first_and_filtered(cli: Cli, store: ExportRe
     claim = triggered(store)
     store.claimed(claim).finish(DELIVERED)
     second = queued(store, export_type="codeWaves", date_key="17")
-    third = queued(store, campaign_name="Winter Tour", requester_user_id="cli:ada")
+    third = queued(store, campaign_name="Winter Tour", requester_user_id="cli:ada", source="cli")
     lines = cli.run("exports", "list").stdout.splitlines()
     columns = ["EXPORT", "TYPE", "WAVE", "STATUS", "ERROR", "CREATED", "SECONDS", "ROWS", "SOURCE", "CAMPAIGN"]
     assert lines[0].split() == columns

@@ -8,7 +8,7 @@ from bson import json_util
 
 from vfexport_core.services.initialise import OLDEST_VERSION, OWNED, SCHEMA_VERSION
 
-DIGESTS = {1: "90a3bed7354457df", 2: "8d6af8a7407b8ab5", 3: "3f20553711e529e8"}
+DIGESTS = {1: "90a3bed7354457df", 2: "8d6af8a7407b8ab5", 3: "f83b4ece473005b3"}
 
 
 def test_a_change_of_what_is_set_up_raises_the_version() -> None:

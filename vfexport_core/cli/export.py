@@ -18,7 +18,7 @@ from vfexport_core.cli import completion
 from vfexport_core.cli.output import STDOUT, opened_output
 from vfexport_core.cli.progress_display import shown
 from vfexport_core.cli.queued import QueuedExport
-from vfexport_core.cli.report import CLI_REQUESTER, failure_of_export, summary_of, tell
+from vfexport_core.cli.report import failure_of_export, summary_of, tell
 from vfexport_core.queue.audit import Actor
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services import exports
@@ -161,4 +161,4 @@ def requester() -> str:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name
         user = str(os.getuid())
-    return f"{CLI_REQUESTER}{user}"
+    return f"cli:{user}"

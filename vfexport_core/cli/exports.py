@@ -13,7 +13,7 @@ from vfexport_core.catalog import find_spec
 from vfexport_core.cli import completion
 from vfexport_core.cli.delivered import download
 from vfexport_core.cli.export import actor
-from vfexport_core.cli.report import CLI_REQUESTER, table, tell
+from vfexport_core.cli.report import table, tell
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.statistics.estimates import Estimator
 from vfexport_core.services import exports as services
@@ -111,7 +111,7 @@ def _cells(export: Export) -> tuple[str, ...]:
         iso(export.date.created),
         "" if seconds is None else f"{seconds:,.1f}",
         f"{export.count:,}" if delivered else "",
-        _source(export),
+        export.source,
         export.campaign_name,
     )
 
@@ -123,14 +123,9 @@ def _seconds(export: Export) -> float | None:
     return None if date.triggered is None or ended is None else (ended - date.triggered).total_seconds()
 
 
-def _source(export: Export) -> str:
-    """Return where it was asked for: over the API, in Dagster, or on a command line (stored like those of the API)."""
-    return "cli" if export.requester_user_id.startswith(CLI_REQUESTER) else export.source
-
-
 def _summary(export: Export) -> dict[str, Any]:
     """Return an export as the API does, with what operators need besides."""
-    summary = export_json(export) | {"source": _source(export), "correlationId": export.correlation_id}
+    summary = export_json(export) | {"source": export.source, "correlationId": export.correlation_id}
     if export.run_id is not None:
         summary["runId"] = export.run_id
     if export.bucket is not None:

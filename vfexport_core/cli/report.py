@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from vfexport_core.queue.models import Export
 
-CLI_REQUESTER = "cli:"
-"""How the id of a requester begins who asked on a command line."""
-
 _LABELS = {"exportId": "export", "sha256": "SHA-256"}
 
 

@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
@@ -22,6 +22,7 @@ from vfexport_core.mongo.document import NOW, storable
 from vfexport_core.mongo.own_collections import AUDIT, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.mongo.schema_setup import DATE, INDEX_BUILD_LIMITS, TEXT, closed, put_indexes, put_validator
+from vfexport_core.queue.models import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from vfexport_core.queue.models import Export
 
 KEPT_DAYS = 400
-
-ActorSource: TypeAlias = Literal["api", "cli", "dagster"]
 
 _DAY_MILLIS = 86_400_000
 _LONGEST_TEXT = 256
@@ -68,7 +67,7 @@ VALIDATOR: Document = {
             "at": DATE,
             "expires": DATE,
             "subject": TEXT,
-            "source": {"enum": [*get_args(ActorSource)]},
+            "source": {"enum": [*get_args(Source)]},
             "action": {"enum": [action.value for action in AuditAction]},
             "target": TEXT,
             "campaignId": TEXT,
@@ -88,7 +87,7 @@ class Actor:
     """
 
     subject: str
-    source: ActorSource
+    source: Source
     correlation_id: str
 
 

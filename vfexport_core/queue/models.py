@@ -15,7 +15,8 @@ from vfexport_core.mongo.document import storable
 if TYPE_CHECKING:
     from vfexport_core.mongo.document import Document
 
-Source = Literal["api", "dagster"]
+Source = Literal["api", "cli", "dagster"]
+"""The way in by which somebody came."""
 
 KEPT_ATTEMPTS = 50
 """So many of the latest attempts a document keeps."""

@@ -5,12 +5,12 @@ Everything here works on MongoDB 6 and newer (partial indexes with ``$in`` need 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from vfexport_core.mongo.schema_setup import DATE, INT, TEXT, TEXTS, closed
-from vfexport_core.queue.models import ACTIVE, ExportStatus, FileProblem
+from vfexport_core.queue.models import ACTIVE, ExportStatus, FileProblem, Source
 
 if TYPE_CHECKING:
     from vfexport_core.mongo.document import Document
@@ -86,7 +86,7 @@ _PROPERTIES: Document = {
     "includeAllMarkets": {"bsonType": "bool"},
     "requesterUserId": TEXT,
     "correlationId": {"bsonType": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
-    "source": {"enum": ["api", "dagster"]},
+    "source": {"enum": [*get_args(Source)]},
     "date": closed(
         ["created"],
         dict.fromkeys(["created", "triggered", "finished", "failed", "expired", "canceled"], DATE),

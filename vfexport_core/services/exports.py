@@ -60,7 +60,7 @@ def request(backend: Backend, wanted: ExportRequest) -> tuple[Export, bool]:
             include_all_markets=wanted.include_all_markets,
             requester_user_id=wanted.by.subject,
             correlation_id=wanted.by.correlation_id,
-            source="dagster" if wanted.by.source == "dagster" else "api",
+            source=wanted.by.source,
             id=wanted.id,
         )
     )
