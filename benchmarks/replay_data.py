@@ -73,8 +73,11 @@ def markets(campaign_id: ObjectId) -> list[dict[str, Any]]:
 class Fans:
     """The distinct entries and their users; `users[place]` is None for an entry whose user does not exist."""
 
-    def __init__(self, seed: int, dirty: float) -> None:
-        """Make the documents; a share `dirty` of the entries, and of the users, has one value of another type."""
+    def __init__(self, seed: int, dirty: float, *, nested: bool = False) -> None:
+        """Make the documents; a share `dirty` of the entries, and of the users, has one value of another type.
+
+        With `nested`, the first name of each user is a document.
+        """
         self._random = random.Random(seed)
         self._markets = [str(market["_id"]) for market in markets(CAMPAIGN_ID)]
         self.entries = [self._entry(place) for place in range(DISTINCT)]
@@ -82,6 +85,8 @@ class Fans:
         for documents, soil in ((self.entries, _soil_entry), (self.users, _soil_user)):
             for place in self._random.sample(range(DISTINCT), round(dirty * DISTINCT)):
                 soil(documents[place], self._random)
+        for user in self.users if nested else ():
+            _nest_name(user)
         for place in range(_UNKNOWN_USER_EVERY - 1, DISTINCT, _UNKNOWN_USER_EVERY):
             self.users[place] = None
 
@@ -164,4 +169,10 @@ def _soil_user(user: dict[str, Any], chance: random.Random) -> None:
         case 1:
             account["postalCode"] = 78_701.0
         case _:
-            account["name"]["first"] = {"given": account["name"]["first"]}
+            _nest_name(user)
+
+
+def _nest_name(user: dict[str, Any] | None) -> None:
+    assert user is not None
+    name = user["integrations"]["ticketmaster"]["name"]
+    name["first"] = {"given": name["first"]}

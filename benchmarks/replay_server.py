@@ -234,12 +234,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, default=100_000, help="entries of the campaign")
     parser.add_argument("--dirty", type=float, default=0.0, help="share of documents with a value of another BSON type")
+    parser.add_argument("--nested", action="store_true", help="each user's first name is a document")
     parser.add_argument("--reply-delay", type=float, default=0.0, help="seconds that every answer takes longer")
     parser.add_argument("--seed", type=int, default=2024)
     arguments = parser.parse_args()
     if not 0 < arguments.entries <= CYCLES * DISTINCT:
         parser.error(f"--entries must be 1 to {CYCLES * DISTINCT}")
-    replay = Replay(arguments.entries, Fans(arguments.seed, arguments.dirty), arguments.reply_delay)
+    replay = Replay(
+        arguments.entries, Fans(arguments.seed, arguments.dirty, nested=arguments.nested), arguments.reply_delay
+    )
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=_accept, args=(listener, replay), daemon=True).start()
     print(listener.getsockname()[1], flush=True)

@@ -89,6 +89,7 @@ def replay_server(entries: int, dirty: float, arguments: argparse.Namespace) -> 
     """Start the server for a campaign of so many entries and give its port."""
     options = {"entries": entries, "dirty": dirty, "seed": arguments.seed, "reply-delay": arguments.reply_delay}
     command = [sys.executable, _HERE / "replay_server.py", *(f"--{name}={value}" for name, value in options.items())]
+    command += ["--nested"] if arguments.nested else []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin
         assert server.stdout
@@ -242,6 +243,7 @@ def arguments_of_command_line() -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="100,000 and 1,000,000 entries, whatever --entries says")
     parser.add_argument("--processes", nargs="+", type=int, default=[1, 2], help="processes of the pipeline (1 2)")
     parser.add_argument("--dirty", nargs="+", type=float, default=_DIRTY, help="shares of documents with a wrong type")
+    parser.add_argument("--nested", action="store_true", help="a field that holds a document in every user")
     parser.add_argument("--reply-delay", type=float, default=0.0, help="seconds that every answer takes longer (0)")
     parser.add_argument("--upload", action="store_true", help="the pipeline also with an upload to the embedded S3")
     parser.add_argument("--repetitions", type=int, default=3, help="runs of each, by turns (3)")

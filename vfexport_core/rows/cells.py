@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vfexport_core.catalog.expressions import ARRAY_SEPARATOR
+from vfexport_core.rows.json_texts import json_texts
 from vfexport_core.rows.texts import contains_byte, without_nul
 from vfexport_core.rows.typed import render_array
 from vfexport_core.rows.values import GUARDED, PRESENT, REPAIRED, render
@@ -115,6 +116,8 @@ def cells_of_array(array: pa.Array) -> Cells:
         return _without_nul(array)
     if pa.types.is_list(array.type):
         return Cells(without_nul(pc.binary_join(array, ARRAY_SEPARATOR)), GUARDED | PRESENT)
+    if pa.types.is_struct(array.type):
+        return Cells(json_texts(array), GUARDED | PRESENT)
     return Cells(render_array(array), PRESENT)
 
 

@@ -35,7 +35,7 @@ _OBJECT_ID = re.compile(r"[0-9A-Fa-f]{24}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _JSON_TYPES = frozenset({str, bool, int, type(None)})
 # One for all: `json.dumps` with options makes a new one for each call.
-_encode_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+encode_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _REGEX_FLAGS = {2: "i", 4: "l", 8: "m", 16: "s", 32: "u", 64: "x"}
 
 
@@ -101,7 +101,7 @@ def _array(value: list[Any] | tuple[Any, ...]) -> tuple[str, int]:
 
 def _document(value: Mapping[str, Any]) -> tuple[str, int]:
     is_json = _JSON_TYPES.issuperset(map(type, value.values()))
-    text = _encode_json(value if is_json else _json(value))
+    text = encode_json(value if is_json else _json(value))
     repaired = _repaired(text) if not text.isascii() else text
     return repaired, GUARDED | PRESENT | (REPAIRED if repaired != text else 0)
 

@@ -17,7 +17,9 @@ Part: TypeAlias = "pa.Array | list[Any]"
 """Values of one type, or of any: an Arrow array, or a list of values as bson decodes them with SOUND_CODEC.
 
 The arrays are of strings, timestamps in milliseconds, doubles, int64, booleans, binaries of 12 bytes (ObjectIds) or 16
-(Decimal128, as BSON has it), or lists of strings. Null, or None, is a value that is missing or null.
+(Decimal128, as BSON has it), lists of strings, or structs of such values for documents. Null, or None, is a value that
+is missing or null; in such a struct, a name that is not there. Where there are nulls as well, each value of the name is
+in a struct of its own.
 """
 
 

@@ -13,6 +13,7 @@ from bson.errors import InvalidBSON
 from vfexport_core.sources import bson_walk as bson_types
 from vfexport_core.sources.bson_walk import HEADER_BYTES, Flags, at_any_place
 from vfexport_core.sources.documents import LENGTH_BYTES, Positions
+from vfexport_core.sources.subdocuments import SubdocumentWalk, Subvalues
 
 _OBJECT_ID_BYTES = 12
 _DECIMAL_BYTES = 16
@@ -32,8 +33,8 @@ _FIXED_WIDTH = {
     bson_types.INT64: pa.int64(),
     bson_types.DECIMAL128: pa.binary(_DECIMAL_BYTES),
 }
-ARRAY_TYPES = frozenset({bson_types.STRING, bson_types.ARRAY, bson_types.BOOLEAN, *_FIXED_WIDTH})
-"""The BSON types whose values become an array; of arrays those of strings."""
+ARRAY_TYPES = frozenset({bson_types.STRING, bson_types.ARRAY, bson_types.BOOLEAN, bson_types.DOCUMENT, *_FIXED_WIDTH})
+"""The BSON types whose values become an array; of arrays those of strings, of documents those that are made alike."""
 
 
 def no_rows() -> Rows:
@@ -76,6 +77,8 @@ class ArrayBuilder:
                 return self._strings(starts, ends, present)
             case bson_types.ARRAY:
                 return self._string_lists(starts, ends, present)
+            case bson_types.DOCUMENT:
+                return self._documents(values, ends - 1, present)
             case bson_types.BOOLEAN:
                 return self._booleans(values, present)
             case bson_types.INT32:
@@ -139,6 +142,31 @@ class ArrayBuilder:
         type_ = pa.list_(pa.string())
         buffers = [_validity(present), pa.py_buffer(offsets)]
         return TypedArray(pa.Array.from_buffers(type_, len(starts), buffers, children=[texts]), nonconforming)
+
+    def _documents(self, values: Positions, last: Positions, present: Flags | None) -> TypedArray:
+        """Return structs of what the documents have in common; see `Part`."""
+        rows = np.arange(len(values)) if present is None else np.flatnonzero(present)
+        alike = SubdocumentWalk(self._words, self._bytes, values[rows], last[rows]).find() if len(rows) else None
+        if alike is None:
+            return TypedArray(pa.nulls(len(values)), rows)
+        members = [
+            self.build(item.type, item.starts - HEADER_BYTES, item.ends, None if item.present.all() else item.present)
+            for item in alike.values
+        ]
+        arrays = [_with_nulls(one.array, item) for one, item in zip(members, alike.values, strict=True)]
+        structs = pa.StructArray.from_arrays(arrays, [item.name for item in alike.values])
+        nonconforming = np.unique(np.concatenate([alike.nonconforming, *(one.nonconforming for one in members)]))
+        if present is not None:
+            structs = structs.take(pa.array(np.cumsum(present) - 1, mask=~present))
+        return TypedArray(structs, rows[nonconforming])
+
+
+def _with_nulls(array: pa.Array, values: Subvalues) -> pa.Array:
+    """Tell nulls from names that are not there: each value becomes a struct of itself, null where there is no name."""
+    if not values.null.any():
+        return array
+    is_missing = pa.array(~(values.present | values.null))
+    return pa.StructArray.from_arrays([array], ["value"], mask=is_missing)
 
 
 class _ListWalk:
