@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import dagster
 import dagster as dg
 import pytest
+from alembic.script import ScriptDirectory
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.test_utils import create_run_for_test
 from dagster._core.workspace.context import WorkspaceProcessContext
@@ -33,8 +34,9 @@ AN_HOUR = 3600
 
 @pytest.fixture(autouse=True)
 def own_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put Dagster's own loop back behind each test."""
+    """Put back behind each test what is Dagster's and Alembic's own."""
     monkeypatch.setattr(QueuedRunCoordinatorDaemon, "core_loop", OWN_LOOP)
+    monkeypatch.setattr(ScriptDirectory, "from_config", ScriptDirectory.from_config)
 
 
 @pytest.fixture
@@ -43,6 +45,13 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     shutil.copy(find_checkout() / "dagster.yaml", tmp_path)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         yield instance
+
+
+def daemon_of(instance: dg.DagsterInstance) -> QueuedRunCoordinatorDaemon:
+    """Return what Dagster makes for this instance."""
+    daemon = create_daemon_of_type(QueuedRunCoordinatorDaemon.daemon_type(), instance)
+    assert isinstance(daemon, QueuedRunCoordinatorDaemon)
+    return daemon
 
 
 def add_run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus) -> dg.DagsterRun:
@@ -74,7 +83,7 @@ class Looks:
     ) -> None:
         self.count = 0
         self._fails = fails
-        daemon = create_daemon_of_type(QueuedRunCoordinatorDaemon.daemon_type(), instance)
+        daemon = daemon_of(instance)
         daemon.interval_seconds = AN_HOUR
         monkeypatch.setattr(daemon, "run_iteration", self._look)
         context = object.__new__(WorkspaceProcessContext)  # without code locations: nothing is launched
@@ -164,7 +173,7 @@ def test_a_storage_that_goes_away_while_a_run_waits_is_reported_once(
 
 def test_the_repositorys_instance_has_this_loop_and_the_configured_interval(instance: dg.DagsterInstance) -> None:
     assert isinstance(instance.run_coordinator, PromptRunCoordinator)
-    daemon = create_daemon_of_type(QueuedRunCoordinatorDaemon.daemon_type(), instance)
+    daemon = daemon_of(instance)
     assert daemon.interval_seconds == 1
     assert type(daemon).core_loop is not OWN_LOOP
 
@@ -174,14 +183,14 @@ def test_a_setting_leaves_the_loop_to_dagster(
     value: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VFEXPORT_PROMPT_DEQUEUING", value)
-    assert type(create_daemon_of_type(QueuedRunCoordinatorDaemon.daemon_type(), instance)).core_loop is OWN_LOOP
+    assert type(daemon_of(instance)).core_loop is OWN_LOOP
 
 
 def test_with_an_unknown_dagster_the_loop_is_its_own(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(dagster, "__version__", "2.0.0")
-    assert type(create_daemon_of_type(QueuedRunCoordinatorDaemon.daemon_type(), instance)).core_loop is OWN_LOOP
+    assert type(daemon_of(instance)).core_loop is OWN_LOOP
     assert "VFEXPORT_PROMPT_DEQUEUING is off" in caplog.text
 
 

@@ -54,6 +54,7 @@ def test_migrations_are_read_once_for_all_databases(tmp_path: Path, monkeypatch:
     keep_a_run(folders[0])
     monkeypatch.setattr(ScriptDirectory, "from_config", ScriptDirectory.from_config)  # is put back after the test
     shortcuts.read_migrations_once()
+    shortcuts.read_migrations()
 
     def refuse(_: ScriptDirectory) -> Any:
         raise AssertionError("they are read again")

@@ -41,6 +41,7 @@ if tracing.is_on():
 
 defs.get_repository_def()
 shortcuts.read_migrations_once()
+shortcuts.read_migrations()
 shortcuts.watch_no_tails()
 # What is there now lives as long as the process: a collection in a run would only copy the memory that they share.
 gc.freeze()

@@ -47,6 +47,9 @@ class PromptRunCoordinator(QueuedRunCoordinator):
         if is_wanted(_SWITCH):
             from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon  # noqa: PLC0415 the daemon's alone
 
+            from vfexport_dagster.startup import shortcuts  # noqa: PLC0415 as above
+
+            shortcuts.read_migrations_once()
             setattr(QueuedRunCoordinatorDaemon, "core_loop", core_loop)  # noqa: B010 it is a method of the class
         return super().dequeue_interval_seconds
 
