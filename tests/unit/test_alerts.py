@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 RULES, TESTS = PROMETHEUS / "alerts.yaml", PROMETHEUS / "alerts_test.yaml"
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboard.json"
+PICTURE = ROOT / "docs" / "dashboard.svg"
 RUNBOOK = ROOT / "docs" / "runbook.md"
 PARTS = ("**Means:**", "**Look at", "**Wake:**")
 
@@ -105,6 +107,12 @@ def test_prometheus_takes_the_dashboard_s_expressions(tmp_path: Path) -> None:
     file = tmp_path / "panels.yaml"
     file.write_text(json.dumps({"groups": [{"name": "panels", "rules": records}]}))
     assert f"{len(records)} rules found" in promtool("check", "rules", file)
+
+
+def test_the_picture_shows_the_panels_that_there_are() -> None:
+    """Else make it anew: `benchmarks/dashboard_picture.py`."""
+    drawn = {text.text for text in ElementTree.parse(PICTURE).iter("{http://www.w3.org/2000/svg}text")}
+    assert {panel["title"] for panel in panels()} <= drawn
 
 
 def test_every_panel_says_what_it_shows_in_which_unit() -> None:
