@@ -35,6 +35,7 @@ def adapt(program: str) -> None:
         connections.keep_connections()
     if is_code_server():
         connections.keep_instances()
+    connections.replace_closed()
     connections.remember_migrations()
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -15,6 +18,7 @@ import dagster._daemon.controller
 import dagster_webserver.cli
 import pytest
 from dagster._core.instance.ref import InstanceRef
+from sqlalchemy.exc import DisconnectionError
 
 from vfexport_dagster import program
 from vfexport_dagster.startup import connections
@@ -101,6 +105,17 @@ def test_a_migration_is_asked_for_until_it_is_made(monkeypatch: pytest.MonkeyPat
     assert [storage.has_built_index("a") for _ in range(4)] == [False, True, True, True]
     assert [storage.has_built_index("b") for _ in range(3)] == [False, True, True]
     assert Storage.asked == ["a", "a", "b", "b"]
+
+
+def test_a_connection_that_the_server_has_closed_is_not_asked() -> None:
+    kept, server = socket.socketpair()
+    with kept, server:
+        connections.refuse_closed(kept)
+        server.close()
+        with pytest.raises(DisconnectionError):
+            connections.refuse_closed(kept)
+    with closing(sqlite3.connect(":memory:")) as file:
+        connections.refuse_closed(file)
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,21 @@
 By themselves the daemon and the code location open a connection to PostgreSQL for every question that they ask, dozens
 a second even when nothing happens; the code location does so three times for each tick of a sensor before it asks
 anything. A third of the daemon's questions is whether its tables are as a migration has made them. Here they keep their
-connections, as Dagster's web server does, and what they know of the tables.
+connections, as Dagster's web server does, and what they know of the tables. A connection that the server has closed,
+because it was started again or has had a failover, is replaced before anything is asked.
 """
 
 from __future__ import annotations
 
+import select
 from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +62,23 @@ def keep_connections() -> None:
 def keep_instances() -> None:
     """Have this process, a code server, keep the instance that each tick of a sensor asks for anew."""
     setattr(dg.DagsterInstance, "from_ref", staticmethod(_kept(dg.DagsterInstance.from_ref)))  # noqa: B010 as above
+
+
+def replace_closed() -> None:
+    """Have this process open another connection in place of one that the server has closed while it was kept."""
+    event.listen(Pool, "checkout", refuse_closed)
+
+
+def refuse_closed(connection: Any, *_: object) -> None:
+    """Raise DisconnectionError, upon which the pool opens another one, for a connection that the server has closed.
+
+    Nobody has asked it anything, so that whatever there is to be read is its end. SQLite's connections are no sockets.
+    """
+    if hasattr(connection, "fileno"):
+        socket = select.poll()
+        socket.register(connection, select.POLLIN)
+        if socket.poll(0):
+            raise DisconnectionError("closed by the server")
 
 
 def remember_migrations() -> None:
