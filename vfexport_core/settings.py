@@ -208,7 +208,7 @@ class Settings(BaseSettings):
     forked_runs: bool = True
     """Whether Dagster's code location forks runs (``vfexport_dagster.startup``), which reads it by itself."""
     dagster_adapted: bool = True
-    """Whether Dagster's programs are adapted (``vfexport_dagster.program``), which reads it by itself, too."""
+    """Whether Dagster's programs and runs are adapted (``vfexport_dagster.startup``), which reads it by itself."""
     prompt_dequeuing: bool = True
     """Whether Dagster's daemon launches the next run as soon as one ends, which reads it by itself."""
     run_resources: dict[str, RunResources] = {}

@@ -10,17 +10,16 @@ import sys
 from importlib.metadata import entry_points
 
 from vfexport_dagster.startup.forking import is_code_server
-from vfexport_dagster.startup.known import is_wanted
+from vfexport_dagster.startup.known import SWITCH, is_wanted
 
 _DAEMON = "dagster-daemon"
-_SWITCH = "DAGSTER_ADAPTED"
 
 
 def main() -> None:
     """Run the program that the first argument names, with the others."""
     sys.argv = sys.argv[1:]
     program = sys.argv[0]
-    if is_wanted(_SWITCH):
+    if is_wanted(SWITCH):
         adapt(program)
     (script,) = entry_points(group="console_scripts", name=program)
     sys.exit(script.load()())

@@ -13,9 +13,9 @@ from vfexport_core.queue.claim_process import process_id
 from vfexport_core.services.run_tags import ERROR, PROCESS
 from vfexport_core.telemetry.logs import warnings_to
 from vfexport_dagster.assets import CAMPAIGNS, delivered_events
-from vfexport_dagster.event_log import outlast_outages
 from vfexport_dagster.resources import BucketsResource, MongoResource
 from vfexport_dagster.runs import RecordedRun
+from vfexport_dagster.startup.event_log import outlast_outages
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping

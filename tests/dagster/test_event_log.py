@@ -19,6 +19,7 @@ from tests.api_client import wait_for
 from vfexport_core import pipeline
 from vfexport_core.embedded.demo.folder import find_checkout
 from vfexport_core.queue.models import ExportStatus
+from vfexport_dagster.startup.event_log import outlast_outages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -127,6 +128,19 @@ def test_an_export_is_finished_while_the_storage_is_locked(
         with closing(connection):
             pass
     assert_all_is_told(runner, result)
+
+
+@pytest.mark.parametrize(("version", "value"), [("1.14.0", "true"), (dg.__version__, "false")])
+def test_an_instance_is_left_as_it_is_where_that_is_wanted_or_its_dagster_is_not_known(
+    version: str, value: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dg, "__version__", version)
+    monkeypatch.setenv("VFEXPORT_DAGSTER_ADAPTED", value)
+    outlast_outages(instance)
+    assert "handle_new_event" not in vars(instance)
+    monkeypatch.undo()
+    outlast_outages(instance)
+    assert "handle_new_event" in vars(instance)
 
 
 def test_this_dagster_hands_every_event_of_a_run_to_its_instance() -> None:

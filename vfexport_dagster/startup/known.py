@@ -12,6 +12,9 @@ from vfexport_core.settings import PREFIX
 KNOWN_VERSIONS = ("1.13.",)
 """Versions of Dagster whose private parts are as is relied on here (tests look)."""
 
+SWITCH = "DAGSTER_ADAPTED"
+"""Of everything but forked runs, which have one of their own."""
+
 _OFF = frozenset({"0", "false", "no", "off"})
 
 _log = logging.getLogger(__name__)

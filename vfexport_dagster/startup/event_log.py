@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from vfexport_core.telemetry.backlog import Backlog
+from vfexport_dagster.startup.known import SWITCH, is_wanted
 
 _HANDLE = "handle_new_event"
 _ENDS = frozenset({dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED})
@@ -19,9 +20,10 @@ _ENDS = frozenset({dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAIL
 def outlast_outages(instance: dg.DagsterInstance) -> None:
     """Have this process, a run, go on while the storage of its instance is away; harmless to repeat.
 
+    Not where it is switched off, nor with an unknown Dagster: then an outage ends the run, and its export with it.
     Of very many events that wait, log lines are left out; what says how far the run is, never. Its end is waited for.
     """
-    if _HANDLE in vars(instance):
+    if _HANDLE in vars(instance) or not is_wanted(SWITCH):
         return
     write = instance.handle_new_event
     backlog = Backlog[tuple[dg.EventLogEntry, Any]](
