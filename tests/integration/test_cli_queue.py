@@ -73,7 +73,7 @@ def test_an_export_goes_through_the_queue(cli: Cli, store: ExportRepository, cam
     assert result.exit_code == 0, result.stderr
     summary, export = json.loads(result.stdout), only_export(store)
     assert export.status is ExportStatus.FINISHED
-    assert export.source == "api"
+    assert export.source == "cli"
     assert export.requester_user_id.startswith("cli:")
     assert export.run_id.startswith("cli-")
     assert export.progress.rows == export.count == summary["rows"] == 50

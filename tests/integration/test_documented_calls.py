@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from vfexport_core.settings import Settings
 
 DATE_KEY = "1700000000000"
+NOBODY = {"VFEXPORT_WEBHOOKS__NOBODY__URL": "https://nobody.invalid/", "VFEXPORT_WEBHOOKS__NOBODY__FORMAT": "slack"}
 # What belongs to no collection, and the driver's own.
 DATABASE = "the database"
 SILENT = {"endSessions", "killCursors", "getMore"}
@@ -121,6 +122,7 @@ def do_everything(cli: Cli, settings: Settings, database: Database[dict[str, Any
     """Use every way into the service once."""
     with BucketClients(settings) as buckets, opened(settings) as own:
         assert cli.run("init", "--check-sources").exit_code == 0
+        assert cli.run("notifications", "send", **NOBODY).exit_code == 0
         service = Service(settings, own, buckets)
         campaign = Service(settings, database, buckets).add_full_campaign()
         for spec in all_specs():
@@ -135,6 +137,8 @@ def do_everything(cli: Cli, settings: Settings, database: Database[dict[str, Any
         assert cli.run("queue", "pause").exit_code == 0
         assert cli.run("queue", "resume").exit_code == 0
         assert cli.run("audit").exit_code == 0
+        assert cli.run("notifications", "send", **NOBODY).exit_code == 0
+        assert cli.run("notifications", "list", "--status", "pending").exit_code == 0
         assert cli.run("reconcile").exit_code in {0, 1}
         lose_an_attempt(service, exports[1].id)
         ExportCounters(own, lag_seconds=-1).read()
