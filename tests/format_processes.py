@@ -173,11 +173,14 @@ class HelpedPipeline(ExportPipeline):
     """An export of which other processes do all batches but the first."""
 
     others = 1
+    helped = 0
+    """The batches that other processes have done."""
 
     def batches(self) -> Generator[EncodedBatch]:
         raw = raw_batches(self.plan, self._database)
         with helped(self.plan, raw, self._database, others=self.others) as export:
             export.have_done(len(raw) - 1)
+            self.helped = len(raw) - 1
             export.gate.open()
             for batch in (export.first, *export.batches):
                 self.counters.merge(batch.counters)

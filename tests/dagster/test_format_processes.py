@@ -6,19 +6,26 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.dagster.conftest import Buckets, Runner, reference_bytes
 from tests.format_processes import HelpedPipeline, from_the_first
+from tests.integration.queue_helpers import new_export
 from tests.pipeline import run_pipeline
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.mongo.client import opened
+from vfexport_core.pipeline import run
+from vfexport_core.queue.models import ExportStatus
 from vfexport_core.settings import load_settings
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
+    from vfexport_core.pipeline import ExportPlan
+    from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.settings import Settings
 
 BATCH = 10
@@ -61,3 +68,31 @@ def test_a_run_of_dagster_has_format_processes(
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=True, env=environment)
     assert done.stdout.strip() == digest(database, campaign_id, settings)
     assert "is lost" not in done.stderr
+
+
+def test_a_job_delivers_what_another_process_has_made(
+    runner: Runner,
+    store: ExportRepository,
+    buckets: Buckets,
+    *,
+    database: Database[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    campaign_id = seed_campaign(database, entries=60)
+    made: list[HelpedPipeline] = []
+
+    def in_small_batches(plan: ExportPlan, *arguments: Any) -> HelpedPipeline:
+        made.append(HelpedPipeline(replace(plan, batch_documents=BATCH), *arguments))
+        return made[-1]
+
+    monkeypatch.setenv("VFEXPORT_FORMAT_PROCESSES", "2")
+    monkeypatch.setenv("VFEXPORT_FORMAT_PROCESSES_FROM", "0")
+    monkeypatch.setattr(run, "ExportPipeline", in_small_batches)
+    queued, _ = store.request(new_export(campaign_id=campaign_id, export_type="scoring"))
+    assert runner.run_requested(queued).success
+    finished = store.get(queued.id)
+    assert (finished.status, finished.count) == (ExportStatus.FINISHED, 60)
+    assert [pipeline.helped for pipeline in made] == [60 / BATCH - 1]
+    (key,) = finished.keys
+    assert finished.bucket is not None
+    assert buckets.read(finished.bucket, key) == reference_bytes(database, campaign_id, "scoring")
