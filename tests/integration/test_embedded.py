@@ -14,7 +14,7 @@ import boto3
 import psutil
 import pytest
 from pymongo import MongoClient
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, DuplicateKeyError, WriteError
 
 from vfexport_core.embedded import embedded_environment, embedded_mongo, embedded_s3
 from vfexport_core.embedded.process import ServerProcess, free_port
@@ -252,3 +252,27 @@ def test_settings_load_from_the_environment_given_to_other_processes(settings, s
     for name, value in settings_environment.items():
         monkeypatch.setenv(name, value)
     assert load_settings(env_file=None) == settings
+
+
+def test_what_one_connection_changes_of_a_collection_holds_for_the_others_at_once(mongo_server, database):
+    """The embedded MongoDB keeps what it knows of collections, for each connection; see mongo_process.py."""
+    with MongoClient(mongo_server.uri) as other:
+        ours, theirs = database["things"], other[database.name]["things"]
+        ours.insert_many([{"n": 1}, {"n": 2}])
+        assert ours.find_one({"n": 2})
+        theirs.create_index("n", unique=True)
+        with pytest.raises(DuplicateKeyError):
+            ours.insert_one({"n": 1})
+        assert ours.count_documents({"n": 1}) == 1
+        theirs.drop_index("n_1")
+        ours.insert_one({"n": 1})
+        assert ours.count_documents({"n": 1}) == 2
+        theirs.drop()
+        assert ours.find_one({"n": 1}) is None
+        theirs.create_index("n", unique=True)
+        ours.insert_one({"n": 1})
+        with pytest.raises(DuplicateKeyError):
+            ours.update_one({"n": 3}, {"$set": {"n": 1}}, upsert=True)
+        other[database.name].command({"collMod": "things", "validator": {"n": {"$type": "number"}}})
+        with pytest.raises(WriteError, match="validation"):
+            ours.insert_one({"n": "two"})

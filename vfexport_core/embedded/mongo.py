@@ -22,6 +22,7 @@ import contextlib
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pymongo import MongoClient
@@ -32,10 +33,10 @@ from vfexport_core.errors import EmbeddedServerFailed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
     from typing import Any
 
 CACHE_SIZE = "256M"
+PROCESS = Path(__file__).with_name("mongo_process.py")
 START_ATTEMPTS = 5
 
 
@@ -103,7 +104,7 @@ def _command(folder: Path, port: int) -> list[str]:
     empty = folder / "empty.toml"
     empty.touch()
     return [
-        *(sys.executable, "-m", "secantus", "--config", str(empty)),
+        *(sys.executable, "-P", str(PROCESS), "--config", str(empty)),
         *("--host", HOST, "--port", str(port), "--storage-path", str(folder / "data")),
         *("--log-level", "WARNING"),
     ]
