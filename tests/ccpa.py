@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bson import ObjectId, json_util
 
 from tests.builders import make_campaign, make_code, make_entry, make_market, make_scoring, make_user, object_id
-from tests.delivered import InBuckets
+from tests.delivered import BUCKETS, InBuckets
 from tests.integration.queue_helpers import new_export
 from vfexport_core.catalog import find_spec
 from vfexport_core.ccpa.deletion_attempt import DeletionTools
@@ -170,12 +170,14 @@ class Service:
 
     def everything(self) -> list[tuple[str, str]]:
         """Return all there is in the buckets: objects, their versions and delete markers, unfinished uploads."""
-        found = InBuckets(self.buckets).everything()
-        for bucket in {name for name, _ in found} | {"exportsS3"}:
-            target = self.buckets.bucket(bucket)
-            page = target.call("list_object_versions", {})
-            found += [(bucket, entry["Key"]) for entry in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]]
-        return found
+        return [(bucket, key) for bucket in BUCKETS for key in self.there(bucket)]
+
+    def there(self, bucket: str) -> list[str]:
+        """Return the keys of all there is in one bucket; one that has several versions comes as often."""
+        target = self.buckets.bucket(bucket)
+        page, uploads = target.call("list_object_versions", {}), target.call("list_multipart_uploads", {})
+        parts = [*page.get("Versions", []), *page.get("DeleteMarkers", []), *uploads.get("Uploads", [])]
+        return [part["Key"] for part in parts]
 
     def record(self, number: int = 0) -> dict[str, Any]:
         return list(self.database["ccpaDeletions"].find().sort("_id", 1))[number]

@@ -14,7 +14,7 @@ import pytest
 from tests.dagster.conftest import Buckets, reference_bytes
 from tests.e2e import leaks
 from tests.e2e.conftest import DEV_KEY, ENTRIES
-from tests.e2e.stack import MATERIALIZATIONS, WORKSPACE, Stack, poll
+from tests.e2e.stack import MATERIALIZATIONS, START_SECONDS, WORKSPACE, Stack, poll
 from tests.otlp_collector import REQUEST_AND_RUN
 from tests.s3_faults import ACCESS_DENIED
 
@@ -57,7 +57,8 @@ def test_the_web_server_shows_runs_files_and_sensors(stack: Stack, campaign: str
     run, tags = run_of_an_export(stack, campaign)
     assert run["jobName"] == "entries_export"
     assert tags["campaign_id"] == campaign
-    assert tags["dagster/max_runtime"] == "2800"  # the timeout, and a quarter of an hour for clocks that differ
+    # The timeout, a quarter of an hour for clocks that differ, and what the run waited for its turn.
+    assert 2_800 <= int(tags["dagster/max_runtime"]) < 2_800 + START_SECONDS
     assert any(f"{tags['export_id']} is FINISHED: {ENTRIES:,} rows" in line for line in stack.logs(run["runId"]))
     asset = stack.graphql(MATERIALIZATIONS, key={"path": ["exports", "entries"]})["assetOrError"]
     figures = {entry["label"]: entry.get("intValue") for entry in asset["assetMaterializations"][0]["metadataEntries"]}

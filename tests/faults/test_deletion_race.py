@@ -6,7 +6,6 @@ Afterwards no file of a deletable type has a row of a user, unless it was reques
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from pymongo import MongoClient
 from tests.api_client import wait_for
 from tests.builders import object_id
 from tests.ccpa import KEPT_TYPES, Service, names_person, running_service
+from tests.processes import forked
 from vfexport_core.catalog import all_specs
 from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.errors import DeleteFailed, VfexportError
@@ -92,7 +92,7 @@ def versions(service: Service, bucket: str) -> dict[str, list[bytes]]:
 
 def run_processes(service: Service, campaigns: list[str]) -> None:
     """Have exports and deletions run beside each other; kill a process of exports in the middle."""
-    context = multiprocessing.get_context("spawn")
+    context = forked()
     stop = context.Event()
     settings = service.settings.model_copy(update={"mongo_database": service.database.name})
     exporting = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from pymongo import MongoClient
 
 from tests.api_client import wait_for
 from tests.ccpa import DELETED_TYPES, Service, running_service
+from tests.processes import forked
 from tests.s3_faults import ACCESS_DENIED
 from tests.s3_proxy import S3Proxy, through
 from vfexport_core.errors import VfexportError
@@ -60,7 +60,7 @@ def delete_at_once(settings: Settings, start: Barrier, outcomes: Queue[list[Outc
 
 
 def delete_from_everywhere(settings: Settings, database: Database[dict[str, Any]]) -> list[Outcome]:
-    context = multiprocessing.get_context("spawn")
+    context = forked()
     start, outcomes = context.Barrier(PROCESSES), context.Queue()
     settings = settings.model_copy(update={"mongo_database": database.name})
     processes = [
@@ -130,7 +130,7 @@ def test_who_joins_a_killed_worker_waits_bounded_and_another_completes_it(servic
     service.exported(service.add_campaign(1))
     proxy.hold("ListObjectVersions", times=1)
     settings = through(service.settings, proxy.url).model_copy(update={"mongo_database": service.database.name})
-    worker = multiprocessing.get_context("spawn").Process(target=hold_for_ever, args=(settings,), daemon=True)
+    worker = forked().Process(target=hold_for_ever, args=(settings,), daemon=True)
     worker.start()
     try:
         proxy.wait_for("ListObjectVersions")

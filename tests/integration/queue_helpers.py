@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import queue as queues
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bson import ObjectId
 from pymongo import MongoClient
 
+from tests.processes import forked
 from vfexport_core.queue.models import Claim, Delivered, Export, NewExport
 from vfexport_core.queue.repository import ExportRepository
 
@@ -54,7 +54,7 @@ def in_processes(
 
     `number` counts the items over all shares. Gives the results in no order; raises what went wrong in a process.
     """
-    context = multiprocessing.get_context("spawn")
+    context = forked()
     results: Any = context.Queue()
     barrier = context.Barrier(len(shares))
     processes = []

@@ -1,4 +1,7 @@
-"""One service for all scenarios here: it takes long to start. Its runs reach MongoDB and S3 through proxies."""
+"""One service for the scenarios of an `xdist_group`: it takes long to start, and they wait more than they compute.
+
+Its runs reach MongoDB and S3 through proxies.
+"""
 
 from __future__ import annotations
 

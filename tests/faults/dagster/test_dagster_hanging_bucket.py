@@ -17,7 +17,7 @@ from vfexport_core.queue.models import ExportStatus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("running service that crashes")]
 FINISHED, FAILED, PENDING, TRIGGERED = (
     *(ExportStatus.FINISHED, ExportStatus.FAILED),
     *(ExportStatus.PENDING, ExportStatus.TRIGGERED),
