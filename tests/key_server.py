@@ -57,7 +57,7 @@ class KeyHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.fetches += 1
-        assert self.server.gate.wait(10)
+        assert self.server.gate.wait(60)
         if self.server.endless is not None:
             self._send_endlessly(self.server.endless)
             return

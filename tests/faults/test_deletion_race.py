@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from vfexport_core.settings import Settings
 
+pytestmark = pytest.mark.timeout(900)
+
 TYPES = [spec.type for spec in all_specs()]
 DELETED_TYPES = [spec.type for spec in all_specs() if spec.ccpa_deletes]
 FANS = (1, 2)
@@ -39,7 +41,7 @@ ROUNDS = 6
 EXPORTING_PROCESSES = 3
 # Long enough for what a killed process had sent, short enough for a test.
 SETTLE_SECONDS = 2.0
-END_SECONDS = 120
+END_SECONDS = 240
 
 
 @contextmanager

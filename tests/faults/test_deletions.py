@@ -138,7 +138,7 @@ def bucket_name(service: Service, bucket: str) -> str:
 @pytest.fixture
 def scenario(settings: Settings, database: Documents, shaky: Documents, s3: S3Proxy) -> Iterator[Scenario]:
     with running_service(settings, database) as calm, BucketClients(through(settings, s3.url)) as buckets:
-        troubled = Service(through(settings, s3.url), shaky, buckets, patience_seconds=3.0)
+        troubled = Service(through(settings, s3.url), shaky, buckets, patience_seconds=20.0)
         scenario = Scenario(calm, troubled)
         scenario.build()
         yield scenario

@@ -87,7 +87,7 @@ class Runs:
     campaign: str
     database: Documents
     settings: Settings
-    patience_seconds: float = 10.0
+    patience_seconds: float = 30.0
     asked: list[str] = field(default_factory=list)
 
     def run(self, export_type: str, when_claimed: Callable[[], object] = lambda: None) -> Export:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.embedded import MongoServer
 
-SECONDS = 1.5
+SECONDS = 6.0  # enough for the campaigns before the slow one, on a busy machine too
 
 
 class Looks:

@@ -455,9 +455,9 @@ def test_a_check_that_hangs_is_given_up() -> None:
         yield
 
     began = time.monotonic()
-    checks = [Check("hanging", 0.2, hang), Check("broken", 5, break_down), Check("fine", 5, lambda: [ok("fine", "")])]
+    checks = [Check("hanging", 0.2, hang), Check("broken", 60, break_down), Check("fine", 60, lambda: [ok("fine", "")])]
     found = run_checks(checks)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60  # left to itself it would hang for ever
     gate.set()
     assert found == [
         ok("first", "done"),

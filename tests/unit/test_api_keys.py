@@ -177,7 +177,7 @@ def test_a_refresh_holds_nobody_up(keys: JwksKeys, server: KeyServer, clock: Clo
             assert not refreshing.done(), "the look-up waited for the fetch to end"
         finally:
             server.gate.set()
-        assert refreshing.result(10)
+        assert refreshing.result(60)
     assert server.fetches == 2
 
 
@@ -188,7 +188,7 @@ def test_the_first_requests_share_one_fetch(keys: JwksKeys, server: KeyServer) -
         while server.fetches == 0:
             pass
         server.gate.set()
-        assert all(future.result(10) for future in waiting)
+        assert all(future.result(60) for future in waiting)
     assert server.fetches == 1
 
 

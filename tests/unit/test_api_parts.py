@@ -200,7 +200,7 @@ class TestReadiness:
 
         def hang() -> None:
             calls.append(1)
-            gate.wait(10)
+            gate.wait(60)
 
         readiness = Readiness({"slow": hang, "quick": lambda: None}, timeout_seconds=0.05)
         for _ in range(3):
