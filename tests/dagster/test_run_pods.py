@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from dagster_k8s.job import get_user_defined_k8s_config
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.errors import ConfigurationError
@@ -14,6 +13,8 @@ from vfexport_dagster.tags import POD, pod_tags
 
 
 def limits(export_type: str) -> dict[str, str] | None:
+    from dagster_k8s.job import get_user_defined_k8s_config  # every process that collects tests would load it: a second
+
     tags = pod_tags(run_resources().get(export_type))
     container = get_user_defined_k8s_config(tags).container_config
     return container["resources"]["limits"] if container else None
