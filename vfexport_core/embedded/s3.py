@@ -11,15 +11,16 @@ import http.client
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vfexport_core.embedded.process import HOST, ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
 REGION = "us-east-1"
+PROCESS = Path(__file__).with_name("s3_process.py")
 # Known to everybody, for a server that only listens on 127.0.0.1 and checks nothing.
 DUMMY_KEY = "embedded"
 # Looked up once, these would make moto ask the (absent) cloud or write outside the folder.
@@ -48,7 +49,7 @@ def embedded_s3(folder: Path, *, port: int = 0, stop_seconds: float = 2.0) -> Ge
     port_file.unlink(missing_ok=True)
     process = ServerProcess(
         "S3 server",
-        [sys.executable, "-m", "vfexport_core.embedded.s3_process", str(port), str(port_file)],
+        [sys.executable, "-P", str(PROCESS), str(port), str(port_file)],
         folder / "server.log",
         stop_seconds=stop_seconds,
         environment={**os.environ, **QUIET, "TMPDIR": str(folder)},

@@ -1,8 +1,8 @@
 """The process of the embedded S3: moto's applications, served on a port that is written to a file once it listens.
 
-Run as ``python -m vfexport_core.embedded.s3_process PORT PORT_FILE``; PORT 0 lets the kernel choose. moto's own command
-neither says which port it got nor keeps connections open, and each request on a new connection costs more than the
-request; to find out which of all services a request is for costs as much again.
+Run as a script (``python -P s3_process.py PORT PORT_FILE``), which needs nothing else of the service; PORT 0 lets the
+kernel choose. moto's own command neither says which port it got nor keeps connections open, and each request on a new
+connection costs more than the request; to find out which of all services a request is for costs as much again.
 """
 
 from __future__ import annotations
