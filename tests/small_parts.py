@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from vfexport_core.pipeline import ExportPlan
 from vfexport_core.storage.s3 import writer
 from vfexport_core.storage.s3.multipart import MIN_PART_BYTES
 from vfexport_core.storage.s3.s3_store import S3Store
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 SMALLEST = MIN_PART_BYTES if os.environ.get("VFEXPORT_TEST_S3_ENDPOINT") else 64 * 2**10
 """The smallest part that the S3 of the tests takes."""
+BATCH_DOCUMENTS = 4
 VARIABLE = "S3_UPLOAD_PART_MIN_SIZE"
 """How moto is told."""
 
@@ -34,5 +36,6 @@ def small_limits(**limits: Any) -> Limits:
 
 
 def use_small_parts(patch: pytest.MonkeyPatch) -> None:
-    """Have exports that run in this process upload small parts."""
+    """Have exports that run in this process upload small parts, and read as many batches as with large documents."""
+    patch.setitem(ExportPlan.load.__func__.__kwdefaults__, "batch_documents", BATCH_DOCUMENTS)  # of a class method
     patch.setattr("vfexport_core.storage.buckets.S3Store", functools.partial(S3Store, limits=small_limits()))
