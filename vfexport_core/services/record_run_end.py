@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from vfexport_core.errors import ExportExpired, ExportNotFound, RunFailed, WorkerLost
 from vfexport_core.queue.models import ExportStatus
@@ -11,19 +11,11 @@ from vfexport_core.services.run_tags import CORRELATION_ID, WITHDRAWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Unpack
 
     from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.services.run_tags import RunTags
 
 Error = dict[str, str | None]
-
-
-class _How(TypedDict):
-    message: str
-    is_canceled: bool
-    max_seconds: int | None
-    failed_by_itself: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,19 +43,31 @@ class RunEnd:
     correlation_id: str | None = None
 
     @classmethod
-    def from_tags(cls, about: RunTags, *, report: Mapping[str, str], **how: Unpack[_How]) -> Self:
+    def from_tags(
+        cls,
+        about: RunTags,
+        *,
+        message: str,
+        is_canceled: bool,
+        max_seconds: int | None,
+        failed_by_itself: bool,
+        report: Mapping[str, str],
+    ) -> Self:
         """Return the end of a run by its tags and by what it could still report of its error (`error_report`)."""
         error = {name: report.get(name) for name in ("code", "message", "payload")} if "code" in report else None
         return cls(
             run_id=about.run_id,
             export_id=about.export_id,
             requested_attempt=about.requested_attempt,
+            is_canceled=is_canceled,
+            message=message,
+            max_seconds=max_seconds,
+            failed_by_itself=failed_by_itself,
             error=error,
             is_transient="transient" in report,
             is_launched=about.is_placed,
             was_withdrawn=WITHDRAWN in about.tags,
             correlation_id=about.tags.get(CORRELATION_ID),
-            **how,
         )
 
 
