@@ -15,7 +15,7 @@ from vfexport_core.pipeline import ExportPipeline
 from vfexport_core.pipeline.processes.pool import ProcessPool
 from vfexport_core.pipeline.processes.remote import SCRIPT
 from vfexport_core.pipeline.stages import scan, transform
-from vfexport_core.rows.row_counters import Counters
+from vfexport_core.rows.row_counters import RowCounters
 from vfexport_core.rows.texts import text_bytes
 from vfexport_core.sources.prefetch import Prefetch
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 READY_SECONDS = 120.0
 SILENCE_SECONDS = 5.0
 
-Content = list[tuple[list[tuple[Any, bytes]], Counters]]
+Content = list[tuple[list[tuple[Any, bytes]], RowCounters]]
 
 
 def content(batches: Iterable[EncodedBatch]) -> Content:

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from vfexport_dagster.session import Attempt
+from vfexport_dagster.session import AttemptResource
 
 _AFTER = {"after": dg.In(dg.Nothing)}
 
@@ -24,7 +24,7 @@ class ClaimConfig(dg.Config):
 
 @dg.op(out=dg.Out(dg.Nothing, is_required=False, description="None when there is nothing to do."))
 def claim(
-    context: dg.OpExecutionContext, config: ClaimConfig, attempt: dg.ResourceParam[Attempt]
+    context: dg.OpExecutionContext, config: ClaimConfig, attempt: dg.ResourceParam[AttemptResource]
 ) -> Iterator[dg.Output[None]]:
     """Take the export when it is its turn: PENDING -> TRIGGERED."""
     from vfexport_core.services.launch import Launch  # noqa: PLC0415 the definitions load without a driver
@@ -36,21 +36,21 @@ def claim(
 
 
 @dg.op(ins=_AFTER, out=dg.Out(dg.Nothing))
-def count(context: dg.OpExecutionContext, attempt: dg.ResourceParam[Attempt]) -> None:
+def count(context: dg.OpExecutionContext, attempt: dg.ResourceParam[AttemptResource]) -> None:
     """Count the documents to read, for the types that have such a preliminary count."""
     with attempt.step(context) as session:
         session.count()
 
 
 @dg.op(ins=_AFTER, out=dg.Out(dg.Nothing))
-def deliver(context: dg.OpExecutionContext, attempt: dg.ResourceParam[Attempt]) -> None:
+def deliver(context: dg.OpExecutionContext, attempt: dg.ResourceParam[AttemptResource]) -> None:
     """Write the file to S3 and publish it, all or nothing."""
     with attempt.step(context) as session:
         session.deliver()
 
 
 @dg.op(ins=_AFTER, out=dg.Out(dg.Nothing))
-def finish(context: dg.OpExecutionContext, attempt: dg.ResourceParam[Attempt]) -> None:
+def finish(context: dg.OpExecutionContext, attempt: dg.ResourceParam[AttemptResource]) -> None:
     """Record what was delivered: TRIGGERED -> FINISHED."""
     with attempt.step(context) as session:
         export = session.finish()

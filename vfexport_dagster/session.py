@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vfexport_core.services.attempt_session import AttemptSession
 
 
-class Attempt:
+class AttemptResource:
     """The session, for one op after the other: what it reports goes into the log of the op that is at work."""
 
     def __init__(self, context: dg.InitResourceContext) -> None:
@@ -88,9 +88,9 @@ def failing(context: dg.OpExecutionContext) -> Generator[None]:
 @dg.resource(
     required_resource_keys={"mongo", "buckets"}, description="The claim of the run, for as long as the run lasts."
 )
-def attempt_session(context: dg.InitResourceContext) -> Iterator[Attempt]:
+def attempt_session(context: dg.InitResourceContext) -> Iterator[AttemptResource]:
     """Return the session of one run, which from here on does not depend on Dagster's storage."""
-    attempt = Attempt(context)
+    attempt = AttemptResource(context)
     try:
         yield attempt
     finally:

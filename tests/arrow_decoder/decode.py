@@ -18,7 +18,7 @@ from tests.arrow_decoder.nonconforming import Chunk, document_bounds, restore
 from tests.arrow_decoder.strict import StrictSchema
 from vfexport_core.catalog.collections import Field, FieldType
 from vfexport_core.mongo.client import SOUND_CODEC
-from vfexport_core.sources.batch import Batch, Column
+from vfexport_core.sources.batch import Batch, ColumnValues
 from vfexport_core.sources.projection import short_names
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ class ArrowDecoder:
         if self._any:
             documents = bson.decode_all(raw, SOUND_CODEC)
             columns |= {
-                field: [Column(([document.get(name) for document in documents],))] for field, name in self._any.items()
+                field: [ColumnValues(([document.get(name) for document in documents],))]
+                for field, name in self._any.items()
             }
         size = sum(map(len, next(iter(columns.values())))) if columns else len(document_bounds(raw)) - 1
         return Batch(size, columns, source_bytes=len(raw))
@@ -86,11 +87,12 @@ class ArrowDecoder:
     def _value_by_value(self, raw: bytes) -> Batch:
         documents = bson.decode_all(raw, SOUND_CODEC)
         columns = {
-            field: [Column(([document.get(name) for document in documents],))] for field, name in self.names.items()
+            field: [ColumnValues(([document.get(name) for document in documents],))]
+            for field, name in self.names.items()
         }
         return Batch(len(documents), columns, slow_documents=len(documents), source_bytes=len(raw))
 
 
-def _column(chunk: Chunk) -> Column:
+def _column(chunk: Chunk) -> ColumnValues:
     """Return a run of values as the own decoder gives it: ObjectIds are plain bytes there."""
-    return Column((chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk,))
+    return ColumnValues((chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk,))

@@ -19,7 +19,7 @@ from vfexport_core.embedded.synthetic import DATE_KEYS, seed_campaign
 from vfexport_core.files.grouping import ByRegionAndLocale, RowGroup
 from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows
 from vfexport_core.pipeline.stages import is_ordered, scan, transform
-from vfexport_core.rows.row_counters import Counters
+from vfexport_core.rows.row_counters import RowCounters
 from vfexport_core.rows.texts import text_bytes
 from vfexport_core.sources.campaigns import find_campaign
 
@@ -39,7 +39,7 @@ def plan_of(database: Database[Any], campaign_id: str, export_type: str, setting
     return ExportPlan.load(spec, find_campaign(database, campaign_id), database, settings, **options)
 
 
-def content(batch: EncodedBatch) -> tuple[list[tuple[Any, bytes]], Counters]:
+def content(batch: EncodedBatch) -> tuple[list[tuple[Any, bytes]], RowCounters]:
     return [(group.key, text_bytes(group.rows)) for group in batch.groups], batch.counters
 
 
@@ -64,7 +64,7 @@ def test_several_workers_make_the_same_batches_as_one(database: Database[Any], s
         parts = [pickle.loads(pickle.dumps(part)) for part in parts]
         several = [parts[place % WORKERS][place // WORKERS] for place in range(len(raw))]
         assert [content(batch) for batch in several] == [content(batch) for batch in one], spec.type
-        totals = (Counters(), Counters())
+        totals = (RowCounters(), RowCounters())
         for batch, last in zip(several, reversed(one), strict=True):
             totals[0].merge(batch.counters)
             totals[1].merge(last.counters)

@@ -17,7 +17,7 @@ from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.models import AutoRetries, ExportStatus
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.queue.statistics.counters import BOUNDS, ExportCounters, sums_of
-from vfexport_core.queue.statistics.depth import Backlog, read_depth
+from vfexport_core.queue.statistics.depth import CountSince, read_depth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,15 +166,15 @@ def test_lost_leases_are_counted(store: ExportRepository, counters: ExportCounte
 
 
 def test_the_depth_of_the_queue_is_that_of_now(store: ExportRepository, database: Documents) -> None:
-    assert read_depth(database).pending == Backlog(0, None)
+    assert read_depth(database).pending == CountSince(0, None)
     claim = triggered(store)
     oldest = queued(store)
     queued(store)
     store.request_cancel(queued(store).id)
     depth = read_depth(database)
-    assert depth.pending == Backlog(2, oldest.date.created)
-    assert depth.triggered == Backlog(1, store.get(claim.export_id).date.triggered)
-    assert depth.deletions == Backlog(0, None)
+    assert depth.pending == CountSince(2, oldest.date.created)
+    assert depth.triggered == CountSince(1, store.get(claim.export_id).date.triggered)
+    assert depth.deletions == CountSince(0, None)
 
 
 def test_an_export_is_due_that_waits_neither_for_a_time_nor_for_a_bucket(
@@ -199,7 +199,7 @@ def test_open_deletions_are_counted(database: Documents) -> None:
             {"status": "OPEN", "date": {"requested": requested}},
         ]
     )
-    assert read_depth(database).deletions == Backlog(2, requested)
+    assert read_depth(database).deletions == CountSince(2, requested)
 
 
 def test_looking_reads_only_what_is_new(store: ExportRepository, counters: ExportCounters, database: Documents) -> None:

@@ -13,7 +13,7 @@ from tests.api_client import wait_for
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.files.grouping import EncodedBatch, RowGroup
 from vfexport_core.pipeline.processes.dispatch import Dispatcher, Numbered, Step
-from vfexport_core.rows.row_counters import Counters
+from vfexport_core.rows.row_counters import RowCounters
 from vfexport_core.sources.prefetch import Prefetch
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ RAW = [b"0000", b"1111", b"2222", b"3333"]
 
 
 def encoded(number: int) -> EncodedBatch:
-    return EncodedBatch((RowGroup(None, pa.array([str(number)], pa.string())),), Counters(read=1, rows=1))
+    return EncodedBatch((RowGroup(None, pa.array([str(number)], pa.string())),), RowCounters(read=1, rows=1))
 
 
 @contextmanager

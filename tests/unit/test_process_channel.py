@@ -14,7 +14,7 @@ import pytest
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.files.grouping import EncodedBatch, RowGroup
 from vfexport_core.pipeline.processes.channel import Channel, Kind
-from vfexport_core.rows.row_counters import Counters
+from vfexport_core.rows.row_counters import RowCounters
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -48,7 +48,7 @@ def test_bytes_come_as_they_were_sent() -> None:
 
 
 def test_rows_come_with_their_keys_and_counters() -> None:
-    counters = Counters(read=3, rows=2, suppressed=1)
+    counters = RowCounters(read=3, rows=2, suppressed=1)
     counters.warnings.add("unknownUser", 2)
     rows = [pa.array(["é" * 50_000, "", "x"] * 20, pa.string()), pa.array([], pa.string())]
     batch = EncodedBatch((RowGroup(("NA", "en"), rows[0]), RowGroup(7, rows[1]), RowGroup(None, rows[1])), counters)

@@ -16,7 +16,7 @@ from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.outbox import DeliveryStatus
 from vfexport_core.queue.statistics.counters import Counters, Durations, ExportCounters
-from vfexport_core.queue.statistics.depth import Backlog, QueueDepth, read_depth
+from vfexport_core.queue.statistics.depth import CountSince, QueueDepth, read_depth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -102,7 +102,7 @@ def _of_depth(depth: QueueDepth, now: datetime) -> Iterator[Metric]:
     yield hanging
     yield GaugeMetricFamily("vfexport_ccpa_open", "CCPA deletions that are not complete.", value=depth.deletions.count)
     yield _age("vfexport_ccpa_oldest_open_seconds", "Age of the oldest of them.", depth.deletions, now)
-    told = {status: depth.notifications.get(status, Backlog(0, None)) for status in _UNSENT}
+    told = {status: depth.notifications.get(status, CountSince(0, None)) for status in _UNSENT}
     notifications = GaugeMetricFamily(
         "vfexport_notifications",
         "Notifications that are to be sent (pending), or were given up (dead).",
@@ -115,7 +115,7 @@ def _of_depth(depth: QueueDepth, now: datetime) -> Iterator[Metric]:
     yield _age("vfexport_notifications_oldest_pending_seconds", "Age of the oldest to be sent.", pending, now)
 
 
-def _age(name: str, documentation: str, backlog: Backlog, now: datetime) -> Metric:
+def _age(name: str, documentation: str, backlog: CountSince, now: datetime) -> Metric:
     seconds = 0.0 if backlog.since is None else max(0.0, (now - backlog.since).total_seconds())
     return GaugeMetricFamily(name, documentation, value=seconds)
 

@@ -52,7 +52,7 @@ _FIRST_WAIT_SECONDS = 15.0
 _LONGEST_WAIT_SECONDS = 900.0
 
 
-class Joined(NamedTuple):
+class JoinedDeletion(NamedTuple):
     """A request: the record that it is kept in, and its number there. It is done once that many are `fulfilled`."""
 
     record_id: str
@@ -71,7 +71,9 @@ class DeletionRepository:
         self._retrying(lambda: put_validator(self._records, schema.VALIDATOR))
         with_retries(self._records, lambda: put_indexes(self._records, schema.INDEXES), INDEX_BUILD_LIMITS)
 
-    def request(self, user_hash: str, key_check: str, people: People, requested_by: str, correlation_id: str) -> Joined:
+    def request(
+        self, user_hash: str, key_check: str, people: People, requested_by: str, correlation_id: str
+    ) -> JoinedDeletion:
         """Record a request: in the user's open record if there is one, else in a new one.
 
         `people` are the keys of the user in the index of the files.
@@ -98,7 +100,7 @@ class DeletionRepository:
         for _ in range(_REQUEST_TRIES):
             found = self._retrying(lambda: self._insert_or_join(record_id, document, open_one, requester))
             if found is not None:
-                return Joined(str(found["_id"]), found["requests"])
+                return JoinedDeletion(str(found["_id"]), found["requests"])
             # The open one was completed between our insertion and our look at it.
             time.sleep(_REQUEST_PAUSE_SECONDS)
         raise SourceUnavailable(

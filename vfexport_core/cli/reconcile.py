@@ -15,7 +15,7 @@ from vfexport_core.services.reconcile_store import UNKNOWN_HOURS, StoreReconcile
 from vfexport_core.settings import load_settings
 
 if TYPE_CHECKING:
-    from vfexport_core.services.reconcile_store import Finding
+    from vfexport_core.services.reconcile_store import StoreFinding
 
 
 def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
@@ -69,13 +69,13 @@ def reconcile(*, fix: bool, delete_unknown: bool, unknown_hours: float, as_json:
         raise click.exceptions.Exit(FAILED)
 
 
-def _line(finding: Finding, *, is_fixed: bool) -> str:
+def _line(finding: StoreFinding, *, is_fixed: bool) -> str:
     of = "" if finding.export_id is None else f" (export {finding.export_id})"
     done = "done" if is_fixed else "with --fix"
     return f"{finding.difference}: {finding.bucket}/{finding.key}{of}: {finding.why}. {done}: {finding.remedy}"
 
 
-def _wire(finding: Finding, *, is_fixed: bool) -> dict[str, Any]:
+def _wire(finding: StoreFinding, *, is_fixed: bool) -> dict[str, Any]:
     return {
         "difference": finding.difference.value,
         "bucket": finding.bucket,

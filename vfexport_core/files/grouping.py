@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.rows.frame import Frame
     from vfexport_core.rows.reminder_rules import ReminderRules
-    from vfexport_core.rows.row_counters import Counters
+    from vfexport_core.rows.row_counters import RowCounters
 
 GroupKey: TypeAlias = "int | tuple[str, str] | None"
 """A promoter's place in the campaign's list, the folders of region and locale, or None for all rows together."""
@@ -60,7 +60,7 @@ class EncodedBatch:
     """
 
     groups: tuple[RowGroup, ...]
-    counters: Counters
+    counters: RowCounters
     people: npt.NDArray[np.uint64] | None = None
 
 

@@ -11,7 +11,7 @@ from vfexport_core.files.containers import Layout, write_files
 from vfexport_core.mongo.client import open_scanned
 from vfexport_core.pipeline.processes.pool import ProcessPool, process_count
 from vfexport_core.pipeline.stages import scan, transform
-from vfexport_core.rows.row_counters import Counters
+from vfexport_core.rows.row_counters import RowCounters
 from vfexport_core.sources.prefetch import Prefetch
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ExportPipeline:
         self.plan = plan
         self.expected: int | None = None
         self._on_people = on_people
-        self.counters = Counters()
+        self.counters = RowCounters()
         self.pool: ProcessPool | None = None
         """The processes that transform the batches, while there may be others than this one."""
         self._database = open_scanned(database, plan.settings)

@@ -19,7 +19,7 @@ from vfexport_core.sources.arrow_functions import pc
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from vfexport_core.sources.batch import Column
+    from vfexport_core.sources.batch import ColumnValues
 
 # The flags of a whole column: one for all, or one per cell (see rows.values).
 Flags: TypeAlias = "int | npt.NDArray[np.uint8]"
@@ -98,12 +98,12 @@ def cells_of_rendered(rendered: Sequence[tuple[str | None, int]]) -> Cells:
     return Cells(text, np.fromiter((flags for _, flags in rendered), dtype=np.uint8, count=len(rendered)))
 
 
-def cells_of_columns(columns: Iterable[Column]) -> Cells:
+def cells_of_columns(columns: Iterable[ColumnValues]) -> Cells:
     """Render the values of one field, one cell per document, whatever their types."""
     return concat([_cells_of_column(column) for column in columns])
 
 
-def _cells_of_column(column: Column) -> Cells:
+def _cells_of_column(column: ColumnValues) -> Cells:
     parts = [cells_of_values(part) if isinstance(part, list) else cells_of_array(part) for part in column.parts]
     if column.places is None:
         return parts[0]

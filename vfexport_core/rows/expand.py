@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vfexport_core.rows.markets import Markets
-    from vfexport_core.sources.batch import Column
+    from vfexport_core.sources.batch import ColumnValues
 
 
 def fan_markets(
-    own: pa.Array, additional: Sequence[Column], markets: Markets
+    own: pa.Array, additional: Sequence[ColumnValues], markets: Markets
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
     """Return, per row, the document it belongs to and its market (-1: none), and how many ids were of no market.
 
@@ -39,7 +39,7 @@ def fan_markets(
 
 
 def promoter_rows(
-    opt_ins: Sequence[Column], promoters: pa.Array
+    opt_ins: Sequence[ColumnValues], promoters: pa.Array
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return, per row, the document and the promoter (by its place in `promoters`, keys) that the fan opted in to."""
     keys, parents = flat_keys(opt_ins)
@@ -62,7 +62,7 @@ def _each_once(
     return parents[first], values[first]
 
 
-def flat_keys(columns: Sequence[Column]) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+def flat_keys(columns: Sequence[ColumnValues]) -> tuple[pa.Array, npt.NDArray[np.int64]]:
     """Return all elements of the lists as keys (null: no id), and for each the document that it came from, in order."""
     texts: list[pa.Array] = [pa.array([], pa.string())]
     parents: list[npt.NDArray[np.int64]] = [np.array([], dtype=np.int64)]
@@ -75,7 +75,7 @@ def flat_keys(columns: Sequence[Column]) -> tuple[pa.Array, npt.NDArray[np.int64
     return id_keys(without_nul(pa.concat_arrays(texts))), np.concatenate(parents)
 
 
-def _flat(column: Column) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+def _flat(column: ColumnValues) -> tuple[pa.Array, npt.NDArray[np.int64]]:
     """Return all elements of a column's lists as text, and for each the document that it came from, in order."""
     parts = [_lists_of_texts(part) if isinstance(part, list) else part for part in column.parts]
     lists = parts[0] if len(parts) == 1 else pa.concat_arrays([_lists_of_texts([]), *parts])

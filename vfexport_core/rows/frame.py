@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vfexport_core.catalog.collections import Collection
 from vfexport_core.rows.cells import Cells, cells_of_columns, missing
-from vfexport_core.rows.row_counters import Counters
+from vfexport_core.rows.row_counters import RowCounters
 
 if TYPE_CHECKING:
     from vfexport_core.catalog.collections import Field
@@ -47,7 +47,7 @@ class Frame:
         self.related = related
         self.markets = markets
         self.row_documents: npt.NDArray[np.int64] | None = None
-        self.counters = Counters(read=documents.size)
+        self.counters = RowCounters(read=documents.size)
         self.market_index: pa.Array = pa.nulls(documents.size, pa.int64())
         self.promoter_index: npt.NDArray[np.int64] | None = None
         self.held: dict[Field, Cells] = {}

@@ -22,7 +22,7 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Counters:
+class RowCounters:
     """The figures of one batch, or of an export: the sum of its batches', in any order.
 
     `read` counts documents, `rows` what was made of them, `suppressed` documents of users whose data is being deleted.
@@ -35,7 +35,7 @@ class Counters:
     warnings: Tally = field(default_factory=Tally)
     skipped: Tally = field(default_factory=Tally)
 
-    def merge(self, other: Counters) -> None:
+    def merge(self, other: RowCounters) -> None:
         """Add the figures of `other`, which are of other documents."""
         self.read += other.read
         self.rows += other.rows

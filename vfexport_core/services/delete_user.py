@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from vfexport_core.ccpa.deletion_attempt import DeletionTools, Find
     from vfexport_core.ccpa.person_keys import People
     from vfexport_core.ccpa.records import Deletion
-    from vfexport_core.ccpa.repository import DeletionRepository, Joined
+    from vfexport_core.ccpa.repository import DeletionRepository, JoinedDeletion
     from vfexport_core.ccpa.search import Found, Sources
     from vfexport_core.services.orchestrator_runs import Run
     from vfexport_core.services.reconcile_runs import Sightings
@@ -86,7 +86,7 @@ def delete_user(tools: DeletionTools, user_id: str, *, by: Actor, seconds: float
 class PendingJoin:
     """A request that waits for the worker of the record that it has joined."""
 
-    def __init__(self, deletions: DeletionRepository, joined: Joined) -> None:
+    def __init__(self, deletions: DeletionRepository, joined: JoinedDeletion) -> None:
         self._deletions = deletions
         self._joined = joined
         self._awaited: int | None = None

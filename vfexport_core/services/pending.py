@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.queue.statistics.estimates import Estimator
 from vfexport_core.services.hanging_buckets import claimable
-from vfexport_core.services.reconcile_runs import AHEAD, Requests
+from vfexport_core.services.reconcile_runs import AHEAD, RunRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -34,7 +34,7 @@ class Unserved:
     def among(self, exports: Iterable[Export]) -> list[tuple[Export, int]]:
         """Return those that need one, each with how many of its runs have ended before they claimed it."""
         unknown = [export for export in exports if (export.id, export.attempt) not in self._served]
-        requests = Requests.of(self.orchestrator, unknown)
+        requests = RunRequests.of(self.orchestrator, unknown)
         due = [export for export in unknown if requests.due(export, self.ended)]
         self._served |= {(export.id, export.attempt) for export in unknown if export not in due}
         return [(export, len(requests.of_export(export))) for export in due]

@@ -87,14 +87,14 @@ class Sightings:
 
 
 @dataclass(slots=True)
-class Requests:
+class RunRequests:
     """The runs that were requested for PENDING exports, by export and attempt."""
 
     exports: Sequence[Export]
     runs: dict[tuple[str, int | None], list[Run]]
 
     @classmethod
-    def of(cls, orchestrator: Orchestrator, exports: Sequence[Export]) -> Requests:
+    def of(cls, orchestrator: Orchestrator, exports: Sequence[Export]) -> RunRequests:
         runs: dict[tuple[str, int | None], list[Run]] = defaultdict(list)
         for run in orchestrator.requested_runs(exports) if exports else ():
             runs[run.export_id, run.requested_attempt].append(run)
@@ -183,7 +183,7 @@ class Reconciler:
             return None
 
     def _fail_hopeless_exports(self) -> Iterator[str]:
-        requests = Requests.of(self.orchestrator, self.queue.pending(AHEAD))
+        requests = RunRequests.of(self.orchestrator, self.queue.pending(AHEAD))
         for export in requests.exports:
             last = requests.given_up(export)
             if last is None or self.drift.lasted(export.id) < REQUESTING_SECONDS:

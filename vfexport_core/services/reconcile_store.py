@@ -68,7 +68,7 @@ _REMEDIES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class StoreFinding:
     """One difference, in a bucket by its name in S3; `export` is the one that records the key, or that wrote it."""
 
     difference: Difference
@@ -92,7 +92,7 @@ class StoreReconciler:
 
     backend: Backend
 
-    def look(self, *, unknown_hours: float = UNKNOWN_HOURS) -> Iterator[Finding]:
+    def look(self, *, unknown_hours: float = UNKNOWN_HOURS) -> Iterator[StoreFinding]:
         """Yield what differs, documents first; unknown are objects that are older than `unknown_hours`."""
         until = self._now() - timedelta(hours=unknown_hours)
         stored = {name: self._ours(name, until) for name in self._buckets()}
@@ -104,7 +104,7 @@ class StoreReconciler:
         for name, objects in stored.items():
             yield from self._unknown(name, objects)
 
-    def fix(self, finding: Finding, by: Actor, *, deletes: bool = False) -> bool:
+    def fix(self, finding: StoreFinding, by: Actor, *, deletes: bool = False) -> bool:
         """Do what `finding.remedy` says, unknown objects only if `deletes`; False when nothing was done."""
         match finding.difference:
             case Difference.MISSING | Difference.ALTERED | Difference.SOUND:
@@ -138,7 +138,7 @@ class StoreReconciler:
             yield from page
             after = page[-1].position
 
-    def _differences(self, export: Export) -> Iterator[Finding]:
+    def _differences(self, export: Export) -> Iterator[StoreFinding]:
         """Yield what is wrong with the files that a FINISHED export records; at most one thing of each file."""
         name = self._name(export.bucket)
         bucket = self._buckets().get(name)
@@ -152,7 +152,7 @@ class StoreReconciler:
             wrong = [(key, Difference.SOUND, "it is as it was delivered") for key in export.keys[:1]]
         if wrong and self._is_current(export):
             for key, difference, why in wrong:
-                yield Finding(difference=difference, bucket=name, key=key, export_id=export.id, why=why)
+                yield StoreFinding(difference=difference, bucket=name, key=key, export_id=export.id, why=why)
 
     def _read(self, export_id: str) -> Export | None:
         try:
@@ -171,7 +171,7 @@ class StoreReconciler:
         found = (item for item in stored_objects(target) if _OURS.match(item.key))
         return {item.key: item for item in found if item.modified <= until and item.key != probe_key("write")}
 
-    def _unknown(self, name: str, objects: dict[str, StoredObject]) -> Iterator[Finding]:
+    def _unknown(self, name: str, objects: dict[str, StoredObject]) -> Iterator[StoreFinding]:
         target = self._clients.bucket(self._buckets()[name])
         for key in sorted(objects):
             found = describe(target, key)
@@ -179,9 +179,9 @@ class StoreReconciler:
                 continue  # it was deleted meanwhile
             difference = Difference.FOREIGN if found.export_id is None else Difference.UNKNOWN
             why = f"{found.bytes:,} bytes of {objects[key].modified:%Y-%m-%d}, which no export records"
-            yield Finding(difference=difference, bucket=name, key=key, export_id=found.export_id, why=why)
+            yield StoreFinding(difference=difference, bucket=name, key=key, export_id=found.export_id, why=why)
 
-    def _delete(self, finding: Finding, by: Actor) -> bool:
+    def _delete(self, finding: StoreFinding, by: Actor) -> bool:
         if finding.export_id is not None and self._records(finding.export_id, finding.key):
             return False  # since it was looked at
         if self._is_of_active(finding):
@@ -198,7 +198,7 @@ class StoreReconciler:
         told: datetime = command["localTime"]
         return told.replace(tzinfo=UTC)
 
-    def _is_of_active(self, finding: Finding) -> bool:
+    def _is_of_active(self, finding: StoreFinding) -> bool:
         staged = _STAGED.match(finding.key)
         for export_id in {finding.export_id, staged and staged[1]} - {None}:
             export = self._read(export_id or "")

@@ -24,7 +24,7 @@ in a struct of its own.
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ColumnValues:
     """The values of one field in a run of documents, like a dense union: each type's values stand together in a part.
 
     `places` (int64) has one place per document among the values of all parts laid end to end, -1 for a document whose
@@ -52,7 +52,7 @@ class Batch:
     """`size` documents; the columns of a field, in order, hold one value per document."""
 
     size: int
-    columns: dict[Field, list[Column]]
+    columns: dict[Field, list[ColumnValues]]
     slow_documents: int = 0
     """Documents with a value that was decoded by itself; for measuring only."""
     source_bytes: int = 0

@@ -15,7 +15,7 @@ import numpy as np
 
 from vfexport_core.catalog.collections import Field, FieldType
 from vfexport_core.sources import bson_walk as bson_types
-from vfexport_core.sources.batch import Batch, Column
+from vfexport_core.sources.batch import Batch, ColumnValues
 from vfexport_core.sources.bson_walk import ABSENT, PADDING, Elements, walk
 from vfexport_core.sources.columns import ARRAY_TYPES, ArrayBuilder, Rows, no_rows
 from vfexport_core.sources.documents import document_bounds
@@ -83,7 +83,7 @@ class Decoder:
 class _Draft:
     """A column without its nonconforming values: those that are in no array.
 
-    `arrays` and `places` are those of a Column; `nonconforming` are the documents with such a value, in their order.
+    `arrays` and `places` are those of ColumnValues; `nonconforming` are the documents with such values, in order.
     """
 
     type: FieldType
@@ -92,17 +92,17 @@ class _Draft:
     places: Rows | None
     nonconforming: Rows
 
-    def column(self, values: list[Any], strays: Rows, stray_values: list[Any]) -> Column:
+    def column(self, values: list[Any], strays: Rows, stray_values: list[Any]) -> ColumnValues:
         """Add the nonconforming values, and those of the documents that were decoded whole."""
         values, rows = values + stray_values, np.concatenate([self.nonconforming, strays])
         if self.type is FieldType.ANY:
             by_document = dict(zip(rows.tolist(), values, strict=True))
-            return Column(([by_document.get(row) for row in range(self.size)],))
+            return ColumnValues(([by_document.get(row) for row in range(self.size)],))
         if not len(rows):
-            return Column(self.arrays, self.places)
+            return ColumnValues(self.arrays, self.places)
         places = np.arange(self.size) if self.places is None else self.places.copy()
         places[rows] = sum(map(len, self.arrays)) + np.arange(len(rows))
-        return Column((*self.arrays, values), places)
+        return ColumnValues((*self.arrays, values), places)
 
 
 class _ColumnReader:

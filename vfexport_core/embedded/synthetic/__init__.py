@@ -4,7 +4,12 @@
 """
 
 from vfexport_core.embedded.synthetic.awards import DATE_KEYS
-from vfexport_core.embedded.synthetic.campaign import DEFAULT_DIRTY_SHARE, DEFAULT_NAME, Batch, SyntheticCampaign
+from vfexport_core.embedded.synthetic.campaign import (
+    DEFAULT_DIRTY_SHARE,
+    DEFAULT_NAME,
+    CampaignBatch,
+    SyntheticCampaign,
+)
 from vfexport_core.embedded.synthetic.indexes import SOURCE_INDEXES, create_source_indexes
 from vfexport_core.embedded.synthetic.loading import seed_campaign
 
@@ -13,7 +18,7 @@ __all__ = [
     "DEFAULT_DIRTY_SHARE",
     "DEFAULT_NAME",
     "SOURCE_INDEXES",
-    "Batch",
+    "CampaignBatch",
     "SyntheticCampaign",
     "create_source_indexes",
     "seed_campaign",

@@ -25,7 +25,7 @@ BATCH_FANS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class CampaignBatch:
     """The documents of up to `BATCH_FANS` fans, by collection; users that do not exist are left out."""
 
     users: list[Document]
@@ -76,7 +76,7 @@ class SyntheticCampaign:
         """How many batches there are."""
         return -(-self.entries // BATCH_FANS)
 
-    def batch(self, number: int) -> Batch:
+    def batch(self, number: int) -> CampaignBatch:
         """Make one batch; batches are independent of each other and can be made in any order, by any thread."""
         people = Random(f"{self.seed}/fans/{number}")
         numbers = range(number * BATCH_FANS, min((number + 1) * BATCH_FANS, self.entries))
@@ -85,7 +85,7 @@ class SyntheticCampaign:
         self._soil(awards.scoring, SCORING_DIRT, "scoring", number)
         self._soil(awards.codes, CODE_DIRT, "codes", number)
         users = self._users(fans, Random(f"{self.seed}/users/{number}"))
-        return Batch(users, self._entries(fans, number), awards.scoring, awards.codes, awards.sms_waves)
+        return CampaignBatch(users, self._entries(fans, number), awards.scoring, awards.codes, awards.sms_waves)
 
     @cached_property
     def user_ids(self) -> IdSeries:

@@ -31,7 +31,7 @@ MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
+class CountSince:
     """How many there are, and since when the oldest is there, by MongoDB's clock (None: there is none)."""
 
     count: int
@@ -46,13 +46,13 @@ class QueueDepth:
     bucket that hangs. `notifications` are those that are to be sent, and those that were given up, by that.
     """
 
-    pending: Backlog
+    pending: CountSince
     due: int
-    triggered: Backlog
-    deletions: Backlog
+    triggered: CountSince
+    deletions: CountSince
     hanging: Collection[str] = ()
     pause: Pause | None = None
-    notifications: Mapping[str, Backlog] = field(default_factory=dict[str, Backlog])
+    notifications: Mapping[str, CountSince] = field(default_factory=dict[str, CountSince])
 
 
 def read_depth(database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT_LIMITS) -> QueueDepth:
@@ -68,7 +68,7 @@ def read_depth(database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT
         groups = sums(collection, query, order, since, **more)
         return groups[0] if groups else {"count": 0, "since": None, "due": 0}
 
-    def backlog(collection: str, query: Document, order: Mapping[str, int], since: Any) -> Backlog:
+    def backlog(collection: str, query: Document, order: Mapping[str, int], since: Any) -> CountSince:
         return _backlog(summed(collection, query, order, since))
 
     hanging = BucketBreakers(database, limits).all_open()
@@ -90,5 +90,5 @@ def read_depth(database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT
     )
 
 
-def _backlog(found: Document) -> Backlog:
-    return Backlog(found["count"], found["since"])
+def _backlog(found: Document) -> CountSince:
+    return CountSince(found["count"], found["since"])
