@@ -11,8 +11,7 @@ import pytest
 from bson.dbref import DBRef
 
 from tests.bson_bytes import TYPES, Values, document, string
-from vfexport_core.catalog.collections import Collection
-from vfexport_core.catalog.expressions import Field, FieldType
+from vfexport_core.catalog.collections import Collection, Field, FieldType
 from vfexport_core.mongo.client import SOUND_CODEC
 from vfexport_core.rows.cells import cells_of_columns
 from vfexport_core.rows.values import REPAIRED, render
