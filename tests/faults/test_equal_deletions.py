@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 PROCESSES = 4
 CALLS = 10
-SECONDS = 60.0
+SECONDS = 60.0  # in which the one is done
+FAILING_SECONDS = 15.0  # which all but those who try wait
 Outcome = tuple[str, str | tuple[int, int]]
 
 
@@ -43,12 +44,12 @@ def service_of(settings: Settings) -> Generator[Service]:
         yield Service(settings, client[settings.mongo_database], buckets)
 
 
-def delete_at_once(settings: Settings, start: Barrier, outcomes: Queue[list[Outcome]]) -> None:
+def delete_at_once(settings: Settings, start: Barrier, outcomes: Queue[list[Outcome]], seconds: float) -> None:
     """Ask for the same deletion from several threads, all processes at the same moment; tell what came of each."""
 
     def delete(service: Service) -> Outcome:
         try:
-            record = service.delete(seconds=SECONDS)
+            record = service.delete(seconds=seconds)
         except VfexportError as error:
             return error.code, str(error.payload)
         return record.id, (record.deleted_exports, record.deleted_files)
@@ -59,12 +60,15 @@ def delete_at_once(settings: Settings, start: Barrier, outcomes: Queue[list[Outc
         outcomes.put(list(pool.map(lambda _: delete(service), range(CALLS))))
 
 
-def delete_from_everywhere(settings: Settings, database: Database[dict[str, Any]]) -> list[Outcome]:
+def delete_from_everywhere(
+    settings: Settings, database: Database[dict[str, Any]], seconds: float = SECONDS
+) -> list[Outcome]:
     context = forked()
     start, outcomes = context.Barrier(PROCESSES), context.Queue()
     settings = settings.model_copy(update={"mongo_database": database.name})
     processes = [
-        context.Process(target=delete_at_once, args=(settings, start, outcomes), daemon=True) for _ in range(PROCESSES)
+        context.Process(target=delete_at_once, args=(settings, start, outcomes, seconds), daemon=True)
+        for _ in range(PROCESSES)
     ]
     try:
         for process in processes:
@@ -110,7 +114,8 @@ def test_all_answer_with_what_the_one_has_deleted(service: Service, proxy: S3Pro
 def test_all_fail_alike_while_s3_refuses_and_the_record_stays_open(service: Service, proxy: S3Proxy) -> None:
     export = service.exported(service.add_campaign(1))
     proxy.fail("ListObjectVersions", ACCESS_DENIED)
-    outcomes = delete_from_everywhere(through(service.settings, proxy.url), service.database)
+    settings = through(service.settings, proxy.url)
+    outcomes = delete_from_everywhere(settings, service.database, FAILING_SECONDS)
     (record,) = service.database["ccpaDeletions"].find()
     assert set(outcomes) == {("DeleteFailed", str(record["_id"]))}
     assert record["status"] == "OPEN"
