@@ -55,3 +55,19 @@ def test_a_wrong_value_is_not_repeated(folder: Path) -> None:
         load_settings(None)
     assert "VFEXPORT_TIMEOUT_MILLIS" in caught.value.message
     assert "s3cret" not in caught.value.message
+
+
+def test_what_is_secret_of_a_webhook_can_be_a_file_and_the_rest_a_variable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "VFEXPORT_WEBHOOKS__CRM__URL").write_text("https://crm.example.org/hooks\n")
+    (folder / "VFEXPORT_WEBHOOKS__CRM__SECRETS").write_text('["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]\n')
+    monkeypatch.setenv("VFEXPORT_WEBHOOKS__CRM__EVENTS", '["export.failed"]')
+    (webhook,) = load_settings(None).webhooks.values()
+    assert webhook.url.get_secret_value() == "https://crm.example.org/hooks"
+    assert (len(webhook.secrets), webhook.events) == (1, ("export.failed",))
+    (folder / "VFEXPORT_WEBHOOKS__CRM__SECRETS").write_text('["whsec_s3cret"]')
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(None)
+    assert "VFEXPORT_WEBHOOKS__CRM" in caught.value.message
+    assert "s3cret" not in caught.value.message
