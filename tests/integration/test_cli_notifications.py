@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli_helpers import Cli, error_of
+from tests.cli_helpers import Cli, CliProcess, error_of
 from tests.integration.queue_helpers import DELIVERED, triggered
 from tests.webhook_receiver import SECRET, Receiver, receiving
 from vfexport_core.doctor.checks import Outcome, run_checks
 from vfexport_core.doctor.notification_checks import notification_checks
+from vfexport_core.mongo.own_collections import OUTBOX
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.initialise import initialise
 from vfexport_core.settings import load_settings
@@ -89,6 +93,32 @@ def test_what_was_given_up_is_listed_sent_again_or_discarded(cli: Cli, database:
     assert len(set(receiver.ids)) == 1
     assert told(cli, "list") == []
     assert [one["status"] for one in told(cli, "list", "--status", "sent")] == ["sent"]
+
+
+def test_what_a_killed_sender_had_sent_is_sent_again_with_the_same_id(
+    cli: Cli, database: Documents, receiver: Receiver
+) -> None:
+    told(cli, "send")
+    finish_one(database)
+    begun: list[CliProcess] = []
+    is_known = threading.Event()
+
+    def kill_the_sender() -> None:
+        assert is_known.wait(120)
+        begun[0].child.kill()
+        begun[0].child.wait(120)
+
+    receiver.on_request = kill_the_sender
+    with cli.process("notifications", "send") as sender:
+        begun.append(sender)
+        is_known.set()
+        assert sender.end() == -signal.SIGKILL, "the receiver has the message, and has not said so"
+    receiver.on_request = None
+    assert told(cli, "send")["sent"] == 0, "its lease is not over"
+    database[OUTBOX].update_many({}, {"$set": {"due": datetime(2020, 1, 1, tzinfo=UTC)}})
+    assert told(cli, "send")["sent"] == 1
+    first, second = receiver.received
+    assert (first.id, first.body) == (second.id, second.body)
 
 
 def test_none_and_all_are_told_apart(cli: Cli) -> None:
