@@ -318,6 +318,18 @@ def test_a_sender_that_is_killed_before_it_notes_it_sends_again_with_the_same_id
     assert not outbox.note_sent(killed), "the lease is another's by now"
 
 
+def test_what_ends_each_sender_is_given_up_in_the_end(notified: Notified, receiver: Receiver) -> None:
+    backend = notified.told(ops=receiver.settings())
+    notified.finished()
+    collect(backend)
+    for _ in range(MOST_TRIES):
+        assert backend.outbox.take("ops") is not None
+        notified.let_pass()
+    assert "given up" in look(backend).problems[0]
+    assert receiver.received == []
+    assert backend.outbox.counts() == {("ops", DeliveryStatus.DEAD): 1}
+
+
 class Dying:
     """An outbox that is out of reach when something was sent."""
 

@@ -7,6 +7,7 @@ id from what it is about.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from vfexport_core.errors import AddressRefused, ConfigurationError, NotificationFailed, WebhookGone, WorkerLost
 from vfexport_core.outbound.webhook import send
-from vfexport_core.queue.outbox import DeliveryStatus, Event
+from vfexport_core.queue.outbox import MOST_TRIES, DeliveryStatus, Event
 from vfexport_core.services.notification_messages import TEST_TYPE, message_of
 from vfexport_core.telemetry.threads import at_once
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from vfexport_core.queue.ended import EndedAttempt
     from vfexport_core.queue.outbox import Delivery
     from vfexport_core.services.bootstrap import Backend
+
+_log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 15.0
 """After so long a look sends nothing more; what is left is for the next one."""
@@ -85,17 +88,25 @@ def _send_due(backend: Backend, name: str, until: float) -> tuple[int, str | Non
 
 def deliver(backend: Backend, delivery: Delivery) -> str | None:
     """Send one that was taken, and note what became of it; return what went wrong, in words."""
-    webhook = backend.settings.webhooks[delivery.webhook]
     try:
-        send(webhook, message_of(delivery.event, webhook, backend.settings))
+        _send(backend, delivery)
     except (NotificationFailed, AddressRefused, WebhookGone) as error:
         least = error.retry_after or 0.0 if isinstance(error, NotificationFailed) else 0.0
         is_final = isinstance(error, WebhookGone)
         became = backend.outbox.note_failed(delivery, error.message, is_final=is_final, least_seconds=least)
+        if became is DeliveryStatus.DEAD:
+            _log.error("notification %s is given up: %s", delivery.id, error.message)
         given_up = ", given up" if became is DeliveryStatus.DEAD else ""
         return f"{delivery.id}: {error.message} (try {delivery.tries}{given_up})"
     backend.outbox.note_sent(delivery)
     return None
+
+
+def _send(backend: Backend, delivery: Delivery) -> None:
+    if delivery.tries > MOST_TRIES:
+        raise NotificationFailed("those who sent it ended before they could say what became of it")
+    webhook = backend.settings.webhooks[delivery.webhook]
+    send(webhook, message_of(delivery.event, webhook, backend.settings))
 
 
 def send_test(backend: Backend, name: str) -> str:
