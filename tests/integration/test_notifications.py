@@ -11,8 +11,10 @@ from bson import ObjectId
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pymongo import MongoClient
 
 from tests.ccpa import USER_ID
+from tests.commands import Commands
 from tests.conftest import new_database
 from tests.integration.queue_helpers import DELIVERED, ERROR, queued, triggered
 from tests.webhook_receiver import Receiver, receiving
@@ -28,6 +30,7 @@ from vfexport_core.queue.outbox import (
     DeliveryStatus,
     pause_seconds,
 )
+from vfexport_core.services import notifications
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.initialise import initialise
 from vfexport_core.services.notifications import Looked, collect, deliver, look
@@ -36,9 +39,9 @@ from vfexport_core.telemetry.threads import at_once
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pymongo import MongoClient
     from pymongo.database import Database
 
+    from vfexport_core.embedded import MongoServer
     from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.settings import Settings, WebhookSettings
 
@@ -354,6 +357,37 @@ def test_what_was_put_and_not_noted_as_read_is_there_once(notified: Notified, re
     notified.database[COUNTERS].replace_one({"_id": "ended"}, marks or {})
     assert collect(backend) == 0
     assert look(backend) == Looked(sent=1)
+
+
+def test_a_look_sends_however_long_it_collects(notified: Notified, receiver: Receiver) -> None:
+    for _ in range(3):
+        notified.finished()
+    backend = notified.told(a=receiver.settings(), b=receiver.settings())
+    assert look(backend, seconds=0) == Looked(new=6, sent=2)
+    assert look(backend, seconds=0) == Looked(sent=2)
+
+
+def test_of_more_events_than_a_look_has_time_for_each_look_puts_some(
+    notified: Notified, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "MOST_AT_ONCE", 2)
+    for _ in range(5):
+        notified.finished()
+    backend = notified.told(ops=receiver.settings())
+    assert [collect(backend, seconds=0) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_events_are_written_together_and_those_that_are_there_not_again(
+    notified: Notified, receiver: Receiver, mongo_server: MongoServer
+) -> None:
+    for _ in range(3):
+        notified.finished()
+    commands = Commands()
+    with MongoClient[dict[str, Any]](mongo_server.uri, tz_aware=True, event_listeners=[commands]) as client:
+        notified.database = client[notified.database.name]
+        backend = notified.told(a=receiver.settings(), b=receiver.settings())
+        assert (collect(backend), commands.names.count("update")) == (6, 2), "the outbox, and how far was read"
+        assert (collect(backend), commands.names.count("update")) == (0, 3), "only how far was read"
 
 
 def test_what_ended_while_nobody_looked_is_told_when_somebody_does(notified: Notified, receiver: Receiver) -> None:

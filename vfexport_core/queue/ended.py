@@ -19,7 +19,7 @@ from vfexport_core.queue.models import FINAL, ExportStatus
 from vfexport_core.queue.statistics.counters import ended_between
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from pymongo.database import Database
@@ -71,10 +71,11 @@ class EndedAttempts:
         self._exports = open_owned(database, EXPORTS)
         self._limits = limits
 
-    def unread(self) -> Iterator[EndedSpan]:
+    def unread(self, is_enough: Callable[[], bool] = lambda: False) -> Iterator[EndedSpan]:
         """Yield what ended since it was last read, an hour at a time; a first reader begins with what ends from now.
 
-        Each span is noted as read when the next one is asked for: behind whatever its taker has done with it.
+        Each span is noted as read when the next one is asked for: behind whatever its taker has done with it. None is
+        read any more once `is_enough`.
         """
         now, read_until = self._mark()
         since = max(read_until, now - LOOK_BACK)
@@ -84,6 +85,8 @@ class EndedAttempts:
             yield EndedSpan(until, tuple(attempts))
             if attempts or until - read_until >= _IDLE:
                 self._note(until)
+            if is_enough():
+                return
             since = until
 
     def _mark(self) -> tuple[datetime, datetime]:

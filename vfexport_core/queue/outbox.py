@@ -15,8 +15,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bson import ObjectId
-from pymongo import ASCENDING, IndexModel
-from pymongo.errors import DuplicateKeyError
+from pymongo import ASCENDING, IndexModel, UpdateOne
+from pymongo.errors import BulkWriteError, WriteConcernError, WriteError
 
 from vfexport_core.mongo.document import NOW, storable
 from vfexport_core.mongo.own_collections import OUTBOX, open_owned
@@ -43,9 +43,12 @@ LEASE_SECONDS = 120.0
 """Longer than a sender may take for one message, with the look-up of its receiver's name."""
 KEPT_DAYS = 14
 """What was sent or discarded is kept for so long: longer than an event may be put again (``ended.LOOK_BACK``)."""
+MOST_AT_ONCE = 500
+"""So many deliveries may be put by one call."""
 
 _MILLIS, _DAY_MILLIS = 1_000, 86_400_000
 _CLAIM_TRIES = 20
+_DUPLICATE = 11_000
 _JITTER = 0.25
 _LONGEST_TEXT = 256
 
@@ -157,16 +160,31 @@ class Outbox:
         with_retries(self._documents, lambda: put_indexes(self._documents, INDEXES), INDEX_BUILD_LIMITS)
 
     def put(self, deliveries: Iterable[tuple[str, Event]]) -> int:
-        """Have events sent to webhooks, by name, and return how many are new; what was put before stays as it is."""
-        return sum(self._put(f"{webhook}:{event.id}", _new(webhook, event)) for webhook, event in deliveries)
+        """Have events sent to webhooks, by name, and return how many are new; what was put before stays as it is.
 
-    def _put(self, delivery_id: str, new: Document) -> bool:
+        One question for what is there, and one write of what is not: for up to `MOST_AT_ONCE` deliveries.
+        """
+        wanted = {f"{webhook}:{event.id}": _new(webhook, event) for webhook, event in deliveries}
+        query: Document = {"_id": {"$in": [*wanted]}}
+        there = self._retried(lambda: {one["_id"] for one in self._documents.find(query, ["_id"])}) if wanted else set()
+        missing = [
+            UpdateOne({"_id": delivery_id}, {"$setOnInsert": new}, upsert=True)
+            for delivery_id, new in wanted.items()
+            if delivery_id not in there
+        ]
+        return self._retried(lambda: self._insert(missing)) if missing else 0
+
+    def _insert(self, missing: list[UpdateOne]) -> int:
         try:
-            change = {"$setOnInsert": new}
-            done = self._retried(lambda: self._documents.update_one({"_id": delivery_id}, change, upsert=True))
-        except DuplicateKeyError:  # somebody else puts it at this moment
-            return False
-        return done.upserted_id is not None
+            return self._documents.bulk_write(missing, ordered=False).upserted_count
+        except BulkWriteError as error:
+            details: Document = error.details or {}
+            problems = [one for one in details["writeErrors"] if one["code"] != _DUPLICATE]
+            if problems:
+                raise WriteError(problems[0]["errmsg"], problems[0]["code"]) from None
+            if details["writeConcernErrors"]:
+                raise WriteConcernError("the write was not acknowledged in time") from None
+            return details["nUpserted"]  # somebody else puts the others at this moment
 
     def take(self, webhook: str) -> Delivery | None:
         """Return the oldest delivery that is due for a webhook, leased to the caller; None when there is none."""

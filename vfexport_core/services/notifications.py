@@ -12,11 +12,12 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from vfexport_core.errors import AddressRefused, ConfigurationError, NotificationFailed, WebhookGone, WorkerLost
 from vfexport_core.outbound.webhook import send
-from vfexport_core.queue.outbox import MOST_TRIES, DeliveryStatus, Event
+from vfexport_core.queue.outbox import MOST_AT_ONCE, MOST_TRIES, DeliveryStatus, Event
 from vfexport_core.services.notification_messages import TEST_TYPE, message_of
 from vfexport_core.telemetry.threads import at_once
 
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 15.0
-"""After so long a look sends nothing more; what is left is for the next one."""
+"""After so long a look begins nothing more; what is left is for the next one."""
+COLLECTING = 1 / 3
+"""The part of a look in which events are collected. The rest is for sending, however many events there are."""
 DELETION_LATE = timedelta(hours=12)
 """An open deletion is told of after half of the time that is promised."""
 
@@ -55,34 +58,54 @@ def look(backend: Backend, *, seconds: float = LOOK_SECONDS) -> Looked:
     webhooks = [*backend.settings.webhooks]
     if not webhooks:
         return Looked()
-    until = time.monotonic() + seconds
-    new = collect(backend)
+    new = collect(backend, seconds=seconds * COLLECTING)
+    until = time.monotonic() + seconds * (1 - COLLECTING)
     # Each by itself: one that is slow keeps no other waiting.
     done = at_once(lambda name: _send_due(backend, name, until), webhooks)
     return Looked(new, sum(sent for sent, _ in done), tuple(problem for _, problem in done if problem is not None))
 
 
-def collect(backend: Backend) -> int:
-    """Put what happened since the last look into the outbox, and return how much of it is new."""
+def collect(backend: Backend, *, seconds: float = LOOK_SECONDS * COLLECTING) -> int:
+    """Put what happened since the last look into the outbox, and return how much of it is new.
+
+    After so many seconds the rest is left for the next look, which passes quickly over what is there already.
+    """
+    until = time.monotonic() + seconds
+
+    def is_over() -> bool:
+        return time.monotonic() >= until
+
     webhooks = {name: webhook.events for name, webhook in backend.settings.webhooks.items()}
-    new = 0
-    for span in backend.ended.unread():
-        new += backend.outbox.put(_wanted(webhooks, map(_events_of, span.attempts)))
     late = backend.deletions.open_longer_than(DELETION_LATE)
-    return new + backend.outbox.put(_wanted(webhooks, ([_late(record)] for record in late)))
+    new = sum(map(backend.outbox.put, _batches(_wanted(webhooks, ([_late(record)] for record in late)))))
+    for span in backend.ended.unread(is_over):
+        for batch in _batches(_wanted(webhooks, map(_events_of, span.attempts))):
+            added = backend.outbox.put(batch)
+            new += added
+            # Only after something new: so each look gets further than the one before.
+            if added and is_over():
+                return new
+    return new
+
+
+def _batches(wanted: Iterator[tuple[str, Event]]) -> Iterator[list[tuple[str, Event]]]:
+    while batch := [*islice(wanted, MOST_AT_ONCE)]:
+        yield batch
 
 
 def _send_due(backend: Backend, name: str, until: float) -> tuple[int, str | None]:
-    """Send what is due for a webhook, until something goes wrong; return how many were sent, and what went wrong."""
+    """Send what is due for a webhook, one at least, until something goes wrong or the time is over.
+
+    Return how many were sent, and what went wrong.
+    """
     sent = 0
-    while time.monotonic() < until:
-        delivery = backend.outbox.take(name)
-        if delivery is None:
-            break
+    while delivery := backend.outbox.take(name):
         problem = deliver(backend, delivery)
         if problem is not None:
             return sent, problem
         sent += 1
+        if time.monotonic() >= until:
+            break
     return sent, None
 
 
