@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import socket
 import ssl
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +166,25 @@ def test_an_answer_without_end_is_broken_off(receiver: Receiver, block: bytes) -
         send(receiver.settings(), MESSAGE, seconds=0.3)
     assert receiver.broken_off.wait(20)
     assert time.monotonic() - began < 20
+
+
+def test_a_message_leaves_no_thread_behind(receiver: Receiver) -> None:
+    before = set(threading.enumerate())
+    for _ in range(3):
+        send(receiver.settings(), MESSAGE)
+    assert [one for one in threading.enumerate() if isinstance(one, threading.Timer) and one not in before] == []
+
+
+def test_without_a_thread_for_its_end_a_message_is_not_sent(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Timer, "start", refuse)
+    with pytest.raises(NotificationFailed, match="gave no answer: OSError"):
+        send(receiver.settings(), MESSAGE)
+    assert receiver.received == []
 
 
 def test_nobody_there_is_a_failure_that_names_no_address() -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 from http.client import HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, build_opener
 
-from vfexport_core.outbound.connection import BoundedConnection
+from vfexport_core.outbound.connection import BoundedConnection, Deadline
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
-    from urllib.request import Request
+    from urllib.request import OpenerDirector, Request
 
 LARGEST = 512 * 1024
 
@@ -24,20 +23,26 @@ def fetch(url: str, seconds: float) -> bytes:
     Connecting may take `seconds`, and so may all that follows, however it trickles. Raises OSError, and ValueError for
     what is no HTTP or larger than `LARGEST`.
     """
-    overdue = threading.Event()
     try:
-        with build_opener(_Handler(overdue), _NoRedirects()).open(url, timeout=seconds) as response:
+        with (
+            Deadline() as deadline,
+            build_opener(_Handler(deadline), _NoRedirects()).open(url, timeout=seconds) as response,
+        ):
             document = response.read(LARGEST + 1)
     except HTTPError as error:
         error.close()
         raise
     except HTTPException as error:
         raise ValueError(f"not HTTP: {type(error).__name__}") from error
-    if overdue.is_set():  # without a length its end looks like any other
+    if deadline.is_over:  # without a length its end looks like any other
         raise TimeoutError
     if len(document) > LARGEST:
         raise ValueError(f"larger than {LARGEST} bytes")
     return document
+
+
+def _opener(deadline: Deadline) -> OpenerDirector:
+    return build_opener(_Handler(deadline), _NoRedirects())
 
 
 class _EncryptedConnection(BoundedConnection, HTTPSConnection):
@@ -45,15 +50,15 @@ class _EncryptedConnection(BoundedConnection, HTTPSConnection):
 
 
 class _Handler(HTTPHandler, HTTPSHandler):
-    def __init__(self, overdue: threading.Event) -> None:
+    def __init__(self, deadline: Deadline) -> None:
         super().__init__()
-        self._overdue = overdue
+        self._deadline = deadline
 
     def http_open(self, req: Request) -> HTTPResponse:
-        return self.do_open(partial(BoundedConnection, self._overdue), req)
+        return self.do_open(partial(BoundedConnection, self._deadline), req)
 
     def https_open(self, req: Request) -> HTTPResponse:
-        return self.do_open(partial(_EncryptedConnection, self._overdue), req)
+        return self.do_open(partial(_EncryptedConnection, self._deadline), req)
 
 
 class _NoRedirects(HTTPRedirectHandler):

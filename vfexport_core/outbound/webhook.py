@@ -10,7 +10,6 @@ import base64
 import hashlib
 import hmac
 import socket
-import threading
 import time
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 
 from vfexport_core.errors import NotificationFailed, WebhookGone
 from vfexport_core.outbound.addresses import resolve
-from vfexport_core.outbound.connection import BoundedConnection
+from vfexport_core.outbound.connection import BoundedConnection, Deadline
 from vfexport_core.settings import webhook_key
 
 if TYPE_CHECKING:
@@ -51,11 +50,12 @@ def send(webhook: WebhookSettings, message: Message, *, seconds: float = SECONDS
     """
     headers = {"Content-Type": "application/json", "User-Agent": "vfexport"}
     headers |= signed_headers([secret.get_secret_value() for secret in webhook.secrets], message, int(time.time()))
-    overdue = threading.Event()
+    deadline = Deadline()
     try:
-        status, retry_after = _answer(webhook, message.body, headers, overdue, seconds)
+        with deadline:
+            status, retry_after = _answer(webhook, message.body, headers, deadline, seconds)
     except (OSError, HTTPException, ValueError) as error:
-        reason = TimeoutError.__name__ if overdue.is_set() else type(error).__name__
+        reason = TimeoutError.__name__ if deadline.is_over else type(error).__name__
         raise NotificationFailed(f"the webhook gave no answer: {reason}") from None
     if _OK <= status < _REDIRECT:
         return
@@ -77,20 +77,20 @@ def signed_headers(secrets: Iterable[str], message: Message, timestamp: int) -> 
 
 
 def _answer(
-    webhook: WebhookSettings, body: bytes, headers: dict[str, str], overdue: threading.Event, seconds: float
+    webhook: WebhookSettings, body: bytes, headers: dict[str, str], deadline: Deadline, seconds: float
 ) -> tuple[int, int | None]:
     """Return the status of the answer, and after how many seconds the receiver wants to be asked again."""
     url = urlsplit(webhook.url.get_secret_value())
     host, is_encrypted = url.hostname or "", url.scheme == "https"
     port = url.port or (_HTTPS_PORT if is_encrypted else _HTTP_PORT)
     addresses = resolve(host, port, allow_private=webhook.allow_private)
-    connection = (_Encrypted if is_encrypted else _Plain)(overdue, host, port, timeout=seconds)
+    connection = (_Encrypted if is_encrypted else _Plain)(deadline, host, port, timeout=seconds)
     connection.addresses = addresses
     try:
         target = url.path or "/"
         connection.request("POST", f"{target}?{url.query}" if url.query else target, body, headers)
         answer = connection.getresponse()
-        if overdue.is_set():  # the end of its headers looks like any other
+        if deadline.is_over:  # the end of its headers looks like any other
             raise TimeoutError
         wait = answer.getheader("Retry-After", "")
         return answer.status, int(wait) if wait.isdecimal() and len(wait) < _LONGEST_NUMBER else None
