@@ -169,6 +169,7 @@ def test_a_lost_worker_is_told_when_another_attempt_follows_and_its_export_has_n
     look(backend)
     told = [(request.json["type"], request.json["data"]["attempt"]) for request in receiver.received]
     assert told == [("worker.lost", 1), ("export.finished", 2)]
+    assert receiver.received[0].json["data"]["error"] == {"code": "WorkerLost"}, "nobody has to do anything"
 
 
 def test_an_attempt_that_is_followed_by_another_is_no_end_whenever_it_is_looked_at(
@@ -198,7 +199,7 @@ def test_each_webhook_is_told_what_it_wants(notified: Notified, receiver: Receiv
     }
     look(notified.told(**hooks))
     got = {name: [one.id for one in receiver.received if one.path.endswith(name)] for name in only}
-    assert got["lost"] == [f"evt_{lost}_1_failed", f"evt_{lost}_2_failed"]
+    assert got["lost"] == [f"evt_{lost}_1_failed"], "of the second it would say that another attempt follows"
     assert got["bad"] == [f"evt_{failed}_1_failed", f"evt_{lost}_2_failed"]
     assert len(got["all"]) == 4, "the last attempt is told once, as the end of its export"
 
@@ -235,6 +236,17 @@ def test_slack_gets_a_text_in_which_a_name_mentions_nobody(notified: Notified, r
     assert "webhook-signature" not in receiver.received[0].headers
 
 
+def test_slack_is_told_of_a_loss_that_another_attempt_follows_and_not_to_retry_it(
+    notified: Notified, receiver: Receiver
+) -> None:
+    export_id = notified.lost()
+    look(notified.told(ops=receiver.settings(format="slack", secrets=[])))
+    (request,) = receiver.received
+    (line,) = request.json["text"].splitlines()
+    assert line.startswith(":warning: *entries of Summer Tour* lost its worker, the next attempt follows (")
+    assert f"attempt 1, export {export_id}" in line
+
+
 @pytest.mark.parametrize("statuses", [[500], [302], [404], [429]], ids=str)
 def test_what_a_receiver_does_not_take_is_sent_again_later_with_the_same_id(
     notified: Notified, receiver: Receiver, statuses: list[int]
@@ -264,11 +276,11 @@ def test_a_receiver_that_is_down_gets_everything_when_it_is_back(notified: Notif
         assert sorted(back.ids) == sorted(f"evt_{export_id}_1_finished" for export_id in ended)
 
 
-def test_one_receiver_that_is_slow_keeps_no_other_waiting(notified: Notified, receiver: Receiver) -> None:
-    both = threading.Barrier(2, timeout=20)
-    receiver.on_request = both.wait  # each waits for the other: one after the other would never come to an end
+def test_receivers_that_are_slow_keep_no_other_waiting(notified: Notified, receiver: Receiver) -> None:
+    together = threading.Barrier(9, timeout=20)
+    receiver.on_request = together.wait  # each waits for all: one after another would never come to an end
     notified.finished()
-    assert look(notified.told(a=receiver.settings(), b=receiver.settings())).sent == 2
+    assert look(notified.told(**{f"w{number}": receiver.settings() for number in range(9)})).sent == 9
 
 
 def test_it_is_dead_after_the_last_try_and_stays_until_somebody_acts(notified: Notified, receiver: Receiver) -> None:
@@ -331,6 +343,19 @@ def test_what_ends_each_sender_is_given_up_in_the_end(notified: Notified, receiv
     assert "given up" in look(backend).problems[0]
     assert receiver.received == []
     assert backend.outbox.counts() == {("ops", DeliveryStatus.DEAD): 1}
+
+
+def test_one_that_cannot_be_made_into_a_message_keeps_no_other_from_being_sent(
+    notified: Notified, receiver: Receiver
+) -> None:
+    backend = notified.told(ops=receiver.settings())
+    notified.finished()
+    collect(backend)
+    notified.database[OUTBOX].update_one({}, {"$unset": {"data.campaignName": 1}})
+    backend = notified.told(ops=receiver.settings(format="slack", secrets=[]))
+    assert "it could not be sent: KeyError (try 1)" in look(backend).problems[0]
+    notified.finished()
+    assert look(backend) == Looked(new=1, sent=1)
 
 
 class Dying:

@@ -12,7 +12,7 @@ from vfexport_core.outbound.connection import BoundedConnection, Deadline
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
-    from urllib.request import OpenerDirector, Request
+    from urllib.request import Request
 
 LARGEST = 512 * 1024
 
@@ -39,10 +39,6 @@ def fetch(url: str, seconds: float) -> bytes:
     if len(document) > LARGEST:
         raise ValueError(f"larger than {LARGEST} bytes")
     return document
-
-
-def _opener(deadline: Deadline) -> OpenerDirector:
-    return build_opener(_Handler(deadline), _NoRedirects())
 
 
 class _EncryptedConnection(BoundedConnection, HTTPSConnection):

@@ -2,9 +2,9 @@
 
 There is one document per event and webhook, whose id says which: putting an event again changes nothing. A sender
 takes one by moving its due time into the future (a lease), so that of two senders one has it, and that of a sender
-which dies comes up again. What fails is due again after a pause that grows; after `MOST_TRIES` it is dead, and stays
-until somebody sends it again or discards it. Everything is by MongoDB's clock. No field has room for a fan's data or an
-error's text.
+which dies comes up again. What fails is due again after a pause that grows; after `MOST_TRIES`, whether they failed or
+their senders died, it is dead, and stays until somebody sends it again or discards it. Everything is by MongoDB's
+clock. No field has room for a fan's data or an error's text.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Outbox:
         try:
             return self._documents.bulk_write(missing, ordered=False).upserted_count
         except BulkWriteError as error:
-            details: Document = error.details or {}
+            details: Any = error.details
             problems = [one for one in details["writeErrors"] if one["code"] != _DUPLICATE]
             if problems:
                 raise WriteError(problems[0]["errmsg"], problems[0]["code"]) from None

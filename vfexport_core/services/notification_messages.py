@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from vfexport_core.settings import Settings, WebhookSettings
 
 TEST_TYPE = "test"
+LOST_TYPE = "worker.lost"
+"""An attempt's process was lost, and another attempt follows."""
 
 _SYMBOLS = {
     "export.finished": ":white_check_mark:",
     "export.failed": ":x:",
     "export.expired": ":hourglass:",
     "export.canceled": ":no_entry_sign:",
-    "worker.lost": ":warning:",
+    LOST_TYPE: ":warning:",
     "deletion.late": ":rotating_light:",
 }
 _LONGEST_NAME = 200
@@ -46,7 +48,9 @@ def _data(event: Event, settings: Settings) -> dict[str, Any]:
     found = {name: _iso(value) if name == "requested" else value for name, value in event.data.items()}
     code, run_id = found.pop("errorCode", None), found.pop("runId", None)
     if code is not None:
-        found["error"] = {"code": code, "hint": error_class(code).hint}
+        # Nobody has to do anything about a lost worker: the next attempt follows by itself.
+        hint = {} if event.type == LOST_TYPE else {"hint": error_class(code).hint}
+        found["error"] = {"code": code} | hint
     links = dict(_links(found.get("campaignId"), run_id, settings))
     return found | ({"links": links} if links else {})
 
@@ -60,8 +64,8 @@ def _links(campaign_id: str | None, run_id: str | None, settings: Settings) -> I
 
 def _text(event: Event, data: dict[str, Any]) -> str:
     lines = [f"{_SYMBOLS.get(event.type, ':bell:')} {_headline(event, data)}"]
-    if error := data.get("error"):
-        lines.append(_escaped(f"{error['code']}. {error['hint']}"))
+    if hint := data.get("error", {}).get("hint"):
+        lines.append(_escaped(f"{data['error']['code']}. {hint}"))
     lines.append(" · ".join(f"<{url}|{name}>" for name, url in data.get("links", {}).items()))
     return "\n".join(filter(None, lines))
 
@@ -74,7 +78,7 @@ def _headline(event: Event, data: dict[str, Any]) -> str:
             f"A CCPA deletion is open since {data['requested']}: {data['deletionId']}, {data['tries']} tries"
         )
     what = f"{data['exportType']} of {_one_line(data['campaignName'])}"
-    lost = event.type == "worker.lost"
+    lost = event.type == LOST_TYPE
     about = [f"attempt {data['attempt']}" if lost or data["attempt"] > 1 else "", f"export {data['exportId']}"]
     if "rows" in data:
         about.insert(0, f"{data['rows']:,} rows")

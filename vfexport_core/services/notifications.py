@@ -13,12 +13,12 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vfexport_core.errors import AddressRefused, ConfigurationError, NotificationFailed, WebhookGone, WorkerLost
 from vfexport_core.outbound.webhook import send
 from vfexport_core.queue.outbox import MOST_AT_ONCE, MOST_TRIES, DeliveryStatus, Event
-from vfexport_core.services.notification_messages import TEST_TYPE, message_of
+from vfexport_core.services.notification_messages import LOST_TYPE, TEST_TYPE, message_of
 from vfexport_core.telemetry.threads import at_once
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def look(backend: Backend, *, seconds: float = LOOK_SECONDS) -> Looked:
     new = collect(backend, seconds=seconds * COLLECTING)
     until = time.monotonic() + seconds * (1 - COLLECTING)
     # Each by itself: one that is slow keeps no other waiting.
-    done = at_once(lambda name: _send_due(backend, name, until), webhooks)
+    done = at_once(lambda name: _send_due(backend, name, until), webhooks, most=len(webhooks))
     return Looked(new, sum(sent for sent, _ in done), tuple(problem for _, problem in done if problem is not None))
 
 
@@ -77,9 +77,9 @@ def collect(backend: Backend, *, seconds: float = LOOK_SECONDS * COLLECTING) -> 
 
     webhooks = {name: webhook.events for name, webhook in backend.settings.webhooks.items()}
     late = backend.deletions.open_longer_than(DELETION_LATE)
-    new = sum(map(backend.outbox.put, _batches(_wanted(webhooks, ([_late(record)] for record in late)))))
+    new = sum(map(backend.outbox.put, _batches(_wanted(webhooks, map(_late, late)))))
     for span in backend.ended.unread(is_over):
-        for batch in _batches(_wanted(webhooks, map(_events_of, span.attempts))):
+        for batch in _batches(_wanted(webhooks, map(_event_of, span.attempts))):
             added = backend.outbox.put(batch)
             new += added
             # Only after something new: so each look gets further than the one before.
@@ -115,12 +115,9 @@ def deliver(backend: Backend, delivery: Delivery) -> str | None:
         _send(backend, delivery)
     except (NotificationFailed, AddressRefused, WebhookGone) as error:
         least = error.retry_after or 0.0 if isinstance(error, NotificationFailed) else 0.0
-        is_final = isinstance(error, WebhookGone)
-        became = backend.outbox.note_failed(delivery, error.message, is_final=is_final, least_seconds=least)
-        if became is DeliveryStatus.DEAD:
-            _log.error("notification %s is given up: %s", delivery.id, error.message)
-        given_up = ", given up" if became is DeliveryStatus.DEAD else ""
-        return f"{delivery.id}: {error.message} (try {delivery.tries}{given_up})"
+        return _failed(backend, delivery, error.message, is_final=isinstance(error, WebhookGone), least_seconds=least)
+    except Exception as error:  # noqa: BLE001 whatever is wrong with one keeps no other from being sent
+        return _failed(backend, delivery, f"it could not be sent: {type(error).__name__}")
     backend.outbox.note_sent(delivery)
     return None
 
@@ -130,6 +127,15 @@ def _send(backend: Backend, delivery: Delivery) -> None:
         raise NotificationFailed("those who sent it ended before they could say what became of it")
     webhook = backend.settings.webhooks[delivery.webhook]
     send(webhook, message_of(delivery.event, webhook, backend.settings))
+
+
+def _failed(backend: Backend, delivery: Delivery, problem: str, **how: Any) -> str:
+    became = backend.outbox.note_failed(delivery, problem, **how)
+    given_up = ""
+    if became is DeliveryStatus.DEAD:
+        _log.error("notification %s is given up: %s", delivery.id, problem)
+        given_up = ", given up"
+    return f"{delivery.id}: {problem} (try {delivery.tries}{given_up})"
 
 
 def send_test(backend: Backend, name: str) -> str:
@@ -146,17 +152,18 @@ def send_test(backend: Backend, name: str) -> str:
     return event.id
 
 
-def _wanted(webhooks: Mapping[str, Collection[str]], found: Iterable[list[Event]]) -> Iterator[tuple[str, Event]]:
-    """Yield, by webhook, the first of what may be told of each thing that the webhook wants to hear."""
-    for events in found:
+def _wanted(webhooks: Mapping[str, Collection[str]], events: Iterable[Event | None]) -> Iterator[tuple[str, Event]]:
+    """Yield each event for each webhook that wants to hear of it."""
+    for event in filter(None, events):
         for name, types in webhooks.items():
-            event = next((event for event in events if event.type in types), None)
-            if event is not None:
+            if event.type in types:
                 yield name, event
 
 
-def _events_of(attempt: EndedAttempt) -> list[Event]:
-    """Return what may be told of an attempt: that its export ended with it, or else that its worker was lost."""
+def _event_of(attempt: EndedAttempt) -> Event | None:
+    """Return what is told of an attempt: that its export ended with it; of one that is followed, that it was lost."""
+    if not attempt.is_final and attempt.error_code != WorkerLost.code:
+        return None
     data: Document = {
         "exportId": attempt.export_id,
         "exportType": attempt.export_type,
@@ -173,11 +180,8 @@ def _events_of(attempt: EndedAttempt) -> list[Event]:
     }
     data |= {name: value for name, value in more.items() if value is not None}
     outcome = attempt.status.value.lower()
-    message_id = f"evt_{attempt.export_id}_{attempt.attempt}_{outcome}"
-    types = [f"export.{outcome}"] if attempt.is_final else []
-    if attempt.error_code == WorkerLost.code:
-        types.append("worker.lost")
-    return [Event(id=message_id, type=one, at=attempt.ended, data=data) for one in types]
+    kind = f"export.{outcome}" if attempt.is_final else LOST_TYPE
+    return Event(id=f"evt_{attempt.export_id}_{attempt.attempt}_{outcome}", type=kind, at=attempt.ended, data=data)
 
 
 def _late(record: Deletion) -> Event:

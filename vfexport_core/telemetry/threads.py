@@ -17,8 +17,8 @@ Result = TypeVar("Result")
 _AT_ONCE = 8
 
 
-def at_once(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Call `function` for every item, several at a time, and give the results in the order of the items.
+def at_once(function: Callable[[Item], Result], items: Sequence[Item], *, most: int = _AT_ONCE) -> list[Result]:
+    """Call `function` for every item, up to `most` at a time, and give the results in the order of the items.
 
     Once one has failed no other is begun; raises what it raised, after those under way have ended.
     """
@@ -35,7 +35,7 @@ def at_once(function: Callable[[Item], Result], items: Sequence[Item]) -> list[R
             over.set()
             raise
 
-    with ThreadPoolExecutor(min(_AT_ONCE, len(items))) as pool:
+    with ThreadPoolExecutor(min(most, len(items))) as pool:
         calls = [pool.submit(contextvars.copy_context().run, call, item) for item in items]
         try:
             wait(calls)
