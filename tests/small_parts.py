@@ -11,14 +11,15 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from vfexport_core.pipeline import ExportPlan
+from vfexport_core.storage import buckets
 from vfexport_core.storage.s3 import writer
 from vfexport_core.storage.s3.multipart import MIN_PART_BYTES
 from vfexport_core.storage.s3.s3_store import S3Store
 
 if TYPE_CHECKING:
+    import pytest
+
     from vfexport_core.storage.s3.writer import Limits
 
 SMALLEST = MIN_PART_BYTES if os.environ.get("VFEXPORT_TEST_S3_ENDPOINT") else 64 * 2**10
@@ -30,12 +31,22 @@ VARIABLE = "S3_UPLOAD_PART_MIN_SIZE"
 
 def small_limits(**limits: Any) -> Limits:
     """Return limits with the smallest parts (unless `part_bytes` says otherwise), which the service itself refuses."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "MIN_PART_BYTES", SMALLEST)
+    writer.MIN_PART_BYTES = SMALLEST
+    try:
         return writer.Limits(**{"part_bytes": SMALLEST} | limits)
+    finally:
+        writer.MIN_PART_BYTES = MIN_PART_BYTES
+
+
+small_store = functools.partial(S3Store, limits=small_limits())
+
+
+def plan_defaults() -> dict[str, Any]:
+    """Return what a plan of an export is made with unless somebody says otherwise."""
+    return ExportPlan.load.__func__.__kwdefaults__  # of a class method
 
 
 def use_small_parts(patch: pytest.MonkeyPatch) -> None:
     """Have exports that run in this process upload small parts, and read as many batches as with large documents."""
-    patch.setitem(ExportPlan.load.__func__.__kwdefaults__, "batch_documents", BATCH_DOCUMENTS)  # of a class method
-    patch.setattr("vfexport_core.storage.buckets.S3Store", functools.partial(S3Store, limits=small_limits()))
+    patch.setitem(plan_defaults(), "batch_documents", BATCH_DOCUMENTS)
+    patch.setattr(buckets, "S3Store", small_store)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tests.small_parts import use_small_parts
+from tests.small_parts import BATCH_DOCUMENTS, plan_defaults, small_store
 from vfexport_core.cli import main
+from vfexport_core.storage import buckets
 
 if __name__ == "__main__":
-    with pytest.MonkeyPatch.context() as patch:
-        use_small_parts(patch)
-        main()
+    plan_defaults()["batch_documents"] = BATCH_DOCUMENTS
+    buckets.S3Store = small_store
+    main()
