@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import signal
-import threading
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.api_client import wait_for
 from tests.cli_helpers import error_of
+from tests.faults.hanging import hanging, make_probe_due
 from tests.faults.scenes import REACHED_SECONDS
-from tests.s3_faults import Hold
 from tests.s3_proxy import through
 from vfexport_core.mongo.own_collections import BREAKERS
 from vfexport_core.queue.models import ExportStatus
@@ -20,6 +18,7 @@ from vfexport_core.services.reap import reap
 from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator
 
     from tests.faults.scenes import Scene
@@ -30,17 +29,9 @@ STALL = {"VFEXPORT_STORAGE_STALL_SECONDS": "1"}
 
 @pytest.fixture
 def gate(scene: Scene) -> Iterator[threading.Event]:
-    """Have the bucket of `HANGING` accept every request and answer none, until the event is set."""
-    bucket, gate = scene.checker.settings.buckets.exports, threading.Event()
-    assert bucket is not None
-    scene.s3.fail(None, Hold(gate), bucket=bucket.name)
-    yield gate
-    gate.set()
-
-
-def make_probe_due(scene: Scene) -> None:
-    past = datetime(2020, 1, 1, tzinfo=UTC)
-    scene.checker.database[BREAKERS].update_many({}, {"$set": {"probeDue": past}})
+    """Have the bucket of `HANGING` hang until the event is set."""
+    with hanging(scene) as gate:
+        yield gate
 
 
 def give_up(scene: Scene) -> None:

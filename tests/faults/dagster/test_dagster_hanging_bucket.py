@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import signal
-import threading
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.faults.dagster.scene import REACHED_SECONDS, Scene, kill
-from tests.s3_faults import Hold
-from vfexport_core.mongo.own_collections import BREAKERS
+from tests.faults.hanging import hanging, make_probe_due
 from vfexport_core.queue.models import ExportStatus
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("running service that crashes")]
@@ -27,19 +25,16 @@ HANGING, OTHERS = ("entries", "codes", "fanlist"), ("scoring", "verifiedEntries"
 
 @pytest.fixture
 def gate(scene: Scene) -> Iterator[threading.Event]:
-    """Have the bucket of `HANGING` accept every request and answer none, until the event is set."""
-    bucket, gate = scene.checker.settings.buckets.exports, threading.Event()
-    assert bucket is not None
-    scene.s3.fail(None, Hold(gate), bucket=bucket.name)
-    yield gate
-    gate.set()
+    """Have the bucket of `HANGING` hang until the event is set."""
+    with hanging(scene) as gate:
+        yield gate
     scene.store.breakers.close("exportsS3")
 
 
 def let_it_answer(scene: Scene, gate: threading.Event) -> None:
     """Let the bucket answer, and the next probe be due."""
     gate.set()
-    scene.checker.database[BREAKERS].update_many({}, {"$set": {"probeDue": datetime(2020, 1, 1, tzinfo=UTC)}})
+    make_probe_due(scene)
 
 
 def assert_waited(scene: Scene, waiting: list[str], others: list[str]) -> None:
