@@ -24,8 +24,11 @@ def _networks(*names: str) -> tuple[IPv4Network | IPv6Network, ...]:
 # Of IPv6 only what is global unicast, and of that neither documentation nor tunnels, whose other end may be anywhere.
 _GLOBAL_V6 = _networks("2000::/3")
 _NOT_PUBLIC = _networks("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
-# Where clouds tell a machine its credentials, beside the link-local ones: Azure, Alibaba, AWS.
-_METADATA = _networks("168.63.129.16/32", "100.100.100.200/32", "fd00:ec2::/32")
+# Where clouds tell machines their secrets, beside the link-local ones: Azure, Alibaba, AWS; Google, Oracle, Scaleway.
+_METADATA = _networks(
+    *("168.63.129.16/32", "100.100.100.200/32", "fd00:ec2::/32"),
+    *("fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128", "fd00:42::42/128"),
+)
 _PRIVATE = _networks(
     *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8"),
     *("::1/128", "fc00::/7"),
