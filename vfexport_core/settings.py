@@ -6,6 +6,7 @@ Nothing is read at import time. ``load_settings`` raises `ConfigurationError` th
 from __future__ import annotations
 
 import base64
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -21,7 +23,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from vfexport_core.errors import ConfigurationError
 
@@ -93,6 +101,18 @@ _SECRET_PREFIX = "whsec_"  # noqa: S105 how each begins
 _KEY_BYTES = range(24, 65)
 
 
+def _listed(value: object) -> object:
+    """Return the list in a variable's text: JSON, or, where it begins as no list does, the only member."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return (value,)
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('must be a JSON list, as ["one", "two"], or one plain text') from None
+
+
 class WebhookSettings(BaseModel):
     """A receiver of notifications."""
 
@@ -102,9 +122,9 @@ class WebhookSettings(BaseModel):
     """Where messages are posted to. A secret: who knows a webhook's address of Slack can post there."""
     format: Literal["standard", "slack"] = "standard"
     """``standard``: JSON by the Standard Webhooks scheme; ``slack``: the text that Slack's webhooks take."""
-    secrets: tuple[SecretStr, ...] = ()
+    secrets: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed)] = ()
     """Each message is signed with all of them, so that a receiver can be given a new one while it knows the old."""
-    events: tuple[NotificationType, ...] = NOTIFICATION_TYPES
+    events: Annotated[tuple[NotificationType, ...], NoDecode, BeforeValidator(_listed)] = NOTIFICATION_TYPES
     allow_private: bool = False
     """Whether its host may have private and loopback addresses."""
     allow_http: bool = False
@@ -113,12 +133,20 @@ class WebhookSettings(BaseModel):
     @model_validator(mode="after")
     def _can_be_used(self) -> Self:
         url = self.url.get_secret_value()
-        parts = urlsplit(url)  # raises ValueError, as `port` does
+        plain = "URL must have no user, no fragment, and nothing but printable ASCII"
+        if not (url.isascii() and url.isprintable()) or " " in url:
+            raise ValueError(plain)
         schemes = ("https", "http") if self.allow_http else ("https",)
-        if parts.scheme not in schemes or not parts.hostname or parts.port == 0:
-            raise ValueError(f"URL must be an address that begins with {' or '.join(schemes)}://")
-        if parts.username is not None or parts.fragment or not (url.isascii() and url.isprintable()) or " " in url:
-            raise ValueError("URL must have no user, no fragment, and nothing but printable ASCII")
+        wrong = f"URL must be an address that begins with {' or '.join(schemes)}:// and a host"
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:  # its text repeats a part of the address
+            raise ValueError(wrong) from None
+        if parts.scheme not in schemes or not parts.hostname or port == 0:
+            raise ValueError(wrong)
+        if parts.username is not None or parts.fragment:
+            raise ValueError(plain)
         if self.format == "standard" and not self.secrets:
             raise ValueError("SECRETS must have one at least: a receiver cannot tell otherwise who sends")
         for secret in self.secrets:
@@ -292,7 +320,7 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
         raise ConfigurationError("; ".join(problems), payload=_variable(error.errors()[0]["loc"])) from None
     except ValueError as error:
         # pydantic-settings raises its own error, with the field's name, for JSON that does not parse.
-        raise ConfigurationError(f"{PREFIX}*: {error}") from None
+        raise ConfigurationError(f"{PREFIX}*: {error}: lists and objects must be JSON") from None
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

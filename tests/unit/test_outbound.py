@@ -33,6 +33,7 @@ PRIVATE += ["64:ff9b::10.0.0.1"]
 NEVER = {
     "link-local": ["169.254.1.1", "fe80::1", "fe80::1%eth0"],
     "metadata": ["169.254.169.254", "168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254"],
+    "metadata by IPv6": ["fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42"],
     "multicast": ["224.0.0.1", "239.1.2.3", "ff02::1", "ff0e::1"],
     "unspecified": ["0.0.0.0", "0.1.2.3", "::"],
     "reserved": ["240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "192.88.99.1"],
@@ -249,6 +250,10 @@ WRONG: dict[str, dict[str, Any]] = {
     "fragment": {"url": "https://hooks.example.org/#x"},
     "line": {"url": "https://hooks.example.org/x\r\nX: y"},
     "port": {"url": "https://hooks.example.org:99999/"},
+    "secret for a port": {"url": "https://hooks.example.org:T0s3cret/B1"},
+    "secret with a slash": {"url": "https://ann:s3cret/word@hooks.example.org/x"},
+    "no number in brackets": {"url": "https://[s3cret]/x"},
+    "full-width": {"url": "https://hooks.example.org\uff0fs3cret"},
     "no secret": {"secrets": ()},
     "short secret": {"secrets": ("whsec_c2hvcnQ=",)},
     "no prefix": {"secrets": (SECRET.removeprefix("whsec_"),)},
@@ -262,3 +267,4 @@ def test_a_wrong_webhook_is_refused_before_anything_is_sent(wrong: str) -> None:
     with pytest.raises(ValueError, match=r"(?s).*") as raised:
         webhook(**WRONG[wrong])
     assert raised.type.__name__ == "ValidationError"
+    assert "s3cret" not in str(raised.value), "the address may be a secret"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from vfexport_core.doctor.checks import Check, Finding, failed, failure, ok, warning
+from vfexport_core.doctor.checks import Check, Finding, failed, ok, warning
 from vfexport_core.errors import AddressRefused
 from vfexport_core.mongo.client import opened
 from vfexport_core.outbound.addresses import resolve
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vfexport_core.settings import Settings, WebhookSettings
 
 _SECONDS = 30.0
-_HTTPS_PORT = 443
+_ANY_PORT = 0
 
 
 def notification_checks(settings: Settings) -> list[Check]:
@@ -42,12 +42,11 @@ def _webhooks(settings: Settings) -> Iterator[Finding]:
 
 def _webhook(name: str, webhook: WebhookSettings) -> Finding:
     """Look the host up; nothing is sent. The rest of the address may be a secret."""
-    url = urlsplit(webhook.url.get_secret_value())
-    host = url.hostname or ""
+    host = urlsplit(webhook.url.get_secret_value()).hostname or ""
     try:
-        resolve(host, url.port or _HTTPS_PORT, allow_private=webhook.allow_private)
+        resolve(host, _ANY_PORT, allow_private=webhook.allow_private)
     except AddressRefused as error:
-        return failure("webhooks", error)
+        return failed("webhooks", f"{name}: {host}: {error.message}", error.hint)
     except OSError as error:
         hint = "Correct its URL, or see whether names are resolved here."
         return failed("webhooks", f"{name}: {host} has no address: {type(error).__name__}", hint)
