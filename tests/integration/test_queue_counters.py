@@ -90,6 +90,18 @@ def test_attempts_after_which_another_one_follows_by_itself_are_counted_apart(
     assert (found.ended, found.retried) == ({("entries", FAILED): 4}, {"entries": 2})
 
 
+def test_what_followed_by_itself_is_known_when_a_person_has_run_the_export_again_before_it_is_counted(
+    store: ExportRepository, counters: ExportCounters, database: Documents
+) -> None:
+    retrying = ExportRepository(database, lease_seconds=0, retries=AutoRetries(1, 0))
+    export = queued(retrying)
+    for number in (1, 2):
+        retrying.claim(export.id, f"run-{number}")
+        assert retrying.reaper.reap(60_000) is not None
+    store.retry(export.id)
+    assert counters.read().retried == {"entries": 1}
+
+
 def test_what_is_looked_at_by_many_at_once_counts_once(store: ExportRepository, database: Documents) -> None:
     for _ in range(10):
         store.claimed(triggered(store)).finish(DELIVERED)

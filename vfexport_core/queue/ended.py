@@ -16,7 +16,7 @@ from vfexport_core.mongo.document import NOW
 from vfexport_core.mongo.own_collections import CLOCK_SKEW_SECONDS, COUNTERS, EXPORTS, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
 from vfexport_core.queue.models import FINAL, ExportStatus
-from vfexport_core.queue.statistics.counters import ended_between
+from vfexport_core.queue.statistics.counters import ended_between, is_followed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ _ID = "ended"
 _STEP = timedelta(hours=1)
 # Nothing ended: how far it was read need not be written at every look.
 _IDLE = timedelta(minutes=1)
-_FIELDS = ("campaignId", "campaignName", "exportType", "attempts")
+_FIELDS = ("campaignId", "campaignName", "exportType", "attempts", "attempt", "queued")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,5 +135,5 @@ def _ended(document: Document, entry: Document) -> EndedAttempt:
         rows=entry.get("rows"),
         run_id=entry.get("runId"),
         error_code=entry.get("error", {}).get("code"),
-        is_final=not entry.get("followed", False),
+        is_final=not is_followed(document, entry),
     )

@@ -39,7 +39,7 @@ _STEP = timedelta(hours=1)
 _STEPS = 200
 # Nothing ended: the moment need not move at every look.
 _IDLE = timedelta(minutes=1)
-_FIELDS = ("exportType", "attempts", "attempt", "autoRetries")
+_FIELDS = ("exportType", "attempts", "attempt", "queued")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +172,27 @@ def ended_between(since: datetime, until: datetime) -> Document:
     }
 
 
+def is_followed(document: Document, attempt: Document) -> bool:
+    """Return whether another attempt followed one that ended by itself, in the step that ended it.
+
+    Processes of earlier versions do not mark it so; then the next attempt has waited since that very moment. Needs
+    `attempts`, `attempt` and `queued` of the document.
+    """
+    if attempt.get("followed", False):
+        return True
+    number = attempt["attempt"] + 1
+    following = next((entry for entry in document["attempts"] if entry["attempt"] == number), {})
+    of_current = document.get("queued") if document.get("attempt") == number else None
+    return following.get("queued", of_current) == attempt["ended"]
+
+
 def sums_of(documents: Iterable[Document], since: datetime, until: datetime) -> Counter[str]:
     """Add up the attempts that ended after `since`, until `until`, by the path of each counter in the document."""
     sums: Counter[str] = Counter()
     for document in documents:
-        # Those in a row that were run again by themselves, up to the current attempt.
-        current = document.get("attempt", 0)
-        retried = range(current - document.get("autoRetries", 0), current)
         for attempt in document["attempts"]:
             if "ended" in attempt and since < attempt["ended"] <= until:
-                if attempt.get("attempt") in retried:
+                if attempt["status"] == ExportStatus.FAILED and is_followed(document, attempt):
                     sums[f"retried.{document['exportType']}"] += 1
                 for path, amount in _increments_of(document["exportType"], attempt):
                     sums[path] += amount
