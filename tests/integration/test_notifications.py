@@ -30,7 +30,7 @@ from vfexport_core.queue.outbox import (
     DeliveryStatus,
     pause_seconds,
 )
-from vfexport_core.services import notifications
+from vfexport_core.services import canary, notifications
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.initialise import initialise
 from vfexport_core.services.notifications import Looked, collect, deliver, look
@@ -187,6 +187,23 @@ def test_an_attempt_that_is_followed_by_another_is_no_end_whenever_it_is_looked_
     assert receiver.ids == [f"evt_{claim.export_id}_3_canceled"]
 
 
+def test_an_attempt_that_an_earlier_version_did_not_mark_as_followed_is_no_end(
+    notified: Notified, receiver: Receiver
+) -> None:
+    """Whether the next one waits, has ended, or runs."""
+    waits, has_ended, runs = notified.lost(), notified.lost(), notified.lost()
+    for export_id in (has_ended, runs):
+        claim, _ = notified.queue.claim(export_id, "run-2")
+        if export_id == has_ended:
+            notified.queue.claimed(claim).finish(DELIVERED)
+    notified.database["exports"].update_many({}, {"$unset": {"attempts.$[].followed": 1}})
+    look(notified.told(ops=receiver.settings()))
+    told = {request.id: request.json["type"] for request in receiver.received}
+    assert told == {f"evt_{export_id}_1_failed": "worker.lost" for export_id in (waits, has_ended, runs)} | {
+        f"evt_{has_ended}_2_finished": "export.finished"
+    }
+
+
 def test_each_webhook_is_told_what_it_wants(notified: Notified, receiver: Receiver) -> None:
     notified.finished()
     failed, lost = notified.failed(), notified.lost()
@@ -216,6 +233,24 @@ def test_a_deletion_that_is_open_for_too_long_is_told_once(notified: Notified, r
     (request,) = receiver.received
     assert (request.id, request.json["type"]) == (f"evt_{late}_late", "deletion.late")
     assert set(request.json["data"]) == {"deletionId", "requested", "tries"}
+
+
+def test_a_deletion_that_stays_open_is_not_told_anew_when_the_outbox_has_forgotten_it(
+    notified: Notified, receiver: Receiver
+) -> None:
+    late = notified.backend.deletions.request("0f" * 32, "0f" * 8, {}, "ann", "corr-1").record_id
+    backend, now = notified.told(ops=receiver.settings()), datetime.now(UTC)
+    for days, told in ((7, 1), (8, 0)):
+        long_ago = now - timedelta(days=days)
+        notified.database[DELETIONS].update_one({"_id": ObjectId(late)}, {"$set": {"date.requested": long_ago}})
+        notified.database[OUTBOX].delete_many({})
+        assert look(backend) == Looked(new=told, sent=told), days
+
+
+def test_nobody_is_told_of_a_canary(notified: Notified, receiver: Receiver) -> None:
+    claim = triggered(notified.queue, campaign_id=canary.CAMPAIGN_ID)
+    notified.queue.claimed(claim).finish(DELIVERED)
+    assert look(notified.told(ops=receiver.settings())) == Looked()
 
 
 def test_slack_gets_a_text_in_which_a_name_mentions_nobody(notified: Notified, receiver: Receiver) -> None:

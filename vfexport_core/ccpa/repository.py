@@ -252,9 +252,9 @@ class DeletionRepository:
         """Return open records, oldest first."""
         return [record for record, _ in self._open_ones(limit)]
 
-    def open_longer_than(self, age: timedelta, limit: int = 100) -> list[Deletion]:
-        """Return the open records that were requested so long ago, oldest first."""
-        return [record for record, now in self._open_ones(limit) if now - record.requested >= age]
+    def open_longer_than(self, age: timedelta, *, most: timedelta) -> list[Deletion]:
+        """Return the open records that were requested so long ago, but not longer than `most`; oldest first."""
+        return [record for record, now in self._open_ones(_OPEN_AT_MOST) if age <= now - record.requested < most]
 
     def due(self, limit: int = 100) -> list[Deletion]:
         """Return the open records that nobody works on, and are due again: the later, the more often tried."""
