@@ -43,6 +43,7 @@ DATES = [
 TEXTS = [
     *(b"", b"a", b"\0", b"a\0b", "Zoë 🎸".encode(), b"\xff", b"ab\xed\xa0\x80", b"\xc0\x80\xe2\x82", b"=1+1"),
     *(b"+1 (555) 010", b"65A1b2c3d4e5f60718293a4b", b"a;b", b'\n,"', b"x" * 3_000, b"\x02A0\0\x05\0\0\0"),
+    *(b'\xff"', b"\xed\xa0\x80\n"),
 ]
 USUAL = {
     FieldType.TEXT: 0x02,

@@ -111,9 +111,17 @@ def test_those_that_are_not_like_the_others_are_decoded_singly(other: dict[str, 
     assert check(values) == 5
 
 
-def test_a_text_that_is_not_utf8_is_repaired_in_its_document_alone() -> None:
+@pytest.mark.parametrize("at", [0, 7])
+@pytest.mark.parametrize(
+    "text",
+    [b"K\xf6ln", b'K\xf6"ln', b"K\xf6\nln", b"K\xf6\\"],
+    ids=["nothing to escape", "a quotation mark", "a control character", "a backslash"],
+)
+def test_a_text_that_is_not_utf8_is_repaired_in_its_document_alone(text: bytes, at: int) -> None:
     values = encoded(*[{"city": "Köln"}] * 50)
-    values[7] = document([(0x02, b"city", string(b"K\xf6ln"))])
+    values[at] = document([(0x02, b"city", string(text))])
+    assert check(values) == 1
+    values[at + 1] = encoded({"city": None})[0]  # then each value is one of a struct
     assert check(values) == 1
 
 

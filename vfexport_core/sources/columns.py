@@ -11,6 +11,7 @@ import pyarrow as pa
 from bson.errors import InvalidBSON
 
 from vfexport_core.sources import bson_walk as bson_types
+from vfexport_core.sources.arrow_functions import pc
 from vfexport_core.sources.bson_walk import HEADER_BYTES, Flags, at_any_place
 from vfexport_core.sources.documents import LENGTH_BYTES, Positions
 from vfexport_core.sources.subdocuments import SubdocumentWalk, Subvalues
@@ -51,6 +52,14 @@ class TypedArray:
 
     array: pa.Array
     nonconforming: Rows = field(default_factory=no_rows)
+
+    def conforming(self) -> pa.Array:
+        """Return the array with nulls in the rows that are nonconforming, for those who read it as a whole."""
+        if not len(self.nonconforming):
+            return self.array
+        left_out = np.zeros(len(self.array), dtype=np.bool_)
+        left_out[self.nonconforming] = True
+        return pc.if_else(pa.array(left_out), None, self.array)
 
 
 class ArrayBuilder:
@@ -153,7 +162,7 @@ class ArrayBuilder:
             self.build(item.type, item.starts - HEADER_BYTES, item.ends, None if item.present.all() else item.present)
             for item in alike.values
         ]
-        arrays = [_with_nulls(one.array, item) for one, item in zip(members, alike.values, strict=True)]
+        arrays = [_with_nulls(one.conforming(), item) for one, item in zip(members, alike.values, strict=True)]
         structs = pa.StructArray.from_arrays(arrays, [item.name for item in alike.values])
         nonconforming = np.unique(np.concatenate([alike.nonconforming, *(one.nonconforming for one in members)]))
         if present is not None:
