@@ -50,9 +50,9 @@ def cli(
     return Cli(settings_environment | named, tmp_path)
 
 
-def told(cli: Cli, *arguments: str) -> Any:
+def told(cli: Cli, *arguments: str, status: int = 0) -> Any:
     result = cli.run("notifications", *arguments, "--json")
-    assert result.exit_code == 0, result.stderr
+    assert result.exit_code == status, result.stderr
     return json.loads(result.stdout)
 
 
@@ -76,7 +76,7 @@ def test_what_was_given_up_is_listed_sent_again_or_discarded(cli: Cli, database:
     receiver.statuses = [410, 410]
     export_id = finish_one(database)
     assert findings(cli) == [("webhooks", Outcome.OK), ("notifications", Outcome.OK)]
-    assert told(cli, "send")["problems"] == [
+    assert told(cli, "send", status=1)["problems"] == [
         f"ops:evt_{export_id}_1_finished: the webhook answered 410: it is there no longer (try 1, given up)"
     ]
     assert findings(cli) == [("webhooks", Outcome.OK), ("notifications", Outcome.FAILED)]
@@ -85,8 +85,10 @@ def test_what_was_given_up_is_listed_sent_again_or_discarded(cli: Cli, database:
     text = cli.run("notifications", "list").stdout
     assert "the webhook answered 410" in text
     assert "hooks/one" not in text + json.dumps(dead), "its address may be a secret"
+    for command, done in (("resend", "resent"), ("discard", "discarded")):
+        assert told(cli, command, "ops:evt_unknown", status=1) == {done: 0}
     assert told(cli, "resend", dead["id"]) == {"resent": 1}
-    told(cli, "send")
+    told(cli, "send", status=1)
     assert told(cli, "resend", "--all", "--webhook", "other") == {"resent": 0}
     assert told(cli, "resend", "--all") == {"resent": 1}
     assert told(cli, "send")["sent"] == 1
@@ -145,7 +147,7 @@ def test_the_doctor_tells_of_hosts_that_are_not_allowed_and_of_webhooks_that_are
     assert findings(cli)[0] == ("webhooks", Outcome.FAILED)
     told(cli, "send")
     finish_one(database)
-    assert "not allowed: 127.0.0.1" in told(cli, "send")["problems"][0]
+    assert "not allowed: 127.0.0.1" in told(cli, "send", status=1)["problems"][0]
     cli.environment = {name: value for name, value in cli.environment.items() if "WEBHOOKS" not in name}
     assert findings(cli) == [("webhooks", Outcome.OK), ("notifications", Outcome.WARNING)]
     assert told(cli, "discard", "--all", "--webhook", "ops") == {"discarded": 1}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfexport_core.api.schemas import iso
+from vfexport_core.cli.errors import FAILED
 from vfexport_core.cli.report import table, tell
 from vfexport_core.queue.outbox import DeliveryStatus
 from vfexport_core.services import notifications as service
@@ -85,11 +86,16 @@ def discard(ids: tuple[str, ...], *, everything: bool, webhook: str | None, as_j
 @notifications.command()
 @_as_json
 def send(*, as_json: bool) -> None:
-    """Look once, as the sensor does: for what has ended, and for what is due to be sent."""
+    """Look once, as the sensor does: for what has ended, and for what is due to be sent.
+
+    Exit status 1 when something could not be sent; it is tried again by a later look.
+    """
     with Backend(load_settings()) as backend:
         backend.check_initialised()
         looked = service.look(backend)
     tell({"new": looked.new, "sent": looked.sent, "problems": [*looked.problems]}, as_json=as_json)
+    if looked.problems:
+        raise click.exceptions.Exit(FAILED)
 
 
 @notifications.command()
@@ -110,6 +116,8 @@ def _change(
     with Backend(load_settings()) as backend:
         count = change(backend, None if everything else list(ids))
     tell({done: count}, as_json=as_json)
+    if count < len(set(ids)):  # of those that were named, some are not there or not in a state for it
+        raise click.exceptions.Exit(FAILED)
 
 
 def _wire(delivery: Delivery) -> dict[str, Any]:
