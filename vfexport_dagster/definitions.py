@@ -1,4 +1,7 @@
-"""What Dagster loads (workspace.yaml). It loads anywhere; of the environment it reads how runs are started."""
+"""What Dagster loads (workspace.yaml). It loads anywhere.
+
+Of the environment it reads how runs are started, and whether webhooks are set.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from vfexport_dagster.assets import export_assets, export_checks
 from vfexport_dagster.deletions import build_deletion_sensor, deletion_job
 from vfexport_dagster.jobs import build_export_job
 from vfexport_dagster.retention import retention_job, retention_schedule
-from vfexport_dagster.sensors.notifications import notifications
+from vfexport_dagster.sensors.notifications import build_notification_sensor
 from vfexport_dagster.sensors.outcome import build_outcome_sensor
 from vfexport_dagster.sensors.pending import build_pending_sensor
 from vfexport_dagster.sensors.reaper import build_reaper_sensor
@@ -30,7 +33,7 @@ def build_definitions() -> dg.Definitions:
         executor=dg.in_process_executor,
         jobs=[*jobs.values(), deletion_job, retention_job],
         schedules=[retention_schedule],
-        sensors=[build_pending_sensor(jobs), outcome, reaper, deletions, notifications],
+        sensors=[build_pending_sensor(jobs), outcome, reaper, deletions, build_notification_sensor()],
         resources=RESOURCES,
     )
 

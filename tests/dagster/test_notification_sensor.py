@@ -10,7 +10,7 @@ import dagster as dg
 from tests.integration.queue_helpers import DELIVERED, triggered
 from tests.webhook_receiver import SECRET, receiving
 from vfexport_dagster.resources import MongoResource
-from vfexport_dagster.sensors.notifications import notifications
+from vfexport_dagster.sensors.notifications import IDLE_SECONDS, SECONDS, build_notification_sensor
 
 if TYPE_CHECKING:
     import pytest
@@ -20,16 +20,32 @@ if TYPE_CHECKING:
 
 def tick(instance: dg.DagsterInstance) -> str | None:
     with dg.build_sensor_context(instance=instance, resources={"mongo": MongoResource()}) as context:
-        return notifications.evaluate_tick(context).skip_message
+        return build_notification_sensor().evaluate_tick(context).skip_message
+
+
+def set_webhook(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    fields = {"URL": url, "SECRETS": json.dumps([SECRET]), "ALLOW_HTTP": "true", "ALLOW_PRIVATE": "true"}
+    for name, value in fields.items():
+        monkeypatch.setenv(f"VFEXPORT_WEBHOOKS__OPS__{name}", value)
+
+
+def test_it_ticks_seldom_while_no_webhook_is_set(
+    settings_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings_environment.items():
+        monkeypatch.setenv(name, value)
+    assert build_notification_sensor().minimum_interval_seconds == IDLE_SECONDS
+    set_webhook(monkeypatch, "https://hooks.example.org/x")
+    assert build_notification_sensor().minimum_interval_seconds == SECONDS
+    set_webhook(monkeypatch, "ftp://hooks.example.org/x")
+    assert build_notification_sensor().minimum_interval_seconds == SECONDS, "what is wrong is told by its ticks"
 
 
 def test_a_tick_tells_what_ended_and_says_what_it_did(
     store: ExportRepository, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with receiving() as receiver:
-        fields = {"URL": receiver.url, "SECRETS": json.dumps([SECRET]), "ALLOW_HTTP": "true", "ALLOW_PRIVATE": "true"}
-        for name, value in fields.items():
-            monkeypatch.setenv(f"VFEXPORT_WEBHOOKS__OPS__{name}", value)
+        set_webhook(monkeypatch, receiver.url)
         assert tick(instance) == "nothing to tell"
         claim = triggered(store)
         store.claimed(claim).finish(DELIVERED)

@@ -17,7 +17,7 @@ WORKSPACE = "DAGSTER_WORKSPACE"
 
 # Daemons give a sign of life every 30 s.
 _ALIVE_SECONDS = 120.0
-# The slowest sensor ticks every 15 s or so, and a tick may wait a minute for a busy code location.
+# The slowest sensor ticks once a minute (`notifications` without a webhook), and may wait as long for a busy location.
 _TICK_SECONDS = 180.0
 _SWITCH_ON = "Switch them on in the UI, under Automation."
 
