@@ -6,7 +6,6 @@ import datetime
 import socket
 import ssl
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -162,11 +161,9 @@ def test_gone_is_told_apart(receiver: Receiver) -> None:
 )
 def test_an_answer_without_end_is_broken_off(receiver: Receiver, block: bytes) -> None:
     receiver.trickle = block
-    began = time.monotonic()
     with pytest.raises(NotificationFailed):
         send(receiver.settings(), MESSAGE, seconds=0.3)
     assert receiver.broken_off.wait(20)
-    assert time.monotonic() - began < 20
 
 
 def test_a_message_leaves_no_thread_behind(receiver: Receiver) -> None:
@@ -189,11 +186,11 @@ def test_without_a_thread_for_its_end_a_message_is_not_sent(
 
 
 def test_nobody_there_is_a_failure_that_names_no_address() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    there = webhook(f"http://127.0.0.1:{port}/s3cret", allow_http=True, allow_private=True)
-    with pytest.raises(NotificationFailed, match="ConnectionRefusedError") as raised:
-        send(there, MESSAGE)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # without listen(): the port is refused, and no one else's meanwhile
+        there = webhook(f"http://127.0.0.1:{deaf.getsockname()[1]}/s3cret", allow_http=True, allow_private=True)
+        with pytest.raises(NotificationFailed, match="ConnectionRefusedError") as raised:
+            send(there, MESSAGE)
     assert "s3cret" not in raised.value.description
     with pytest.raises(NotificationFailed, match="gaierror"):
         send(webhook("https://no-such-host.invalid/x"), MESSAGE)
