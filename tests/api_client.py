@@ -169,14 +169,21 @@ def run_to_end(api: Api, export: Export, *keys: str, bucket: str = "exportsS3") 
     return store.claimed(claim).finish(delivered)
 
 
+class WaitedInVain(AssertionError):
+    """The time is over, and nothing came; what a condition itself asserts is another matter."""
+
+
 def wait_for(condition: Any, seconds: float = 60) -> Any:
     """Wait until `condition()` gives something; for what has no event to wait for (another process).
+
+    Raises WaitedInVain.
 
     It is asked the less often the longer it takes: who asks without a pause takes the time of those who are to get on.
     """
     began = time.monotonic()
     while not (value := condition()):
         waited = time.monotonic() - began
-        assert waited < seconds, "waited in vain"
+        if waited >= seconds:
+            raise WaitedInVain(f"waited in vain for {seconds} s")
         time.sleep(min(max(0.02, waited / 10), 0.25))
     return value

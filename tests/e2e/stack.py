@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from tests.api_client import wait_for
+from tests.api_client import WaitedInVain, wait_for
 from vfexport_core.embedded.process import HOST, ServerProcess, free_port
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def poll(condition: Callable[[], Any], seconds: float = START_SECONDS, what: str
     """Ask another process until there is a true answer, and give it."""
     try:
         return wait_for(condition, seconds)
-    except AssertionError:
-        raise AssertionError(f"not within {seconds} s: {what or condition}") from None
+    except WaitedInVain:
+        raise WaitedInVain(f"not within {seconds} s: {what or condition}") from None
 
 
 @dataclass(frozen=True)

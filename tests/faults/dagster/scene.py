@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from tests.api_client import wait_for
+from tests.api_client import WaitedInVain, wait_for
 from tests.e2e.stack import WebServer
 from tests.integration.queue_helpers import new_export
 from vfexport_core.queue.models import ExportStatus
@@ -89,8 +89,8 @@ class Scene:
 
         try:
             return wait_for(look, SECONDS)
-        except AssertionError:
-            raise AssertionError(f"not {statuses}: {self.store.get(export_id)}") from None
+        except WaitedInVain:
+            raise WaitedInVain(f"not {statuses}: {self.store.get(export_id)}") from None
 
     def run_of(self, export_id: str, *statuses: str) -> str:
         """Wait until the latest run of an export has one of these statuses of Dagster; gives its id."""
