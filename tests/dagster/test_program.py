@@ -31,14 +31,15 @@ if TYPE_CHECKING:
 CODE_SERVER = ["dagster", "api", "grpc", "--port", "1"]
 
 LOG = """
-import logging
+import logging, sys
 from importlib import import_module
 from vfexport_dagster import program
-controller = import_module("dagster._daemon.controller")
 program.adapt("dagster-daemon")
-controller.configure_loggers(formatter="colored")
-logging.getLogger("dagster.daemon.SensorDaemon").info("a tick")
-logging.getLogger("alembic").warning("not ours, nor Dagster's")
+for name in ("dagster._daemon.controller", "dagster_webserver.cli"):
+    print(name in sys.modules)
+    import_module(name).configure_loggers(formatter="colored")
+    logging.getLogger("dagster.daemon.SensorDaemon").info("a tick")
+    logging.getLogger("alembic").warning("not ours, nor Dagster's")
 """
 
 
@@ -137,10 +138,11 @@ def test_a_program_is_adapted_unless_a_setting_or_its_version_is_against_it(
 
 
 def test_log_lines_of_dagster_and_of_others_have_one_shape() -> None:
-    """Also where the module that configures them was imported before."""
+    """Whether the module that configures them is imported by and by, or was, on the way, before."""
     done = subprocess.run([sys.executable, "-c", LOG], capture_output=True, text=True, timeout=60, check=True)
+    assert sorted(done.stdout.split()) == ["False", "True"], "one of the two was imported before, one was not"
     lines: list[dict[str, Any]] = [json.loads(line) for line in done.stderr.splitlines()]
-    assert [line["message"] for line in lines] == ["a tick", "not ours, nor Dagster's"]
+    assert [line["message"] for line in lines] == ["a tick", "not ours, nor Dagster's"] * 2
     assert all({"time", "level", "logger"} <= line.keys() for line in lines)
 
 
