@@ -118,7 +118,7 @@ class SubscriberKey:
 
 
 Derived: TypeAlias = Territory | UpperCase | Region | SfmcLocale | SubscriberKey
-"""Cells computed from the text of others, their `inputs`, by a rule of rows.reminders."""
+"""Cells computed from the text of others, their `inputs`, by a rule of rows.reminder_rules."""
 
 Expression: TypeAlias = (
     Field | FirstOf | Joined | FalseIfMissing | Constant | ShowLabel | MarketNames | ArtistName | Derived

@@ -86,7 +86,7 @@ class PersonHasher:
         return int(self.keys(kind, pa.array([text], pa.string()))[0]) if text else None
 
     def keys(self, kind: IdKind, texts: pa.Array) -> Keys:
-        """Return the keys of ids in the form of `rows.keys.key_texts` (strings), in their order.
+        """Return the keys of ids in the form of `rows.comparable_ids.key_texts` (strings), in their order.
 
         Missing and empty ones identify nobody and have none, so there may be fewer keys than ids.
         """

@@ -1,8 +1,8 @@
 """What `vfexport doctor` looks at: whatever the service needs, each check by itself and for a bounded time.
 
-``checks`` runs them; the other modules have them: ``mongodb``, ``buckets``, ``keys``, ``machine``,
-``notifications``, ``orchestrator``. Nothing is changed but for a small object that comes and goes in each bucket, and a
-small file in each folder.
+``checks`` runs them; the other modules have them: ``mongodb_checks``, ``bucket_checks``, ``key_checks``,
+``machine_checks``, ``notification_checks``, ``orchestrator_check``. Nothing is changed but for a small object that
+comes and goes in each bucket, and a small file in each folder.
 """
 
 from __future__ import annotations

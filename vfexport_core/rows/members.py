@@ -22,7 +22,7 @@ _WIDTH = 40  # a UUID in words has 36
 
 
 class MemberSet:
-    """The ids of all lists, compared as ids are (rows.keys)."""
+    """The ids of all lists, compared as ids are (rows.comparable_ids)."""
 
     def __init__(self, lists: Iterable[list[Any]]) -> None:
         arrays: list[npt.NDArray[np.bytes_]] = []
