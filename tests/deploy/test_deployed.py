@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 EXPORT_SECONDS = 300
 IDLE_SECONDS = 20.0
-# Half of the 57.6 that it was; it is 12, and a tick of a sensor more or less is 1.
+# Half of the 57.6 that it was; it is 15, and a tick of a sensor more or less is 1.
 MOST_COMMITS = 28
 
 
