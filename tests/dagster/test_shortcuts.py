@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import signal
 import subprocess
 import sys
@@ -84,6 +85,23 @@ def test_what_a_killed_run_printed_is_mirrored_and_nothing_is_left_of_it(tmp_pat
         assert process.communicate(timeout=60)[0] == "", "the stream ends with all that had it"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="runs are forked on Linux only")
+def test_the_last_line_is_mirrored_however_soon_the_end_comes(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute_logs, "execute_posix_tail", compute_logs.execute_posix_tail)
+    shortcuts.watch_no_tails()
+    for number in range(20):
+        path, target = tmp_path / f"{number}.err", tmp_path / f"{number}.mirrored"
+        path.touch()
+        with target.open("w") as stream, compute_logs.execute_posix_tail(str(path), stream):
+            path.write_text(f"the only line of {number}\n")
+        assert target.read_text() == f"the only line of {number}\n"
+    with compute_logs.execute_posix_tail(str(tmp_path / "0.err"), io.StringIO()):
+        """A stream that is none of the operating system's: it is printed where this process prints."""
+    assert capfd.readouterr().out == "the only line of 0\n"
+
+
 @pytest.mark.parametrize(
     "version", ["", "BusyBox v1.36.1"], ids=["a program that fails", "one that does not know how to wait"]
 )
@@ -108,3 +126,6 @@ def test_this_dagster_does_what_is_cut_short() -> None:
     own = inspect.getsource(compute_logs.execute_posix_tail)
     assert '["tail", "-F", "-c", "+0", path]' in own
     assert "yield (tail_process.pid, watcher_process.pid)" in own
+    assert "_clean_up_subprocess(tail_process)" in own
+    assert 'time.sleep(float(os.getenv("DAGSTER_COMPUTE_LOG_TAIL_WAIT_AFTER_FINISH", "0")))' in own
+    assert "stream if _fileno(stream) else None" in own

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster._core.storage.event_log.sqlite.sqlite_event_log as event_log
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 _FROM_CONFIG = "from_config"
 _TAIL = "execute_posix_tail"
+_LONGEST_PRINTING_SECONDS = 5.0
+_LONGEST_END_SECONDS = 30.0
+_PAUSE_SECONDS = 0.001
 
 
 def read_migrations_once() -> None:
@@ -70,11 +75,40 @@ def _tail_can_wait_for_processes() -> bool:
 
 @contextmanager
 def _tail(path: str, stream: Any) -> Generator[tuple[int, None]]:
-    """Print what is written to the file at `path`, until the block or this process ends."""
+    """Print what is written to the file at `path`, all of it when the block ends, until then or this process' end."""
     command = ["tail", "-F", "-c", "+0", f"--pid={os.getpid()}", path]
-    process = subprocess.Popen(command, stdout=stream)  # noqa: S603 a path of our own
+    process = subprocess.Popen(command, stdout=stream if _has_number(stream) else None)  # noqa: S603 a path of our own
     try:
         yield process.pid, None
     finally:
-        process.terminate()
-        process.wait()
+        # As Dagster does. It relies on the moment that this takes, by default, and prints the last lines mostly.
+        time.sleep(float(os.getenv("DAGSTER_COMPUTE_LOG_TAIL_WAIT_AFTER_FINISH", "0")))
+        with suppress(OSError):
+            _wait_until_printed(process, Path(path))
+        with suppress(OSError):
+            process.terminate()
+            process.wait(_LONGEST_END_SECONDS)
+
+
+def _wait_until_printed(process: subprocess.Popen[bytes], path: Path) -> None:
+    """Wait until a process, which may have ended, has written as much as there is in a file.
+
+    Not for long: nobody may read what it writes. Raises OSError where the kernel does not count that.
+    """
+    size, deadline = path.stat().st_size, time.monotonic() + _LONGEST_PRINTING_SECONDS
+    while process.poll() is None and _written(process.pid) < size and time.monotonic() < deadline:
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _written(pid: int) -> int:
+    """Return how many bytes a process has written since it began. Raises OSError."""
+    counters = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines())
+    return int(counters["wchar"])
+
+
+def _has_number(stream: Any) -> bool:
+    """Return whether a stream is one of the operating system's; one that is not cannot be given to a process."""
+    try:
+        return bool(stream.fileno())
+    except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
+        return False
