@@ -62,7 +62,7 @@ class DagsterRuns:
 
     def report_lost(self, run: Run, why: str) -> None:
         self.instance.add_run_tags(run.run_id, {LOST: "true"})
-        self.instance.report_run_failed(self._found(run), message=f"Ended by the reaper: {why}.")
+        self.instance.report_run_failed(self._found(run), message=f"Ended: {why}.")
 
     def resuming_run(self) -> Run | None:
         filters = dg.RunsFilter(job_name=DELETION_JOB, statuses=list(LIVE))

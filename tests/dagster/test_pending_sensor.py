@@ -162,6 +162,8 @@ def test_a_run_that_was_lost_is_replaced_at_once(
     runs.report_lost(seen, "its process is gone")
     assert [request.run_key for request in tick()[0]] == [f"{export.id}:1:1"]
     assert instance.get_run_by_id(run.run_id).tags[run_tags.LOST] == "true"
+    told = [event.message for event in instance.all_logs(run.run_id, dg.DagsterEventType.RUN_FAILURE)]
+    assert [text for text in told if "Ended: its process is gone." in text], "which process ends it differs"
 
 
 def test_a_run_by_hand_does_not_stand_in_for_a_requested_one(
