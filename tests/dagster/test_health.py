@@ -11,7 +11,7 @@ import pytest
 import yaml
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, SensorInstigatorData
 from dagster._daemon.types import DaemonHeartbeat
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, ProgrammingError
 
 from vfexport_core.doctor.orchestrator_check import workspace_file
 from vfexport_core.doctor.orchestrator_findings import findings
@@ -21,6 +21,8 @@ from vfexport_dagster.instance_state import InstanceState, sensor_names
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sqlalchemy.exc import DBAPIError
 
 HEALTHY = {"concurrency": {"runs": {"max_concurrent_runs": 1}}, "run_monitoring": {"enabled": True}}
 
@@ -114,11 +116,20 @@ def test_a_code_location_that_does_not_answer(tmp_path: Path, monkeypatch: pytes
     assert "vfexport cannot be reached" in found["dagster code location"].detail
 
 
-def test_a_storage_that_does_not_answer_is_named_by_the_kind_of_its_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("kind", "said", "hint"),
+    [
+        (OperationalError, "it does not answer (OperationalError)", "DAGSTER_PG_"),
+        (InterfaceError, "it does not answer (InterfaceError)", "DAGSTER_PG_"),
+        (ProgrammingError, "it refuses what Dagster asks (ProgrammingError)", "`dagster instance migrate`"),
+        (InternalError, "it refuses what Dagster asks (InternalError)", "`dagster instance migrate`"),
+    ],
+)
+def test_a_storage_that_does_not_answer_or_refuses_is_named_by_the_kind_of_its_error(
+    kind: type[DBAPIError], said: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def away() -> dg.DagsterInstance:
-        fault = OperationalError("SELECT 1", {}, Exception("at db.example as dagster"))
+        fault = kind("SELECT 1", {}, Exception("at db.example as dagster"))
         raise RuntimeError("too many retries for DB connection") from fault
 
     monkeypatch.setattr(dg.DagsterInstance, "get", staticmethod(away))
@@ -126,7 +137,8 @@ def test_a_storage_that_does_not_answer_is_named_by_the_kind_of_its_error(
     told = capsys.readouterr().out
     (found,) = json.loads(told)
     assert (found["name"], found["outcome"]) == ("dagster storage", "failed")
-    assert "OperationalError" in found["detail"]
+    assert found["detail"].startswith(said)
+    assert hint in found["hint"]
     assert "db.example" not in told
 
 

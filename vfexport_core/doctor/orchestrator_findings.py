@@ -44,6 +44,15 @@ def unreachable_storage(fault: str) -> Finding:
     )
 
 
+def refusing_storage(fault: str) -> Finding:
+    """Report that the storage answers, and refuses what it is asked, and by which kind of error."""
+    return failed(
+        "dagster storage",
+        f"it refuses what Dagster asks ({fault}): no run begins; an export that runs goes on",
+        "Stop Dagster's processes, run `dagster instance migrate`, and start them again; else see the storage's log.",
+    )
+
+
 def storage_finding(kind: str, version: str, *, is_migrated: bool) -> Finding:
     """Report what the storage is; it answers, since everything else is in it, too."""
     if not is_migrated:
