@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from tests.integration.queue_helpers import ERROR, queued, triggered
+from vfexport_core.catalog import find_spec
 from vfexport_core.queue.models import ExportStatus
+from vfexport_core.services.retention import WorkTime
 from vfexport_dagster import retention, tags
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.runs import DagsterRuns
@@ -85,6 +87,18 @@ def test_it_works_for_less_while_an_export_waits(
     store.request_cancel(waiting.id)
     assert runner.run(retention.JOB_NAME, config(apply=True)).success
     assert [export.id for export in store.list()] == [waiting.id]
+
+
+def test_an_export_that_could_not_begin_is_not_waited_for(store: ExportRepository) -> None:
+    is_over = WorkTime(3_600.0, 0.0).until_over(store)
+    assert not is_over()
+    export = queued(store)
+    assert is_over()
+    store.pause.begin("a restore", "ann")
+    assert not is_over(), "the queue is paused"
+    store.pause.end()
+    store.breakers.trip(find_spec(export.export_type).bucket)
+    assert not is_over(), "its bucket hangs"
 
 
 def test_it_stands_behind_every_export_and_does_not_hold_the_place_for_long() -> None:

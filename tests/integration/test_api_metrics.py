@@ -144,9 +144,13 @@ def test_ages_are_those_of_the_oldest(api: Api, database: Database[dict[str, Any
     database["ccpaDeletions"].insert_one(
         {"status": "OPEN", "date": {"requested": now - 3 * hours}}, bypass_document_validation=True
     )
+    database["ccpaDeletions"].insert_many(
+        [{"status": "OPEN", "date": {"requested": now}, "leaseUntil": now + sign * hours} for sign in (1, -1)],
+        bypass_document_validation=True,
+    )
     found = scrape(api)
+    assert (found.value("vfexport_ccpa_open"), found.value("vfexport_ccpa_at_work")) == (3, 1)
     assert found.value("vfexport_queue_oldest_pending_seconds") == pytest.approx(7_200, abs=120)
-    assert found.value("vfexport_ccpa_open") == 1
     assert found.value("vfexport_ccpa_oldest_open_seconds") == pytest.approx(10_800, abs=120)
 
 

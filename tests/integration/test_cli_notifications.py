@@ -150,6 +150,7 @@ def test_the_doctor_tells_of_hosts_that_are_not_allowed_and_of_webhooks_that_are
     assert "not allowed: 127.0.0.1" in told(cli, "send", status=1)["problems"][0]
     cli.environment = {name: value for name, value in cli.environment.items() if "WEBHOOKS" not in name}
     assert findings(cli) == [("webhooks", Outcome.OK), ("notifications", Outcome.WARNING)]
-    assert told(cli, "discard", "--all", "--webhook", "ops") == {"discarded": 1}
+    assert told(cli, "discard", "--all", "--webhook", "ops") == {"discarded": 0}, "it is still to be sent"
+    assert told(cli, "discard", "--all", "--webhook", "ops", "--status", "pending") == {"discarded": 1}
     assert findings(cli) == [("webhooks", Outcome.OK), ("notifications", Outcome.OK)]
     assert receiver.received == []

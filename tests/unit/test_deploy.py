@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import kubernetes_validate
+import psycopg2.extensions
 import pytest
 import yaml
 from dagster._core.instance.ref import InstanceRef
+from dagster_postgres.utils import pg_url_from_config
+from sqlalchemy.engine import make_url
 
 from tests.deploy.processes import (
     DEPLOY,
@@ -193,6 +196,18 @@ def test_dagster_accepts_its_configuration(
     assert reference.storage_data is not None
     assert reference.storage_data.class_name == "DagsterPostgresStorage"
     assert reference.run_launcher_data.class_name == launcher
+
+
+def test_the_storage_gives_up_a_server_that_is_gone_without_a_word():
+    """PostgreSQL's library, which refuses what it does not know, is handed what the file says."""
+    storage = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())["storage"]["postgres"]["postgres_db"]
+    named = {key: "5432" if "env" in value else value for key, value in storage.items()}
+    url = make_url(pg_url_from_config({"postgres_db": named}))
+    _, handed = url.get_dialect()().create_connect_args(url)
+    given = psycopg2.extensions.parse_dsn(psycopg2.extensions.make_dsn(**handed))
+    assert int(given["keepalives_idle"]) + int(given["keepalives_interval"]) * int(given["keepalives_count"]) <= 30
+    assert int(given["tcp_user_timeout"]) <= 30_000
+    assert int(given["connect_timeout"]) <= 10
 
 
 def test_the_examples_name_settings_that_exist():

@@ -101,6 +101,9 @@ def _of_depth(depth: QueueDepth, now: datetime) -> Iterator[Metric]:
         hanging.add_metric([bucket.value], float(bucket in depth.hanging))
     yield hanging
     yield GaugeMetricFamily("vfexport_ccpa_open", "CCPA deletions that are not complete.", value=depth.deletions.count)
+    yield GaugeMetricFamily(
+        "vfexport_ccpa_at_work", "CCPA deletions that somebody works on at this moment.", value=depth.deletions_at_work
+    )
     yield _age("vfexport_ccpa_oldest_open_seconds", "Age of the oldest of them.", depth.deletions, now)
     told = {status: depth.notifications.get(status, CountSince(0, None)) for status in _UNSENT}
     notifications = GaugeMetricFamily(

@@ -75,12 +75,21 @@ def resend(ids: tuple[str, ...], *, everything: bool, webhook: str | None, as_js
 @_ids
 @_all
 @_webhook
+@click.option(
+    "--status",
+    type=click.Choice([DeliveryStatus.DEAD, DeliveryStatus.PENDING], case_sensitive=False),
+    help="Only those that were given up (dead; so does --all unless told otherwise), or are to be sent (pending).",
+)
 @_as_json
-def discard(ids: tuple[str, ...], *, everything: bool, webhook: str | None, as_json: bool) -> None:
-    """Give up notifications that wait, and those that were given up: nobody is told, and no alert speaks of them."""
-    _change(
-        "discarded", lambda backend, those: backend.outbox.discard(those, webhook=webhook), ids, everything, as_json
-    )
+def discard(ids: tuple[str, ...], *, everything: bool, webhook: str | None, status: str | None, as_json: bool) -> None:
+    """Forget notifications that were given up, or are still to be sent: nobody is told, and no alert speaks of them."""
+    only = status or (DeliveryStatus.DEAD if everything else None)
+    given_up = (DeliveryStatus.DEAD, DeliveryStatus.PENDING) if only is None else (DeliveryStatus(only),)
+
+    def change(backend: Backend, those: list[str] | None) -> int:
+        return backend.outbox.discard(those, webhook=webhook, given_up=given_up)
+
+    _change("discarded", change, ids, everything, as_json)
 
 
 @notifications.command()

@@ -67,7 +67,7 @@ def _outbox(outbox: Outbox, settings: Settings) -> Iterator[Finding]:
         yield warning(
             "notifications",
             f"{waiting[name]} wait for webhook {name}, which is not set",
-            f"Set it again, or `vfexport notifications discard --all --webhook {name}`.",
+            f"Set it again, or `vfexport notifications discard --all --webhook {name} --status pending`.",
         )
     if not dead and waiting.keys() <= settings.webhooks.keys():
         yield ok("notifications", f"{sum(waiting.values())} to be sent, none given up")

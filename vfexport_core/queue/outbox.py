@@ -253,9 +253,14 @@ class Outbox:
         change = [{"$set": {"status": DeliveryStatus.PENDING.value, "due": NOW, "tries": 0}}, {"$unset": ["ended"]}]
         return self._change(_those((DeliveryStatus.DEAD,), ids, webhook), change)
 
-    def discard(self, ids: Sequence[str] | None, *, webhook: str | None = None) -> int:
-        """Give up deliveries that are dead, or wait: those, or all; return how many."""
-        given_up = (DeliveryStatus.DEAD, DeliveryStatus.PENDING)
+    def discard(
+        self,
+        ids: Sequence[str] | None,
+        *,
+        webhook: str | None = None,
+        given_up: Collection[DeliveryStatus] = (DeliveryStatus.DEAD, DeliveryStatus.PENDING),
+    ) -> int:
+        """Give up deliveries that are dead, or wait, or only the ones or the others: those, or all; return how many."""
         change: list[Document] = [{"$set": _ended(DeliveryStatus.DISCARDED)}, {"$unset": ["leaseId"]}]
         return self._change(_those(given_up, ids, webhook), change)
 

@@ -125,7 +125,7 @@ class RunHistory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkTime:
-    """How long one run works: about `seconds`, and `seconds_if_awaited` where an export waits for its place."""
+    """How long one run works: about `seconds`, and `seconds_if_awaited` where an export waits for its place alone."""
 
     seconds: float
     seconds_if_awaited: float
@@ -136,9 +136,14 @@ class WorkTime:
 
         def is_over() -> bool:
             worked = time.monotonic() - began
-            return worked >= self.seconds or (worked >= self.seconds_if_awaited and bool(queue.pending(1)))
+            return worked >= self.seconds or (worked >= self.seconds_if_awaited and _is_awaited(queue))
 
         return is_over
+
+
+def _is_awaited(queue: ExportRepository) -> bool:
+    """Return whether an export could begin: not in a paused queue, nor while its bucket hangs."""
+    return queue.pause.read() is None and bool(queue.pending(1, passing_over=queue.breakers.waiting_types()))
 
 
 def enforce_retention(

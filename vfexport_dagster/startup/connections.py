@@ -4,7 +4,8 @@ By themselves the daemon and the code location open a connection to PostgreSQL f
 a second even when nothing happens; the code location does so three times for each tick of a sensor before it asks
 anything. A third of the daemon's questions is whether its tables are as a migration has made them. Here they keep their
 connections, as Dagster's web server does, and what they know of the tables. A connection that the server has closed,
-because it was started again or has had a failover, is replaced before anything is asked.
+because it was started again or has had a failover, is replaced before anything is asked; one whose server is gone
+without a word is given up by TCP, after as long as the instance's configuration says (``params``).
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Dagster's daemon looks into the queue at an interval of whole seconds. While runs wait because as many as may be are in
 progress, it looks here every tenth of a second whether one has ended, which is one count in Dagster's storage; as
-soon as that is so the queue is looked into. At all other times nothing is different, and nothing is asked.
+soon as that is so the queue is looked into. At all other times it is Dagster's own loop, with that one count more at
+each look.
 """
 
 from __future__ import annotations

@@ -43,13 +43,15 @@ class QueueDepth:
     """The PENDING exports, the TRIGGERED one, the CCPA deletions that are not complete, what keeps exports waiting.
 
     `due`: so many of the PENDING ones wait for their turn alone, neither for the time of their next attempt nor for a
-    bucket that hangs. `notifications` are those that are to be sent, and those that were given up, by that.
+    bucket that hangs. `deletions_at_work`: so many of the deletions have somebody who works on them now.
+    `notifications` are those that are to be sent, and those that were given up, by that.
     """
 
     pending: CountSince
     due: int
     triggered: CountSince
     deletions: CountSince
+    deletions_at_work: int = 0
     hanging: Collection[str] = ()
     pause: Pause | None = None
     notifications: Mapping[str, CountSince] = field(default_factory=dict[str, CountSince])
@@ -68,22 +70,23 @@ def read_depth(database: Database[dict[str, Any]], limits: RetryLimits = DEFAULT
         groups = sums(collection, query, order, since, **more)
         return groups[0] if groups else {"count": 0, "since": None, "due": 0}
 
-    def backlog(collection: str, query: Document, order: Mapping[str, int], since: Any) -> CountSince:
-        return _backlog(summed(collection, query, order, since))
-
     hanging = BucketBreakers(database, limits).all_open()
     # As numbers: the embedded server compares no date with $$NOW.
     is_later = {"$gt": [{"$toLong": "$retryAt"}, {"$toLong": NOW}]}
     held: Document = {"$or": [is_later, {"$in": ["$exportType", sorted(waiting_types(hanging))]}]}
     pending, triggered = ({"status": status.value} for status in (ExportStatus.PENDING, ExportStatus.TRIGGERED))
+    leased = {"$gt": [{"$toLong": "$leaseUntil"}, {"$toLong": NOW}]}
+    at_work: Document = {"$sum": {"$cond": [leased, 1, 0]}}
+    deletions = summed(DELETIONS, {"status": "OPEN"}, {"date.requested": 1}, "$date.requested", at_work=at_work)
     asked = {"$ifNull": ["$queued", "$date.created"]}
     waiting = summed(EXPORTS, pending, dict(schema.ORDER), asked, due={"$sum": {"$cond": [held, 0, 1]}})
     unsent = {"status": {"$in": [DeliveryStatus.PENDING.value, DeliveryStatus.DEAD.value]}}
     return QueueDepth(
         pending=_backlog(waiting),
         due=waiting["due"],
-        triggered=backlog(EXPORTS, triggered, {"_id": 1}, "$date.triggered"),
-        deletions=backlog(DELETIONS, {"status": "OPEN"}, {"date.requested": 1}, "$date.requested"),
+        triggered=_backlog(summed(EXPORTS, triggered, {"_id": 1}, "$date.triggered")),
+        deletions=_backlog(deletions),
+        deletions_at_work=deletions.get("at_work", 0),
         hanging=hanging.keys(),
         pause=QueuePause(database, limits).read(),
         notifications={one["_id"]: _backlog(one) for one in sums(OUTBOX, unsent, {"at": 1}, "$at")},
