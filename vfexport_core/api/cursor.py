@@ -7,6 +7,7 @@ mistyped, foreign or made-up one. It protects nothing: any place in a list is on
 from __future__ import annotations
 
 import base64
+import re
 import struct
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -36,13 +37,15 @@ def encode(position: Position, scope: str) -> str:
 def decode(text: str, scope: str) -> Position:
     """Return the position of a cursor that `encode` made for the same list; raises InvalidRequest for another text."""
     refused = InvalidRequest("cursor: is not one of this list; begin again without it", payload="cursor")
+    if not re.fullmatch(PATTERN, text):  # the decoder takes the characters of plain base64, too
+        raise refused
     try:
         raw = base64.b64decode(text + "==", altchars=b"-_", validate=True)
         version, millis, raw_id, checksum = _FORM.unpack(raw)
         created = _EPOCH + millis * _MILLISECOND
     except (ValueError, struct.error, OverflowError):
         raise refused from None
-    if len(text) != LENGTH or version != _VERSION or checksum != _checksum(millis, raw_id, scope):
+    if version != _VERSION or checksum != _checksum(millis, raw_id, scope):
         raise refused
     return created, raw_id.hex()
 
