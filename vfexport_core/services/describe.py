@@ -6,6 +6,7 @@ Nothing of what is in the file: names, sources and numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfexport_core.catalog import find_spec
@@ -15,6 +16,8 @@ from vfexport_core.storage.console import console_url
 from vfexport_core.storage.object_store import SHA256
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vfexport_core.queue.models import Delivered, Export
     from vfexport_core.services.bootstrap import Backend
     from vfexport_core.storage.buckets import BucketClients
@@ -50,16 +53,19 @@ class CheckResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is told of a FINISHED export: its metadata by name, its files, its columns, its checks."""
+    """What is told of a FINISHED export: its metadata by name, its files, its columns, its checks.
+
+    `checks` makes the checks: it asks the store, so whatever is known without it can be recorded before.
+    """
 
     metadata: dict[str, str | int | float]
     files: list[FileText]
     columns: list[ColumnText]
-    checks: list[CheckResult]
+    checks: Callable[[], list[CheckResult]]
 
 
 def describe_delivered(backend: Backend, export: Export, delivered: Delivered) -> Description:
-    """Describe what a run has delivered, and check it."""
+    """Describe what a run has delivered, with the checks to be made of it."""
     files = files_of(backend, export, delivered)
     metadata = {
         "rows": export.count or 0,
@@ -72,7 +78,8 @@ def describe_delivered(backend: Backend, export: Export, delivered: Delivered) -
         "campaign_id": export.campaign_id,
         "campaign": export.campaign_name,
     }
-    return Description(metadata, files, columns_of(backend, export), check_delivered(export, backend.buckets))
+    checks = partial(check_delivered, export, backend.buckets)
+    return Description(metadata, files, columns_of(backend, export), checks)
 
 
 def columns_of(backend: Backend, export: Export) -> list[ColumnText]:
