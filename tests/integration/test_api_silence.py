@@ -60,13 +60,15 @@ def test_many_callers_at_once_are_answered_as_soon_as_one(
                     json = body if method == "POST" else None
                     return await asyncio.gather(*(client.request(method, path, json=json) for _ in range(number)))
 
+            longest = 0.0
             for method, good in (("POST", {202, 200}), ("GET", {200})):
                 proxy.restore()
                 while not {answer.status_code for answer in asyncio.run(ask(method, 8))} <= good:
-                    pass  # until both processes have heard of it again
+                    pass  # until it is heard of again
                 proxy.blackhole()
                 alone, answers = seconds_of(lambda method=method: asyncio.run(ask(method, 1)))
                 assert [answer.status_code for answer in answers] == [503]
+                longest = max(longest, alone)  # one may come to the process that still knows of the last silence
                 proxy.restore()
                 while not {answer.status_code for answer in asyncio.run(ask(method, 8))} <= good:
                     pass
@@ -77,5 +79,5 @@ def test_many_callers_at_once_are_answered_as_soon_as_one(
                 assert {answer.json()["error"]["code"] for answer in answers} == {"SourceUnavailable"}
                 assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
                 # One after the other, or by turns of as many as there are threads, would take a multiple.
-                assert together < 2 * alone
+                assert together < 2 * longest
             proxy.restore()
