@@ -21,6 +21,7 @@ from vfexport_core.services.initialise import initialise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pymongo import MongoClient
     from pymongo.database import Database
@@ -200,6 +201,28 @@ def test_metrics_are_those_of_both_processes(server: Server) -> None:
         with httpx.Client(base_url=server.url, timeout=30) as fresh:
             fresh.get("/export-types")
     assert {counted() for _ in range(20)} == {before + 20}
+
+
+def test_its_processes_end_when_the_one_that_started_them_is_killed(
+    mongo_server: MongoServer, s3_server: S3Server, stored: Database[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Else they would go on listening, and it could not be started again."""
+    environment = embedded_environment(mongo_server, s3_server, bucket_suffix=unique("-api"))
+    environment["VFEXPORT_MONGO_DATABASE"] = stored.name
+    with running_server(environment, tmp_path / "log") as server:
+        address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        server.kill()
+        wait_for(lambda: _is_free(address))
+
+
+def _is_free(address: tuple[str, int]) -> bool:
+    with socket.socket() as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind(address)
+        except OSError:
+            return False
+        return True
 
 
 def test_it_is_ready(http: httpx.Client) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+from multiprocessing import parent_process
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from vfexport_core.api.app import create_app
 from vfexport_core.api.auth.dev_tokens import new_private_key
 from vfexport_core.api.connections import BoundedProtocol
 from vfexport_core.api.metrics import SHARED_FOLDER
+from vfexport_core.parent_death import ending_with
 from vfexport_core.settings import PREFIX, load_settings
 from vfexport_core.telemetry.logs import logging_config
 
@@ -37,7 +40,14 @@ _HUNG_SECONDS = 30
 
 
 def app_factory() -> FastAPI:
-    """Return the app from the environment; raises ConfigurationError."""
+    """Return the app from the environment; raises ConfigurationError.
+
+    In a worker process it also has the process end when its supervisor is killed: it would go on listening where the
+    next one is to.
+    """
+    supervisor = parent_process()
+    if supervisor is not None and supervisor.pid is not None:
+        ending_with(supervisor.pid, signal.SIGTERM)()
     return create_app(load_settings(), warm_up=True)
 
 
