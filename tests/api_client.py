@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ERROR_FIELDS = {"status", "code", "message", "payload", "hint"}
 CORRELATION = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-_documents: dict[bool, dict[str, Any]] = {}
+_documents: dict[tuple[Any, ...], dict[str, Any]] = {}
 
 
 class Api:
@@ -76,14 +76,14 @@ class Api:
 
 
 def document_of(app: FastAPI) -> dict[str, Any]:
-    """Return the app's OpenAPI document; that of the service's own catalog is made once: it takes most of a start."""
+    """Return the app's OpenAPI document; that of the service's own types is made once: it takes most of a start."""
     container: Container = app.state.container
     if container.catalog is not CATALOG:
         return app.openapi()
-    dev_mode = container.access.signer is not None
-    if dev_mode not in _documents:
-        _documents[dev_mode] = app.openapi()
-    return _documents[dev_mode]
+    kind = container.access.signer is not None, *(spec.type for spec in CATALOG.all())  # a test may add one
+    if kind not in _documents:
+        _documents[kind] = app.openapi()
+    return _documents[kind]
 
 
 @contextmanager

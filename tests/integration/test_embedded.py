@@ -200,9 +200,10 @@ PARENT = """
 """
 
 
-def start_parent(folder, how, end="time.sleep(600)"):
+def start_parent(folder, how, end="time.sleep(600)", stdin=None):
     code = textwrap.dedent(PARENT).format(end=end)
-    parent = subprocess.Popen([sys.executable, "-c", code, folder, how], stdout=subprocess.PIPE, start_new_session=True)
+    command = [sys.executable, "-c", code, folder, how]
+    parent = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, start_new_session=True)
     with parent.stdout as answer:
         servers = [int(word) for word in answer.readline().split()]
     return parent, servers, [supervisor_of(pid) for pid in servers]
@@ -223,7 +224,9 @@ def test_no_server_outlives_a_parent_killed_with_9(tmp_path, how):
 
 
 def test_no_server_outlives_a_parent_that_exits_without_stopping(tmp_path):
-    parent, servers, supervisors = start_parent(tmp_path, "alone", end="os._exit(7)")
+    parent, servers, supervisors = start_parent(tmp_path, "alone", end="input(); os._exit(7)", stdin=subprocess.PIPE)
+    with parent.stdin as told:  # not before the supervisors have been looked for
+        told.write(b"\n")
     assert parent.wait(GONE_SECONDS) == 7
     wait_gone(*servers, *supervisors)
 
