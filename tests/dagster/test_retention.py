@@ -55,13 +55,18 @@ def test_runs_that_ended_long_ago_are_found_and_those_that_go_on_are_not(instanc
     assert instance.get_run_by_id(going_on.run_id) is not None
 
 
-def test_a_run_works_for_its_time_and_leaves_the_rest_to_the_next(
-    runner: Runner, store: ExportRepository, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for _ in range(2):
+def fail_long_ago(store: ExportRepository, database: Database[dict[str, Any]], count: int) -> None:
+    """Put so many exports there that are past any time of retention."""
+    for _ in range(count):
         store.claimed(triggered(store)).fail(ERROR)
     old = datetime(2020, 1, 1, tzinfo=UTC)
     database.exports.update_many({}, {"$set": dict.fromkeys(["date.created", "date.failed"], old)})
+
+
+def test_a_run_works_for_its_time_and_leaves_the_rest_to_the_next(
+    runner: Runner, store: ExportRepository, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_long_ago(store, database, 2)
     monkeypatch.setenv("VFEXPORT_RETENTION_DAYS", "30")
     monkeypatch.setattr(retention, "_WORK_SECONDS", 0.0)
     for left in (1, 0):
@@ -74,10 +79,7 @@ def test_a_run_works_for_its_time_and_leaves_the_rest_to_the_next(
 def test_it_works_for_less_while_an_export_waits(
     runner: Runner, store: ExportRepository, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in range(3):
-        store.claimed(triggered(store)).fail(ERROR)
-    old = datetime(2020, 1, 1, tzinfo=UTC)
-    database.exports.update_many({}, {"$set": dict.fromkeys(["date.created", "date.failed"], old)})
+    fail_long_ago(store, database, 3)
     waiting = queued(store)
     monkeypatch.setenv("VFEXPORT_RETENTION_DAYS", "30")
     monkeypatch.setattr(retention, "_AWAITED_SECONDS", 0.0)

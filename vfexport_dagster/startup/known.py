@@ -13,7 +13,7 @@ KNOWN_VERSIONS = ("1.13.",)
 """Versions of Dagster whose private parts are as is relied on here (tests look)."""
 
 SWITCH = "DAGSTER_ADAPTED"
-"""Of everything but forked runs, which have one of their own."""
+"""Of everything but forked runs and prompt dequeuing, which have one of their own each."""
 
 _OFF = frozenset({"0", "false", "no", "off"})
 
