@@ -114,7 +114,7 @@ def prepare_indexed(
     import bson
 
     from vfexport_core.catalog import find_spec
-    from vfexport_core.ccpa.file_index import FileIndexWriter, cut
+    from vfexport_core.ccpa.file_index import FileIndexWriter, split_keys
     from vfexport_core.ccpa.person_keys import Keys, PersonHasher
     from vfexport_core.mongo.client import opened
     from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
@@ -128,7 +128,7 @@ def prepare_indexed(
         stored = 0
 
         def add_segment(self, file: str, number: int, campaign_id: str, key_check: str, keys: Keys) -> None:  # noqa: ARG002
-            self.stored += sum(len(bson.encode({"slot": slot, "keys": part})) for slot, part in cut(keys))
+            self.stored += sum(len(bson.encode({"slot": slot, "keys": part})) for slot, part in split_keys(keys))
 
     def run() -> int:
         index = Counting()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from pymongo.database import Database
 
-    from vfexport_core.api.container import Container
+    from vfexport_core.api.container import AppContainer
     from vfexport_core.queue.models import Export
     from vfexport_core.settings import Settings
 
@@ -44,7 +44,7 @@ class Api:
 
     def __init__(self, app: FastAPI, portal: anyio.from_thread.BlockingPortal) -> None:
         self.app = app
-        self.services: Container = app.state.container
+        self.services: AppContainer = app.state.container
         self.document = document_of(app)
         self.answers: set[tuple[str, str, int]] = set()
         self._portal = portal
@@ -77,7 +77,7 @@ class Api:
 
 def document_of(app: FastAPI) -> dict[str, Any]:
     """Return the app's OpenAPI document; that of the service's own types is made once: it takes most of a start."""
-    container: Container = app.state.container
+    container: AppContainer = app.state.container
     if container.catalog is not CATALOG:
         return app.openapi()
     kind = container.access.signer is not None, *(spec.type for spec in CATALOG.all())  # a test may add one

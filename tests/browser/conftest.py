@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.api.auth.dev_tokens import DevSigner
-    from vfexport_core.api.container import Container
+    from vfexport_core.api.container import AppContainer
     from vfexport_core.api.page.feed import ExportFeed
     from vfexport_core.embedded import MongoServer, S3Server
 
@@ -56,7 +56,7 @@ class Service:
     """A running API, and the database behind it."""
 
     url: str
-    container: Container
+    container: AppContainer
     database: Database[dict[str, Any]]
     store: ExportRepository
     feed: ExportFeed

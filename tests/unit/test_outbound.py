@@ -18,14 +18,14 @@ from tests.http_server import serving
 from tests.webhook_receiver import SECRET, Receiver, receiving, webhook
 from vfexport_core.errors import AddressRefused, NotificationFailed, WebhookGone
 from vfexport_core.outbound.addresses import is_allowed, resolve
-from vfexport_core.outbound.webhook import Message, send, signed_headers
+from vfexport_core.outbound.webhook import WebhookMessage, send, signed_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 OTHER_SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldY"
-MESSAGE = Message("evt_1", b'{"type":"test"}')
+MESSAGE = WebhookMessage("evt_1", b'{"type":"test"}')
 PUBLIC = ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "64:ff9b::8.8.8.8"]
 PRIVATE = ["127.0.0.1", "127.8.9.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd12::1"]
 PRIVATE += ["64:ff9b::10.0.0.1"]
@@ -113,7 +113,7 @@ def test_nothing_is_sent_to_the_own_network_unless_that_is_allowed(receiver: Rec
 
 
 def test_the_signature_is_that_of_the_published_example() -> None:
-    message = Message("msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}')
+    message = WebhookMessage("msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}')
     assert signed_headers([SECRET], message, 1614265330) == {
         "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
         "webhook-timestamp": "1614265330",

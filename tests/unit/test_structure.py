@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tests.unit.docs_helpers import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 SAME = {
@@ -29,6 +29,23 @@ SAME = {
 }
 """What several modules of one name are about, each in its room: it is the same."""
 
+SAME_CLASSES = {
+    "NewExport": "a request for an export: as it is sent, and once it is checked",
+}
+SAME_FUNCTIONS = {
+    "cause": "why a server failed, in words that callers may read",
+    "is_passing": "whether the same request to a server may succeed when it is sent again",
+    "main": "a program, from its arguments to its exit status",
+    "reap": "the end of an export that is late or lost",
+    "render": "the text of what is there",
+    "retry": "the next attempt of an export that ended without a file",
+    "scan": "the documents of a collection in raw batches",
+}
+"""What several classes or functions of one name are, each in its room: it is the same."""
+
+ENTRYPOINTS = {"vfexport_core/api", "vfexport_core/cli", "vfexport_dagster"}
+"""A function here bears the name of the use case that it translates a call to."""
+
 NO_MODULES = {
     "vfexport_core/api/routes": {"router"},
     "vfexport_core/errors": {"code", "status", "hint", "payload"},
@@ -39,8 +56,17 @@ NO_MODULES = {
 
 def test_modules_of_one_name_are_the_same_thing() -> None:
     paths = (ROOT / "vfexport_core").rglob("*.py")
-    names = Counter(path.stem for path in paths if path.stem != "__init__")
-    assert {name for name, count in names.items() if count > 1} <= SAME.keys()
+    assert repeated(path.stem for path in paths if path.stem != "__init__") <= SAME.keys()
+
+
+def test_classes_of_one_name_are_the_same_thing() -> None:
+    assert repeated(name for path in sources() for name in public(path, ast.ClassDef)) == SAME_CLASSES.keys()
+
+
+def test_functions_of_one_name_are_the_same_thing() -> None:
+    paths = [path for path in sources() if not any(path.is_relative_to(ROOT / package) for package in ENTRYPOINTS)]
+    names = (name for path in paths for name in public(path, ast.FunctionDef, ast.AsyncFunctionDef))
+    assert repeated(names) == SAME_FUNCTIONS.keys()
 
 
 def test_the_modules_that_a_package_says_it_has_are_there() -> None:
@@ -69,6 +95,17 @@ def test_the_modules_that_a_docstring_refers_to_are_there() -> None:
 def sources() -> Iterator[Path]:
     for package in ("vfexport_core", "vfexport_dagster"):
         yield from (ROOT / package).rglob("*.py")
+
+
+def repeated(names: Iterable[str]) -> set[str]:
+    return {name for name, count in Counter(names).items() if count > 1}
+
+
+def public(path: Path, *kinds: type[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]) -> Iterator[str]:
+    """Return the names that a module has for others: of these kinds, not within a class, no leading underscore."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, kinds) and not node.name.startswith("_"):
+            yield node.name
 
 
 def docstrings(path: Path) -> Iterator[str]:

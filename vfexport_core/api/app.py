@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from vfexport_core.api import openapi
-from vfexport_core.api.container import Container
+from vfexport_core.api.container import AppContainer
 from vfexport_core.api.errors import handle_error, handle_http_error, handle_validation_error
 from vfexport_core.api.middleware import RequestMiddleware
 from vfexport_core.api.page.sign_in import SignInFinder
@@ -29,13 +29,13 @@ _log = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings, *, warm_up: bool = False, **given: Any) -> FastAPI:
-    """Return the app; clients that are not `given` (see `Container.open`) are closed when the app shuts down.
+    """Return the app; clients that are not `given` (see `AppContainer.open`) are closed when the app shuts down.
 
     With `warm_up` readiness checks begin when the app starts: S3 clients take longer to make than a probe should.
     Raises ConfigurationError when the settings do not say whose tokens are trusted.
     """
     closing = ExitStack()
-    container = Container.open(settings, closing, **given)
+    container = AppContainer.open(settings, closing, **given)
     dev_mode = container.access.signer is not None
 
     @asynccontextmanager

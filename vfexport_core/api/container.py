@@ -32,7 +32,7 @@ _SILENCE_MILLIS = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
+class AppContainer:
     """Everything that routes need."""
 
     settings: Settings
@@ -73,7 +73,7 @@ class Container:
         buckets: BucketClients | None = None,
         catalog: Registry = CATALOG,
         ready_seconds: float = READY_SECONDS,
-    ) -> Container:
+    ) -> AppContainer:
         """Open what is not given; `closing` closes that, and only that. Nothing is connected yet.
 
         Readiness checks get `ready_seconds`. Raises ConfigurationError when the settings do not say whose tokens are
@@ -109,11 +109,13 @@ class Container:
         )
 
 
-async def container_of(request: Request) -> Container:  # async: saves a change of thread, as in every dependency here
+async def container_of(
+    request: Request,
+) -> AppContainer:  # async: saves a change of thread, as in every dependency here
     """Return the container of the app that answers this request."""
     container = request.app.state.container
-    assert isinstance(container, Container)
+    assert isinstance(container, AppContainer)
     return container
 
 
-ContainerOf: TypeAlias = Annotated[Container, Depends(container_of)]
+ContainerOf: TypeAlias = Annotated[AppContainer, Depends(container_of)]

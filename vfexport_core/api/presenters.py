@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from vfexport_core.api.container import Container
+    from vfexport_core.api.container import AppContainer
     from vfexport_core.queue.audit import Actor
     from vfexport_core.queue.models import Attempt, Export
     from vfexport_core.queue.statistics.estimates import Estimate
@@ -111,25 +111,25 @@ def export_json(export: Export) -> dict[str, Any]:
     return export_out(export).model_dump(mode="json")
 
 
-def hand_out(export: Export, container: Container, actor: Actor, outlook: Outlook = _NO_OUTLOOK) -> ExportOut:
+def hand_out(export: Export, container: AppContainer, actor: Actor, outlook: Outlook = _NO_OUTLOOK) -> ExportOut:
     """Return the export with all that is known of it, for `actor`, who is noted where it can be downloaded."""
     _note_downloads([export], container, actor)
     return present(export, container, outlook)
 
 
-def hand_out_page(page: Sequence[Export], container: Container, actor: Actor) -> list[ExportOut]:
+def hand_out_page(page: Sequence[Export], container: AppContainer, actor: Actor) -> list[ExportOut]:
     """Return a page of exports, for `actor`, who is noted where they can be downloaded."""
     _note_downloads(page, container, actor)
     return [present(export, container, with_attempts=False) for export in page]
 
 
-def _note_downloads(exports: Sequence[Export], container: Container, actor: Actor) -> None:
+def _note_downloads(exports: Sequence[Export], container: AppContainer, actor: Actor) -> None:
     signed = [export for export in exports if _is_downloadable(export, container)]
     container.backend.audit.note_downloads(actor, signed, container.settings.signed_url_seconds)
 
 
 def present(
-    export: Export, container: Container, outlook: Outlook = _NO_OUTLOOK, *, with_attempts: bool = True
+    export: Export, container: AppContainer, outlook: Outlook = _NO_OUTLOOK, *, with_attempts: bool = True
 ) -> ExportOut:
     """Return the export with its pre-signed URL and its `outlook`, where it has either."""
     # Before it is signed, so that it is never said to be good for longer than it is.
@@ -139,14 +139,14 @@ def present(
     return export_out(export, outlook=outlook, path=path, path_expires=expires, with_attempts=with_attempts)
 
 
-def _is_downloadable(export: Export, container: Container) -> bool:
+def _is_downloadable(export: Export, container: AppContainer) -> bool:
     # The type says which bucket it is; the export itself keeps the bucket's name in S3.
     bucket = container.catalog.find(export.export_type).bucket
     is_there = export.status is ExportStatus.FINISHED and export.file_problem is not FileProblem.MISSING
     return is_there and len(export.keys) == 1 and bucket is not Bucket.SFMC
 
 
-def _download_path(export: Export, container: Container) -> str | None:
+def _download_path(export: Export, container: AppContainer) -> str | None:
     if not _is_downloadable(export, container):
         return None
     bucket, key = container.catalog.find(export.export_type).bucket, export.keys[0]
@@ -178,12 +178,12 @@ def plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def outlook_of(export: Export, container: Container) -> Outlook:
+def outlook_of(export: Export, container: AppContainer) -> Outlook:
     """Estimate when an export starts or ends; nothing is known while MongoDB has no time for such a question."""
     return outlooks_of([export], container)[0]
 
 
-def outlooks_of(exports: Sequence[Export], container: Container) -> list[Outlook]:
+def outlooks_of(exports: Sequence[Export], container: AppContainer) -> list[Outlook]:
     """Estimate the same of several exports, by one look at the queue."""
     estimator = container.estimator
     try:
@@ -197,7 +197,7 @@ def outlooks_of(exports: Sequence[Export], container: Container) -> list[Outlook
         return [_NO_OUTLOOK for _ in exports]
 
 
-def polling_headers(export: Export, outlook: Outlook, container: Container) -> dict[str, str]:
+def polling_headers(export: Export, outlook: Outlook, container: AppContainer) -> dict[str, str]:
     """Return when to ask again, while the export can change by itself: when it is likely to have started or ended.
 
     Whoever wants to see how far it is meanwhile may ask sooner.

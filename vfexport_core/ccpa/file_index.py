@@ -111,7 +111,8 @@ class FileIndex:
         """Keep some of the keys of a file; adding the same segment twice is adding it once."""
         common = {"file": file, "campaignId": campaign_id, "keyCheck": key_check}
         parts = [
-            {"_id": f"{file}:{number}:{slot}", **common, "slot": slot, "keys": stored} for slot, stored in cut(keys)
+            {"_id": f"{file}:{number}:{slot}", **common, "slot": slot, "keys": stored}
+            for slot, stored in split_keys(keys)
         ]
         for start in range(0, len(parts), _PARTS_AT_ONCE):
             some = parts[start : start + _PARTS_AT_ONCE]
@@ -179,7 +180,7 @@ class FileIndexWriter:
         self.waiting, self._count = [], 0
 
 
-def cut(keys: Keys) -> Iterator[tuple[int, bytes]]:
+def split_keys(keys: Keys) -> Iterator[tuple[int, bytes]]:
     """Cut keys, in any order, into parts by their leading bits; yields the slot and what is stored of each part."""
     bits = min(_MOST_BITS, max(0, (len(keys) - 1) // PART_KEYS).bit_length())
     if not bits:

@@ -79,7 +79,7 @@ def end_group(leader: int) -> None:
             time.sleep(GROUP_POLL_SECONDS)
 
 
-def watch(child: subprocess.Popen[bytes], parent: int, signals: int) -> int:
+def supervise(child: subprocess.Popen[bytes], parent: int, signals: int) -> int:
     """Wait until the child or the parent has ended, or for a signal; give our exit status."""
     while child.poll() is None:
         readable, _, _ = select.select([sys.stdin, signals], [], [], CHECK_SECONDS)
@@ -93,7 +93,7 @@ def watch(child: subprocess.Popen[bytes], parent: int, signals: int) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Start the command, announce it, watch it."""
+    """Start the command, announce it, supervise it."""
     grace_seconds, command = float(arguments[0]), arguments[1:]
     parent = os.getppid()
     signals = signals_into_pipe()
@@ -107,7 +107,7 @@ def main(arguments: list[str]) -> int:
     )
     try:
         print(child.pid, flush=True)  # noqa: T201 this is the answer to the parent
-        return watch(child, parent, signals)
+        return supervise(child, parent, signals)
     finally:
         end(child, grace_seconds)
 

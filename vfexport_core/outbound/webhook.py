@@ -35,14 +35,14 @@ _OK, _REDIRECT, _BAD, _GONE = 200, 300, 400, 410
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class WebhookMessage:
     """What is sent: `id` is the same whenever it is sent again, so that a receiver can tell."""
 
     id: str
     body: bytes
 
 
-def send(webhook: WebhookSettings, message: Message, *, seconds: float = SECONDS) -> None:
+def send(webhook: WebhookSettings, message: WebhookMessage, *, seconds: float = SECONDS) -> None:
     """Deliver a message; returns once the receiver has said that it has it (2xx).
 
     Raises NotificationFailed when it has not, WebhookGone when it wants nothing more (410), AddressRefused when its
@@ -65,7 +65,7 @@ def send(webhook: WebhookSettings, message: Message, *, seconds: float = SECONDS
     raise NotificationFailed(f"the webhook answered {status}{redirects}", retry_after=retry_after)
 
 
-def signed_headers(secrets: Iterable[str], message: Message, timestamp: int) -> dict[str, str]:
+def signed_headers(secrets: Iterable[str], message: WebhookMessage, timestamp: int) -> dict[str, str]:
     """Return the headers of the Standard Webhooks scheme, with a signature by each secret: any one is good enough."""
     signed = f"{message.id}.{timestamp}.".encode() + message.body
     signatures = [

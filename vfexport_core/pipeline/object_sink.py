@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from vfexport_core.files.containers import FileName
-    from vfexport_core.pipeline.attempt import Attempt
+    from vfexport_core.pipeline.attempt_context import AttemptContext
     from vfexport_core.pipeline.naming import FileNaming
     from vfexport_core.storage.object_store import ObjectStore, ObjectWriter
 
@@ -33,7 +33,7 @@ class ObjectSink:
 
     takes_several = True
 
-    def __init__(self, store: ObjectStore, naming: FileNaming, attempt: Attempt) -> None:
+    def __init__(self, store: ObjectStore, naming: FileNaming, attempt: AttemptContext) -> None:
         self.keys: dict[FileName, str] = {}
         self._store = store
         self._naming = naming

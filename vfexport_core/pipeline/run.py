@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.mongo.document import Document
-    from vfexport_core.pipeline.attempt import Attempt
+    from vfexport_core.pipeline.attempt_context import AttemptContext
     from vfexport_core.settings import Settings
     from vfexport_core.storage.object_store import ObjectStore
 
 
-def run_export(attempt: Attempt, *, settings: Settings, database: Database[Document], store: ObjectStore) -> Delivered:
+def run_export(
+    attempt: AttemptContext, *, settings: Settings, database: Database[Document], store: ObjectStore
+) -> Delivered:
     """Write the export's files and publish them, all or nothing (L10).
 
     Raises CampaignNotFound, NoMarketsFound, PromotersNotFound, SourceUnavailable, DeliveryFailed, SpoolFull,

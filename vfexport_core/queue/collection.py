@@ -48,7 +48,7 @@ class ExportCollection:
 
     def get(self, export_id: str, campaign_id: str | None = None) -> Export:
         """Return one export; raises ExportNotFound (also when an id is not an ObjectId, or of another campaign)."""
-        query: Document = {"_id": object_id(export_id)}
+        query: Document = {"_id": parse_export_id(export_id)}
         if campaign_id is not None:
             query["campaignId"] = campaign_id.lower()
         document = self.find_one(query)
@@ -112,7 +112,7 @@ class ExportCollection:
         return followed or self.apply(transition)
 
 
-def object_id(export_id: str) -> ObjectId:
+def parse_export_id(export_id: str) -> ObjectId:
     """Read an export's id; raises ExportNotFound for anything that no export can have as its id."""
     if not ObjectId.is_valid(export_id):
         raise _not_found(export_id)

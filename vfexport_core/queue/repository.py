@@ -31,7 +31,7 @@ from vfexport_core.queue import schema, transitions
 from vfexport_core.queue.breakers import BucketBreakers
 from vfexport_core.queue.claim_process import new_claim_id
 from vfexport_core.queue.claimed import ClaimedExport
-from vfexport_core.queue.collection import PAYLOAD_LENGTH, ExportCollection, object_id
+from vfexport_core.queue.collection import PAYLOAD_LENGTH, ExportCollection, parse_export_id
 from vfexport_core.queue.lease import LEASE_SECONDS
 from vfexport_core.queue.models import ACTIVE, FINAL, NO_RETRIES, RETRYABLE, Claim, Export, ExportStatus
 from vfexport_core.queue.pause import CLAIM_SECONDS, QueuePause
@@ -111,7 +111,7 @@ class ExportRepository:
 
     def note_file_problem(self, export_id: str, key: str, problem: FileProblem | None) -> bool:
         """Note what is wrong with the file of a FINISHED export under `key`, None: nothing; False if it has no such."""
-        transition = transitions.note_file_problem(object_id(export_id), key, problem)
+        transition = transitions.note_file_problem(parse_export_id(export_id), key, problem)
         return self._exports.apply(transition) is not None
 
     def running(self) -> Export | None:
@@ -124,7 +124,7 @@ class ExportRepository:
 
         Raises ExportNotFound when the id cannot be one.
         """
-        held: Document = {"_id": object_id(export_id), "status": ExportStatus.TRIGGERED.value, "runId": run_id}
+        held: Document = {"_id": parse_export_id(export_id), "status": ExportStatus.TRIGGERED.value, "runId": run_id}
         for export, now, _ in self._exports.find_with_now(held, limit=1):
             return (now - (export.date.triggered or export.date.created)).total_seconds()
         return None
@@ -229,7 +229,7 @@ class ExportRepository:
         Raises QueueBusy while another export is TRIGGERED (L2), or this one is by another process of the same run,
         QueuePaused, and ExportNotClaimable when it is not PENDING.
         """
-        document = self._claim(transitions.claim(self._claimant(run_id), object_id(export_id), attempt))
+        document = self._claim(transitions.claim(self._claimant(run_id), parse_export_id(export_id), attempt))
         return self._held(document, export_id, run_id, attempt)
 
     def claim_again(self, export_id: str, run_id: str, attempt: int) -> tuple[Claim, Export]:
@@ -239,7 +239,7 @@ class ExportRepository:
         ExportNotClaimable when it is active, when another of the same campaign, type and date is (L3), or when it is no
         longer in `attempt`.
         """
-        transition = transitions.claim_again(self._claimant(run_id), object_id(export_id), attempt)
+        transition = transitions.claim_again(self._claimant(run_id), parse_export_id(export_id), attempt)
         document = self._claim(transition, refuse=lambda: self._refuse_beside_equal(self.get(export_id)))
         return self._held(document, export_id, run_id, attempt + 1)
 
@@ -280,11 +280,11 @@ class ExportRepository:
         if status not in RETRYABLE:
             raise ValueError(f"a run cannot be closed as {status}")
         if is_transient and status is ExportStatus.FAILED and self._retries.most:
-            held = transitions.close_run(object_id(export_id), run_id, status, error, None)
+            held = transitions.close_run(parse_export_id(export_id), run_id, status, error, None)
             if self._exports.apply(transitions.retry_later(held, self._retries)) is not None:
                 return True
             attempt = None
-        transition = transitions.close_run(object_id(export_id), run_id, status, error, attempt)
+        transition = transitions.close_run(parse_export_id(export_id), run_id, status, error, attempt)
         return self._exports.apply(transition) is not None
 
     def retry(self, export_id: str, campaign_id: str | None = None, *, redeliver: bool = False) -> Export:

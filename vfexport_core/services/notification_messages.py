@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.errors import error_class
-from vfexport_core.outbound.webhook import Message
+from vfexport_core.outbound.webhook import WebhookMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,14 +33,14 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 _RUN_OF_DAGSTER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def message_of(event: Event, webhook: WebhookSettings, settings: Settings) -> Message:
+def message_of(event: Event, webhook: WebhookSettings, settings: Settings) -> WebhookMessage:
     """Return the message for a webhook, in its format."""
     data = _data(event, settings)
     if webhook.format == "slack":
         content: dict[str, Any] = {"text": _text(event, data)}
     else:
         content = {"type": event.type, "timestamp": _iso(event.at), "data": data}
-    return Message(event.id, json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
+    return WebhookMessage(event.id, json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _data(event: Event, settings: Settings) -> dict[str, Any]:

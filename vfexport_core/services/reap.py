@@ -61,7 +61,7 @@ def reap(
     return Reaped(done.cleaned, done.problems, ended)
 
 
-def watch(reconciler: Reconciler, buckets: Callable[[], BucketClients], log: ExportLog) -> Iterator[str]:
+def reconcile(reconciler: Reconciler, buckets: Callable[[], BucketClients], log: ExportLog) -> Iterator[str]:
     """Look once, at the queue and at the runs of an orchestrator, and yield what was done. Raises SourceUnavailable."""
     queue = reconciler.queue
     ended = queue.reaper.reap(reconciler.backend.settings.timeout_millis)

@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 
 class ClaimedAttempt:
-    """The `Attempt` of a run that holds its claim, for as long as the `heartbeat` does not say that it must stop.
+    """The `AttemptContext` of a run that holds its claim, as long as the `heartbeat` does not say that it must stop.
 
     `keys` are those that may have been published; `on_progress` is told of progress.
     """

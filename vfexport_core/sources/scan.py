@@ -62,7 +62,7 @@ def scan(
         try:
             with raw_batches(collection, pipeline, batch_documents * reply_batches, hint=hint) as batches:
                 for raw in batches:
-                    yield from cut(raw, batch_documents)
+                    yield from split_batch(raw, batch_documents)
                     retries.progressed()
                 return
         except PyMongoError as error:
@@ -71,7 +71,7 @@ def scan(
             retries.failed(error)
 
 
-def cut(raw: bytes, most_documents: int, most_bytes: int = _BATCH_BYTES) -> Iterator[bytes]:
+def split_batch(raw: bytes, most_documents: int, most_bytes: int = _BATCH_BYTES) -> Iterator[bytes]:
     """Yield the concatenated documents of `raw` in pieces of whole documents, at least one and `most_documents` each.
 
     A piece ends with the document that brings it to `most_bytes`. Raises InvalidBSON.

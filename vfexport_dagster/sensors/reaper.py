@@ -31,11 +31,11 @@ def build_reaper_sensor() -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, mongo: MongoResource, buckets: BucketsResource
     ) -> dg.SkipReason:
         """Look once, at the queue and at Dagster's runs."""
-        from vfexport_core.services.reap import watch  # noqa: PLC0415 the definitions load without a driver
+        from vfexport_core.services.reap import reconcile  # noqa: PLC0415 the definitions load without a driver
 
         backend = mongo.backend(retry_seconds=_RETRY_SECONDS)
         reconciler = Reconciler(DagsterRuns(context.instance), backend, drift)
-        told = [*watch(reconciler, lambda: buckets.clients, log_export)]
+        told = [*reconcile(reconciler, lambda: buckets.clients, log_export)]
         context.update_cursor(json.dumps(drift.names()))  # for people alone
         return dg.SkipReason("; ".join(told) or "no export is late or lost")
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from vfexport_core.api import cursor, examples, openapi
-from vfexport_core.api.container import Container, ContainerOf
+from vfexport_core.api.container import AppContainer, ContainerOf
 from vfexport_core.api.dependencies import CallerOf, CampaignId, ExportId, actor_of
 from vfexport_core.api.presenters import (
     entity_tag,
@@ -246,12 +246,12 @@ def retry_export(
     return _changed(request, response, container, export)
 
 
-def _changed(request: Request, response: Response, container: Container, export: Export) -> ExportOut:
+def _changed(request: Request, response: Response, container: AppContainer, export: Export) -> ExportOut:
     _log.info("export changed", extra={FIELDS_KEY: {"exportId": export.id, "exportStatus": export.status.value}})
     return _located(request, response, container, export)
 
 
-def _located(request: Request, response: Response, container: Container, export: Export) -> ExportOut:
+def _located(request: Request, response: Response, container: AppContainer, export: Export) -> ExportOut:
     """Return the export with its outlook; headers say where and when it can be read."""
     outlook = outlook_of(export, container)
     response.headers["Location"] = location(request, export.campaign_id, export.id)

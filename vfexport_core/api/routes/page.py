@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from vfexport_core.api.container import Container, ContainerOf
+from vfexport_core.api.container import AppContainer, ContainerOf
 from vfexport_core.api.dependencies import CallerOf, CampaignId, bearer_token
 from vfexport_core.api.page.feed import EventResponse, ExportFeed, FeedLimits
 from vfexport_core.api.presenters import export_out, outlooks_of
@@ -37,7 +37,7 @@ _LONGEST_INTERVAL = 15.0
 router = APIRouter(include_in_schema=False)
 
 
-def open_feed(container: Container) -> ExportFeed:
+def open_feed(container: AppContainer) -> ExportFeed:
     """Return the streams of an app."""
 
     def look(campaign_id: str) -> list[dict[str, Any]]:

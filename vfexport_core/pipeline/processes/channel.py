@@ -35,7 +35,7 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class ChannelMessage:
     kind: Kind
     item: Any
     size: int
@@ -63,12 +63,12 @@ class Channel:
             for view in views:
                 self.connection.sendall(view)
 
-    def receive(self) -> Message:
+    def receive(self) -> ChannelMessage:
         kind, size, count = _HEAD.unpack(self._read(_HEAD.size))
         sizes = [each for (each,) in _SIZE.iter_unpack(self._read(_SIZE.size * count))]
         data = self._read(size)
         buffers: Sequence[bytearray] = [self._read(each) for each in sizes]
-        return Message(Kind(kind), pickle.loads(data, buffers=buffers), size + sum(sizes))  # noqa: S301 see the module
+        return ChannelMessage(Kind(kind), pickle.loads(data, buffers=buffers), size + sum(sizes))  # noqa: S301 see the module
 
     def _read(self, size: int) -> bytearray:
         data = bytearray(size)

@@ -22,13 +22,13 @@ from botocore.exceptions import IncompleteReadError
 from vfexport_core.errors import BucketHangs, DeliveryFailed, VfexportError
 from vfexport_core.storage.s3.failures import (
     S3_ERRORS,
+    api_name,
     cause,
     delivery_error,
     is_passing,
     is_repeatable,
     is_unknown,
     may_be_applied,
-    shown,
 )
 from vfexport_core.storage.s3.stall import StallClock
 
@@ -168,7 +168,7 @@ class S3Bucket:
                     answer = send() if send else self.send(operation, params)
             except S3_ERRORS as error:
                 if conditional and is_unknown(error):
-                    _log.info("bucket %s: %s without a condition: %s", self.name, shown(operation), cause(error))
+                    _log.info("bucket %s: %s without a condition: %s", self.name, api_name(operation), cause(error))
                     self.abilities.conditional_writes = False
                     continue
                 self._check_stall(operation, error)
@@ -178,7 +178,7 @@ class S3Bucket:
                         return answer
                 if attempt >= self.retry.attempts or not is_repeatable(error):
                     raise delivery_error(self.name, operation, error, attempt) from error
-                _log.warning("bucket %s: %s, attempt %d: %s", self.name, shown(operation), attempt, cause(error))
+                _log.warning("bucket %s: %s, attempt %d: %s", self.name, api_name(operation), attempt, cause(error))
             else:
                 self.stall.succeeded()
                 return answer
@@ -192,7 +192,7 @@ class S3Bucket:
             return
         why = "" if error is None else f": {cause(error)}"
         message = (
-            f"S3 bucket {self.name}: nothing has succeeded for {self.stall.seconds:g} s, {shown(operation)} neither"
+            f"S3 bucket {self.name}: nothing has succeeded for {self.stall.seconds:g} s, {api_name(operation)} neither"
         )
         raise BucketHangs(message + why, payload=self.name) from error
 
@@ -224,7 +224,7 @@ def _serve(work: _Work) -> None:
 
 def aborted(bucket: str, operation: str) -> DeliveryFailed:
     """Return the error of a request that is not sent any more because the upload was aborted."""
-    return DeliveryFailed(f"S3 bucket {bucket}: {shown(operation)} not sent: it was aborted", payload=bucket)
+    return DeliveryFailed(f"S3 bucket {bucket}: {api_name(operation)} not sent: it was aborted", payload=bucket)
 
 
 class Requests:

@@ -114,12 +114,12 @@ def delivery_error(bucket: str, operation: str, error: Exception, attempts: int)
     """Return which bucket, operation and why: DeliveryFailed when it may pass, DeliveryRefused when it will not."""
     tries = f" after {attempts} attempts" if attempts > 1 else ""
     # A request may fail at what comes before it: assuming the role.
-    failed = error.operation_name if isinstance(error, ClientError) else shown(operation)
+    failed = error.operation_name if isinstance(error, ClientError) else api_name(operation)
     message = f"S3 bucket {bucket}: {failed} failed{tries}: {cause(error)}"
     return (DeliveryFailed if is_passing(error) else DeliveryRefused)(message, payload=bucket)
 
 
-def shown(operation: str) -> str:
+def api_name(operation: str) -> str:
     """Return an operation's name as S3 documents it: ``UploadPart`` for ``upload_part``."""
     return operation.title().replace("_", "")
 

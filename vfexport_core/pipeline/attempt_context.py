@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from vfexport_core.queue.models import Export
 
 
-class Attempt(Protocol):
+class AttemptContext(Protocol):
     """One attempt of an export, as its run sees it.
 
     Every method but `note_undrained` may raise what the run has to stop for (LeaseLost, ExportCanceled, ExportExpired):
