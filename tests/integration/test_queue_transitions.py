@@ -209,6 +209,14 @@ def test_what_a_run_reports_on_its_way(store: ExportRepository) -> None:
     assert (export.bucket, export.keys) == (None, ())
 
 
+def test_a_finished_export_has_read_all_that_it_was_made_of(store: ExportRepository) -> None:
+    claim = triggered(store)
+    store.claimed(claim).progress(4, 3, 30)  # the last that a heartbeat told; a short run is over before the first
+    export = store.claimed(claim).finish(replace(DELIVERED, meta={"read": 9}))
+    assert export.progress is not None
+    assert (export.progress.read, export.progress.rows, export.progress.bytes) == (9, 7, 70)
+
+
 def test_a_finished_export_says_what_was_delivered(store: ExportRepository) -> None:
     claim = triggered(store)
     store.claimed(claim).note_keys(DELIVERED.bucket, DELIVERED.keys)

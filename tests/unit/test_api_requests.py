@@ -202,6 +202,14 @@ def test_a_wrong_query_is_refused(api: Api, query: str, expected: tuple[str, str
     assert expected[0] == "InvalidExportType" or str(expected[1]) in response.json()["error"]["message"]
 
 
+def test_a_refusal_does_not_offer_null_which_is_refused_as_well(api: Api) -> None:
+    refused = [post(api, {"exportType": "entries", "dateKey": value}) for value in (123, "12a", None)]
+    refused += [api.get(f"{PATH}?{query}", token=signed()) for query in ("status=running", "cursor=x", "since=today")]
+    messages = [response.json()["error"]["message"] for response in refused]
+    assert [response.status_code for response in refused] == [400] * 6
+    assert not [message for message in messages if "None" in message or ";" in message]
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/nothing", "/campaigns", f"{PATH}/", f"{PATH}/x/y", "/docs/assets/x.js", "//", "/metrics/x"]
 )

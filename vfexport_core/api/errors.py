@@ -46,6 +46,8 @@ _LISTED_PROBLEMS = 5
 _UNKNOWN = "extra_forbidden"
 # What pydantic calls the problems of a field rather than of its value.
 _NO_VALUE = ("missing", _UNKNOWN)
+# The other branch of an optional field, which is no way out: a null that is given is refused, a value can only be corrected.
+_NOT_NULL = "none_required"
 _TRANSIENT_RETRY_SECONDS = "5"
 _UNAVAILABLE_HINT = "Ask again after as many seconds as Retry-After says; GET /ready names what does not answer."
 _INTERNAL_MESSAGE = "the service failed to answer; the correlation id finds the cause in its logs"
@@ -99,7 +101,8 @@ def request_error(problems: Sequence[Mapping[str, Any]]) -> RequestError:
 
     Unknown fields come first: the one that is missing besides may be the one that is misspelt.
     """
-    problems = sorted(problems, key=lambda problem: problem["type"] != _UNKNOWN)
+    problems = [problem for problem in problems if problem["type"] != _NOT_NULL]
+    problems.sort(key=lambda problem: problem["type"] != _UNKNOWN)
     message = "; ".join(f"{_field(problem)}: {problem['msg']}" for problem in problems[:_LISTED_PROBLEMS])
     field, has_value = _field(problems[0]), problems[0]["type"] not in _NO_VALUE
     if field == "exportType" and has_value:

@@ -136,7 +136,7 @@ class NewToken(RequestModel):
 def _whole_number(value: Any) -> Any:
     """Let only digits through: pydantic would also read ``5.0``, ``1_0`` and blanks as integers."""
     if isinstance(value, str) and not re.fullmatch("[0-9]{1,9}", value):
-        raise PydanticCustomError("whole_number", "must be a whole number")
+        raise PydanticCustomError("whole_number", "must be a whole number, written in digits alone")
     return value
 
 

@@ -112,6 +112,9 @@ def finish(claim: Claim, delivered: Delivered) -> Transition:
     status = ExportStatus.FINISHED
     files = {name: _literal(value) for name, value in delivered.to_fields().items()}
     progress = {"progress.rows": delivered.rows, "progress.bytes": delivered.bytes, "progress.updated": NOW}
+    # A run that is shorter than a heartbeat's interval never told how much it read.
+    if "read" in delivered.meta:
+        progress["progress.read"] = delivered.meta["read"]
     entry = {"status": status.value, "ended": NOW, "rows": delivered.rows, "bytes": delivered.bytes}
     closed = {"attempts": _in_current_attempt(entry)}
     change = {"status": status.value, DATE_FIELDS[status]: NOW} | files | progress | closed
