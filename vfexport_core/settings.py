@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    StringConstraints,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -50,6 +52,10 @@ ReadPreferenceName = Literal["primary", "primaryPreferred", "secondary", "second
 _TAGS = r"^[^:,]+:[^:,]*(,[^:,]+:[^:,]*)*$"
 
 _WEB_ADDRESS = r"^https?://[!-~]+$"
+
+# The keys of tables, in the case in which documents are compared with them: a row in another case would never apply.
+_CountryCode = Annotated[str, StringConstraints(to_upper=True, min_length=1)]
+_Locale = Annotated[str, StringConstraints(to_lower=True, min_length=1)]
 
 # S3's own rules for bucket names; a wrong one would only show at the first delivery.
 BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
@@ -259,8 +265,8 @@ class Settings(BaseSettings):
     dev_mode: bool = False
     dev_private_key: SecretStr | None = None
     """Signs `/dev/token`'s tokens in dev mode (PEM, EC P-256); without it each API process makes a key of its own."""
-    regions: dict[str, str] = DEFAULT_REGIONS
-    sfmc_locales: dict[str, str] = DEFAULT_SFMC_LOCALES
+    regions: dict[_CountryCode, Annotated[str, Field(min_length=1)]] = DEFAULT_REGIONS
+    sfmc_locales: dict[_Locale, Annotated[str, Field(min_length=1)]] = DEFAULT_SFMC_LOCALES
     sfmc_prefixes: dict[str, str] = {}
 
     @classmethod
@@ -320,7 +326,9 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
         raise ConfigurationError("; ".join(problems), payload=_variable(error.errors()[0]["loc"])) from None
     except ValueError as error:
         # pydantic-settings raises its own error, with the field's name, for JSON that does not parse.
-        raise ConfigurationError(f"{PREFIX}*: {error}: lists and objects must be JSON") from None
+        field = re.search('field "([a-z_]+)"', str(error))
+        variable = PREFIX + (field[1].upper() if field else "*")
+        raise ConfigurationError(f"{variable} is not JSON, as lists and objects must be", payload=variable) from None
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

@@ -46,7 +46,7 @@ _LISTED_PROBLEMS = 5
 _UNKNOWN = "extra_forbidden"
 # What pydantic calls the problems of a field rather than of its value.
 _NO_VALUE = ("missing", _UNKNOWN)
-# The other branch of an optional field, which is no way out: a null that is given is refused, a value can only be corrected.
+# The other branch of an optional field, and no way out: a null that is given is refused as well.
 _NOT_NULL = "none_required"
 _TRANSIENT_RETRY_SECONDS = "5"
 _UNAVAILABLE_HINT = "Ask again after as many seconds as Retry-After says; GET /ready names what does not answer."
