@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import resource
 import socket
 import threading
@@ -12,6 +14,7 @@ import pytest
 import uvicorn
 
 from tests.api_client import wait_for
+from vfexport_core.api import correlation
 from vfexport_core.api.connections import BoundedProtocol
 
 if TYPE_CHECKING:
@@ -116,6 +119,42 @@ def test_headers_that_end_are_refused_when_they_are_too_long(connect: Callable[[
     connection = connect()
     connection.sendall(GET[:-2] + b"X-Line: 0123456789\r\n" * 2_000 + b"\r\n")
     assert b" 200 " not in everything(connection)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        GET.replace(b"Host: x\r\n", b""),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        GET[:-2] + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        GET[:-2] + b"X-Long: " + b"x" * 16_384,
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n",
+    ],
+    ids=["no host", "tls", "two lengths", "a long header", "a chunk without a length"],
+)
+@pytest.mark.parametrize("has_asked_before", [False, True])
+def test_what_is_not_understood_is_refused_in_the_form_of_all_answers(
+    connect: Callable[[], socket.socket], sent: bytes, has_asked_before: bool
+) -> None:
+    connection = connect()
+    assert not has_asked_before or answered(connection)
+    connection.sendall(sent)
+    head, _, body = everything(connection).partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    error = json.loads(body)["error"]
+    assert status == "HTTP/1.1 400 Bad Request"
+    assert (error["status"], error["code"], error["payload"]) == (400, "InvalidRequest", "request")
+    assert (headers["content-type"], headers["cache-control"]) == ("application/json", "no-store")
+    assert (headers["content-length"], headers["connection"]) == (str(len(body)), "close")
+    assert re.fullmatch(correlation.PATTERN, headers["x-correlation-id"])
+
+
+def test_a_head_request_that_is_not_understood_is_cut_off(connect: Callable[[], socket.socket]) -> None:
+    connection = connect()
+    connection.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n")
+    assert everything(connection) == b""
+    assert answered(connect())
 
 
 def test_headers_as_long_as_tokens_are_read(connect: Callable[[], socket.socket]) -> None:

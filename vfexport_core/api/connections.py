@@ -11,15 +11,23 @@ from typing import TYPE_CHECKING, ClassVar
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from vfexport_core.api import correlation
+from vfexport_core.api.errors import error_response
+from vfexport_core.errors import InvalidRequest
+
 if TYPE_CHECKING:
     import asyncio
 
 STREAMS = "vfexport.streams"
 """In the scope of a request: its answer is a stream without an end of its own."""
+# Answers have signed addresses, tokens and what is known of people: no cache is to keep them, unless a route says so.
+SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 _LARGEST_PIECE = 16 * 1024
 _RECEIVING = (h11.IDLE, h11.SEND_BODY)
 _UNANSWERED = (h11.IDLE, h11.SEND_RESPONSE)
+_NOT_UNDERSTOOD = "the request is not HTTP/1.1, or its line and headers are longer than 16 KiB"
+_UNDERSTOOD = "Send HTTP/1.1 with one Host header and one Content-Length, and fewer or shorter headers."
 
 
 class BoundedProtocol(H11Protocol):
@@ -75,11 +83,21 @@ class BoundedProtocol(H11Protocol):
         super().resume_writing()
         self._watch()
 
-    def send_400_response(self, msg: str) -> None:
-        if self.conn.our_state in _UNANSWERED:
-            super().send_400_response(msg)
-        else:  # an answer has begun, there cannot be another
-            self.transport.close()
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 uvicorn's words, the same for all that is wrong
+        # When an answer has begun there cannot be another, and one to HEAD has no body.
+        answers_head = self.conn.our_state is h11.SEND_RESPONSE and self.cycle.scope["method"] == "HEAD"
+        if self.conn.our_state in _UNANSWERED and not answers_head:
+            self.transport.write(self._refusal())
+        self.transport.close()
+
+    def _refusal(self) -> bytes:
+        """Return the answer to what the app never sees, in the form of all answers (`vfexport_core.api.errors`)."""
+        answer = error_response(InvalidRequest(_NOT_UNDERSTOOD, payload="request", hint=_UNDERSTOOD))
+        added = {correlation.HEADER: correlation.accept(None), "Connection": "close"} | SAFE_HEADERS
+        headers = [*answer.raw_headers, *((name.encode(), value.encode()) for name, value in added.items())]
+        head = h11.Response(status_code=answer.status_code, headers=headers, reason=b"Bad Request")
+        events = (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage())
+        return b"".join(sent for event in events if (sent := self.conn.send(event)))
 
     def timeout_keep_alive_handler(self) -> None:
         if self.transport.get_write_buffer_size():

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 
 from vfexport_core.api import correlation
-from vfexport_core.api.connections import STREAMS
+from vfexport_core.api.connections import SAFE_HEADERS, STREAMS
 from vfexport_core.api.errors import internal_error_response
 from vfexport_core.telemetry import context, tracing
 from vfexport_core.telemetry.logs import FIELDS_KEY
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("vfexport_core.api.access")
 
-# Answers have signed addresses, tokens and what is known of people: no cache is to keep them, unless a route says so.
-_SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _STREAM = "text/event-stream"
 
 
@@ -64,7 +62,7 @@ class RequestMiddleware:
                 headers[correlation.HEADER] = correlation_id
                 if self._draining.has_begun:
                     headers["Connection"] = "close"  # the next request goes to another process
-                for name, value in _SAFE_HEADERS.items():
+                for name, value in SAFE_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
