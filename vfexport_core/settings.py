@@ -331,6 +331,14 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
         raise ConfigurationError(f"{variable} is not JSON, as lists and objects must be", payload=variable) from None
 
 
+def may_have_webhooks() -> bool:
+    """Return whether webhooks are set in the environment, or whether it cannot be known: a variable is wrong."""
+    try:
+        return bool(load_settings().webhooks)
+    except ConfigurationError:
+        return True
+
+
 def _variable(location: tuple[int | str, ...]) -> str:
     """Return the environment variable that a validation error's location came from."""
     return PREFIX + "__".join(str(part).upper() for part in location)

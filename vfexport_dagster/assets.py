@@ -10,13 +10,15 @@ import dagster as dg
 from vfexport_core.catalog import find_spec
 from vfexport_core.catalog.dictionary import ColumnText, describe_columns, describe_type
 from vfexport_core.catalog.spec import ExportSpec
+from vfexport_core.ccpa.records import Deletion
 from vfexport_core.queue.models import Export, ExportStatus
 from vfexport_core.services.describe import CHECKS, CheckResult, Description, check_delivered
+from vfexport_core.services.run_tags import CAMPAIGN_ID, EXPORT_ID
 from vfexport_dagster.resources import BucketsResource, MongoResource
+from vfexport_dagster.runs import export_type_of
 
 GROUP = "exports"
 CAMPAIGNS = dg.DynamicPartitionsDefinition(name="campaigns")
-_OWNERS = ("team:vfexport",)
 
 
 def asset_key(export_type: str) -> dg.AssetKey:
@@ -31,7 +33,7 @@ def export_assets(specs: Iterable[ExportSpec]) -> list[dg.AssetSpec]:
             asset_key(spec.type),
             description=describe_type(spec),
             group_name=GROUP,
-            owners=_OWNERS,
+            owners=["team:vfexport"],
             kinds={"s3", spec.extension},
             partitions_def=CAMPAIGNS,
             metadata={
@@ -82,6 +84,16 @@ def delivered_events(
     yield dg.AssetMaterialization(key, metadata=metadata, partition=export.campaign_id)
     for result in told.checks():  # whatever comes of them, or of this run meanwhile: the asset has its files
         yield dg.AssetCheckEvaluation(asset_key=key, **_check(result))
+
+
+def observe_deletion(instance: dg.DagsterInstance, record: Deletion) -> None:
+    """Record on the assets that files of them were deleted, as far as Dagster's runs made them."""
+    runs = instance.get_runs(dg.RunsFilter(tags={EXPORT_ID: sorted(record.noted_exports)}))
+    about = {"deletion": record.id, "what": "files that held a person's data were deleted (CCPA)"}
+    for export_type, campaign_id in {(export_type_of(run), run.tags.get(CAMPAIGN_ID)) for run in runs}:
+        if export_type is not None:
+            key = asset_key(export_type)
+            instance.report_runless_asset_event(dg.AssetObservation(key, partition=campaign_id, metadata=about))
 
 
 def _check(result: CheckResult) -> dict[str, Any]:

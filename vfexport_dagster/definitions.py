@@ -9,14 +9,10 @@ import dagster as dg
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.services.run_resources import run_resources
+from vfexport_dagster import sensors
 from vfexport_dagster.assets import export_assets, export_checks
-from vfexport_dagster.deletions import build_deletion_sensor, deletion_job
 from vfexport_dagster.jobs import build_export_job
-from vfexport_dagster.retention import retention_job, retention_schedule
-from vfexport_dagster.sensors.notifications import build_notification_sensor
-from vfexport_dagster.sensors.outcome import build_outcome_sensor
-from vfexport_dagster.sensors.pending import build_pending_sensor
-from vfexport_dagster.sensors.reaper import build_reaper_sensor
+from vfexport_dagster.maintenance import deletion_job, retention_job, retention_schedule
 from vfexport_dagster.session import RESOURCES
 from vfexport_dagster.startup.forking import fork_runs_if_wanted
 
@@ -26,14 +22,19 @@ def build_definitions() -> dg.Definitions:
     specs = all_specs()
     resources = run_resources()
     jobs = {spec.type: build_export_job(spec, resources.get(spec.type)) for spec in specs}
-    outcome, reaper, deletions = build_outcome_sensor(), build_reaper_sensor(), build_deletion_sensor()
     return dg.Definitions(
         assets=export_assets(specs),
         asset_checks=[export_checks(spec) for spec in specs],
         executor=dg.in_process_executor,
         jobs=[*jobs.values(), deletion_job, retention_job],
         schedules=[retention_schedule],
-        sensors=[build_pending_sensor(jobs), outcome, reaper, deletions, build_notification_sensor()],
+        sensors=[
+            sensors.build_pending_sensor(jobs),
+            sensors.build_outcome_sensor(),
+            sensors.build_reaper_sensor(),
+            sensors.build_deletion_sensor(),
+            sensors.build_notification_sensor(),
+        ],
         resources=RESOURCES,
     )
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import sqlalchemy
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.scheduler.instigation import TickStatus
+from sqlalchemy import func, select
 
 from vfexport_core.telemetry.orchestrator import SensorState, StorageState
 from vfexport_dagster.definitions import defs
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from dagster._core.scheduler.instigation import InstigatorState
@@ -37,12 +39,11 @@ class InstanceState:
     def storage(self) -> StorageState:
         storage: Any = self.instance.run_storage
         with storage.connect() as connection:
-            version = ".".join(map(str, connection.dialect.server_version_info or ()))
-            told = connection.execute(sqlalchemy.text("SELECT CURRENT_TIMESTAMP")).scalar()
-        moment = told if isinstance(told, datetime) else datetime.fromisoformat(str(told)).replace(tzinfo=UTC)
-        alembic = storage.alembic_version()
-        is_migrated = alembic is None or alembic[0] == alembic[1]
-        return StorageState(connection.engine.name, version, is_migrated=is_migrated, clock=moment)
+            kind, version = connection.engine.name, connection.dialect.server_version_info or ()
+            clock = connection.execute(select(func.current_timestamp())).scalar()
+        applied, latest = storage.alembic_version() or (None, None)
+        clock = clock.replace(tzinfo=clock.tzinfo or UTC)  # SQLite's are in UTC
+        return StorageState(kind, ".".join(map(str, version)), is_migrated=applied == latest, clock=clock)
 
     def run_limit(self) -> int | None:
         queue = self.instance.get_concurrency_config().run_queue_config
@@ -52,12 +53,9 @@ class InstanceState:
         return self.instance.run_monitoring_enabled
 
     def heartbeat_ages(self) -> dict[str, float | None]:
-        beats = self.instance.get_daemon_heartbeats()
-        now = time.time()
-        return {
-            name: max(0.0, now - beats[name].timestamp) if name in beats else None
-            for name in sorted(self.instance.get_required_daemon_types())
-        }
+        beats, now = self.instance.get_daemon_heartbeats(), time.time()
+        needed = sorted(self.instance.get_required_daemon_types())
+        return {name: max(0.0, now - beats[name].timestamp) if name in beats else None for name in needed}
 
     def location_problem(self) -> str | None:
         """Ask the servers that others start (``grpc_server``): what Dagster starts itself cannot be asked from here."""
@@ -85,6 +83,13 @@ class InstanceState:
         ended = (tick.status for tick in ticks if tick.status is not TickStatus.STARTED)
         failed = sum(1 for _ in takewhile(lambda status: status is TickStatus.FAILURE, ended))
         return SensorState(name, is_on=state.is_running, last_tick=_last_tick(state) or None, failed_ticks=failed)
+
+
+@contextmanager
+def opened(workspace: Path | None) -> Generator[InstanceState]:
+    """Open the instance that DAGSTER_HOME names; `workspace` is the file that names its code locations."""
+    with dg.DagsterInstance.get() as instance:
+        yield InstanceState(instance, workspace)
 
 
 def sensor_names() -> list[str]:

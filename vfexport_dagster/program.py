@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 from importlib.metadata import entry_points
 
-from vfexport_dagster.startup.forking import is_code_server
+from vfexport_core.telemetry.logs import log_in_one_shape
 from vfexport_dagster.startup.known import SWITCH, is_wanted
 
-_DAEMON = "dagster-daemon"
+_WEB_SERVER = "dagster-webserver"
 
 
 def main() -> None:
@@ -27,12 +27,10 @@ def main() -> None:
 
 def adapt(program: str) -> None:
     """Have this process, which is about to be one of Dagster's, do what is said above."""
-    from vfexport_dagster.startup import connections, log_lines  # noqa: PLC0415 they import Dagster's private parts
+    from vfexport_dagster.startup import connections  # noqa: PLC0415 it imports Dagster's private parts
 
-    log_lines.log_in_one_shape()
-    if program == _DAEMON:
-        connections.keep_connections()
-    if is_code_server():
+    log_in_one_shape()
+    if program != _WEB_SERVER:  # it keeps them by itself
         connections.keep_instances()
     connections.replace_closed()
     connections.remember_migrations()

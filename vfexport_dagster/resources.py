@@ -7,19 +7,20 @@ load anywhere. A wrong variable fails the run with ConfigurationError, which nam
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from vfexport_core.services.run_tags import CORRELATION_ID
 from vfexport_core.settings import load_settings
-from vfexport_core.telemetry import context as telemetry
-from vfexport_core.telemetry import tracing
+from vfexport_core.telemetry.run_scope import working_for
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from vfexport_core.services.bootstrap import Backend
-    from vfexport_core.settings import Settings
     from vfexport_core.storage.buckets import BucketClients
 
 
@@ -35,37 +36,29 @@ class MongoResource(_SettingsResource):
     _settings: Any = PrivateAttr(default=None)
     _client: Any = PrivateAttr(default=None)
 
-    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[Self]:
         """Read the settings and make a client; raises ConfigurationError."""
         from vfexport_core.mongo.client import connect, connect_shared  # noqa: PLC0415 the web server needs no driver
 
-        self._settings = load_settings(self.env_file)
-        if context.run is None:  # a new client per tick would connect anew each time
+        self._settings, run = load_settings(self.env_file), context.run
+        if run is None:  # a new client per tick would connect anew each time
             self._client = connect_shared(self._settings)
+            yield self
             return
-        # A run has its process to itself.
-        correlation_id = context.run.tags.get(CORRELATION_ID, context.run.run_id)
-        telemetry.bind(correlationId=correlation_id, runId=context.run.run_id)
-        self._client = connect(self._settings)
-
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        if context.run is None:
-            return
-        if self._client is not None:
-            self._client.close()
-        telemetry.unbind("correlationId", "runId")
-        tracing.flush()
+        with working_for(run.run_id, run.tags.get(CORRELATION_ID, run.run_id)), closing(connect(self._settings)) as own:
+            self._client = own
+            yield self
 
     def backend(self, buckets: BucketsResource | None = None, *, retry_seconds: float | None = None) -> Backend:
         """Return what core works with, for a run or, with so many seconds to try, a sensor; the clients stay ours."""
-        from vfexport_core.mongo.retry import WORKER_LIMITS, RetryLimits  # noqa: PLC0415 see `setup_for_execution`
+        from vfexport_core.mongo.retry import WORKER_LIMITS, RetryLimits  # noqa: PLC0415 see `yield_for_execution`
         from vfexport_core.services.bootstrap import Backend  # noqa: PLC0415 as above
 
-        settings: Settings = self._settings
         limits = WORKER_LIMITS if retry_seconds is None else RetryLimits(retry_seconds)
         make_buckets = None if buckets is None else lambda _: buckets.clients
-        database = self._client[settings.mongo_database]
-        return Backend(settings, limits=limits, database=database, make_buckets=make_buckets)
+        database = self._client[self._settings.mongo_database]
+        return Backend(self._settings, limits=limits, database=database, make_buckets=make_buckets)
 
 
 class BucketsResource(_SettingsResource):

@@ -1,4 +1,4 @@
-"""Log lines on stderr of runs and of sensors: as the API's, one JSON object each, unless stderr is a terminal.
+"""Log lines of runs on stderr: as the API's, one JSON object each, unless stderr is a terminal.
 
 What a run logs is in Dagster's own storage as well, where its UI shows it; this is what a collector of logs reads.
 """
@@ -11,12 +11,10 @@ from typing import Any
 import dagster as dg
 
 from vfexport_core.services.run_tags import CORRELATION_ID, EXPORT_ID
-from vfexport_core.telemetry.logs import FIELDS_KEY, StderrHandler, stderr_logger, wanted_format
+from vfexport_core.telemetry.logs import StderrHandler, wanted_format
 
 LOGGER = "stderr"
 """The name of the runs' logger, as a job's configuration has it."""
-
-_SENSORS = "vfexport_dagster.sensors"
 
 
 def _read_record(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
@@ -45,9 +43,3 @@ run_logger = dg.LoggerDefinition(
     _run_logger, description="Lines on stderr: JSON, unless it is a terminal or VFEXPORT_LOG_FORMAT says otherwise."
 )
 """The logger of a run, in the place of Dagster's coloured one."""
-
-
-def log_export(text: str, correlation_id: str | None, export_id: str, **fields: str) -> None:
-    """Log what a sensor does about an export, with the correlation id of its request."""
-    about = {"correlationId": correlation_id, "exportId": export_id, **fields}
-    stderr_logger(_SENSORS).info(text, extra={FIELDS_KEY: about})

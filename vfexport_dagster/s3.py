@@ -24,13 +24,11 @@ class BucketResource(S3Resource):
     by path, nor leave the retries to the writer, which must know of each.
     """
 
-    _make: Callable[[], Any] = PrivateAttr()
+    _make: Any = PrivateAttr()
 
-    @classmethod
-    def of(cls, settings: BucketSettings, make: Callable[[], Any]) -> Self:
-        resource = cls(endpoint_url=settings.endpoint_url, region_name=settings.region)
-        resource._make = make
-        return resource
+    def made_by(self, make: Callable[[], Any]) -> Self:
+        self._make = make
+        return self
 
     def get_client(self) -> Any:
         """Make a plain S3 client, to be closed by the caller; raises ConfigurationError."""
@@ -42,4 +40,5 @@ class RunBuckets(BucketClients):
 
     def make_client(self, settings: BucketSettings, variables: str, read_seconds: float) -> Any:
         make = partial(super().make_client, settings, variables, read_seconds)
-        return BucketResource.of(settings, make).get_client()
+        resource = BucketResource(endpoint_url=settings.endpoint_url, region_name=settings.region)
+        return resource.made_by(make).get_client()

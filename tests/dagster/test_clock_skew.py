@@ -21,8 +21,7 @@ from vfexport_core.services.reconcile_runs import AHEAD, REQUESTING_SECONDS, Sig
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.runs import DagsterRuns
-from vfexport_dagster.sensors.outcome import build_outcome_sensor
-from vfexport_dagster.sensors.pending import build_pending_sensor
+from vfexport_dagster.sensors import build_outcome_sensor, build_pending_sensor
 from vfexport_dagster.session import RESOURCES
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from vfexport_core.storage.buckets import BucketClients
 from vfexport_dagster import tags
 from vfexport_dagster.assets import asset_key
 from vfexport_dagster.definitions import defs
-from vfexport_dagster.deletions import build_deletion_sensor
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.runs import DELETION_JOB
+from vfexport_dagster.sensors import build_deletion_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +121,7 @@ def test_one_run_is_asked_for_at_a_time_and_a_dead_one_makes_room(runner: Runner
 def test_a_mongodb_that_does_not_answer_is_told(
     instance: dg.DagsterInstance, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vfexport_dagster.deletions._RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("vfexport_dagster.sensors.RETRY_SECONDS", 0.2)
     monkeypatch.setenv("VFEXPORT_MONGO_URI", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100")
     assert "SourceUnavailable" in tick(instance).skip_message
 

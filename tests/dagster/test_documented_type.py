@@ -17,7 +17,7 @@ from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.initialise import initialise
 from vfexport_core.storage.buckets import BucketClients
 from vfexport_dagster.jobs import build_export_job
-from vfexport_dagster.sensors.pending import plan_requests
+from vfexport_dagster.sensors import plan_requests
 
 if TYPE_CHECKING:
     from pymongo.database import Database

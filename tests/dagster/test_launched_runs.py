@@ -20,7 +20,7 @@ from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.runs import DagsterRuns
-from vfexport_dagster.sensors.outcome import build_outcome_sensor
+from vfexport_dagster.sensors import build_outcome_sensor
 
 if TYPE_CHECKING:
     from pymongo.database import Database

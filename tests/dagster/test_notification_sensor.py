@@ -10,7 +10,7 @@ import dagster as dg
 from tests.integration.queue_helpers import DELIVERED, triggered
 from tests.webhook_receiver import SECRET, receiving
 from vfexport_dagster.resources import MongoResource
-from vfexport_dagster.sensors.notifications import IDLE_SECONDS, SECONDS, build_notification_sensor
+from vfexport_dagster.sensors import IDLE_SECONDS, NOTIFYING_SECONDS, build_notification_sensor
 
 if TYPE_CHECKING:
     import pytest
@@ -36,9 +36,11 @@ def test_it_ticks_seldom_while_no_webhook_is_set(
         monkeypatch.setenv(name, value)
     assert build_notification_sensor().minimum_interval_seconds == IDLE_SECONDS
     set_webhook(monkeypatch, "https://hooks.example.org/x")
-    assert build_notification_sensor().minimum_interval_seconds == SECONDS
+    assert build_notification_sensor().minimum_interval_seconds == NOTIFYING_SECONDS
     set_webhook(monkeypatch, "ftp://hooks.example.org/x")
-    assert build_notification_sensor().minimum_interval_seconds == SECONDS, "what is wrong is told by its ticks"
+    assert build_notification_sensor().minimum_interval_seconds == NOTIFYING_SECONDS, (
+        "what is wrong is told by its ticks"
+    )
 
 
 def test_a_tick_tells_what_ended_and_says_what_it_did(

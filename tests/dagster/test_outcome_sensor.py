@@ -18,7 +18,7 @@ from vfexport_core.services.record_run_end import RunEnd, outcome_of
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import MongoResource
-from vfexport_dagster.sensors.outcome import build_outcome_sensor
+from vfexport_dagster.sensors import build_outcome_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import MongoResource
 from vfexport_dagster.runs import DagsterRuns
-from vfexport_dagster.sensors.pending import build_pending_sensor, plan_requests
+from vfexport_dagster.sensors import build_pending_sensor, plan_requests
 from vfexport_dagster.session import RESOURCES
 
 if TYPE_CHECKING:

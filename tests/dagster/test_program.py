@@ -17,7 +17,9 @@ import dagster._core.definitions.sensor_definition as sensors
 import dagster._daemon.controller
 import dagster_webserver.cli
 import pytest
+from dagster._core.instance import factory
 from dagster._core.instance.ref import InstanceRef
+from dagster._utils.log import configure_loggers
 from sqlalchemy.exc import DisconnectionError
 
 from vfexport_dagster import program
@@ -52,13 +54,13 @@ def ref(tmp_path: Path) -> InstanceRef:
 def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dg.DagsterInstance]]:
     """Keep the instances that are made; tells which."""
     instances: list[dg.DagsterInstance] = []
-    make = dg.DagsterInstance.from_ref
+    make = factory.create_instance_from_ref
 
-    def note(ref: InstanceRef) -> dg.DagsterInstance:
+    def create_instance_from_ref(ref: InstanceRef) -> dg.DagsterInstance:
         instances.append(make(ref))
         return instances[-1]
 
-    monkeypatch.setattr(dg.DagsterInstance, "from_ref", staticmethod(note))
+    monkeypatch.setattr(factory, make.__name__, create_instance_from_ref)
     connections.keep_instances()
     yield instances
     for instance in instances:
@@ -71,6 +73,13 @@ def test_an_instance_is_kept_for_the_next_who_asks(made: list[dg.DagsterInstance
             assert instance.get_runs_count() == 0
     assert len(made) == 1
     assert made[0].get_ref() == ref
+
+
+def test_the_instance_of_a_folder_is_kept_too(made: list[dg.DagsterInstance], tmp_path: Path) -> None:
+    """As the daemon asks for it, by its home."""
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}")
+    asked = [dg.DagsterInstance.from_config(str(tmp_path)) for _ in range(2)]
+    assert asked[0] is asked[1] is made[0]
 
 
 def test_another_instance_is_another_one(made: list[dg.DagsterInstance], tmp_path: Path) -> None:
@@ -156,5 +165,11 @@ def test_this_dagster_is_as_is_relied_on() -> None:
     assert "DagsterInstance.from_ref(self._instance_ref)" in asks, "a tick asks for its instance anew"
     taken = inspect.signature(dg.DagsterInstance.optimize_for_webserver).parameters
     assert [*taken] == ["self", "statement_timeout", "pool_recycle", "max_overflow"]
+    for made in (
+        dg.DagsterInstance.from_ref,
+        factory.create_instance_from_config,
+    ):  # the daemon's is made by the latter
+        assert "create_instance_from_ref(instance_ref)" in inspect.getsource(made)
     for program_ in (dagster._cli.api, dagster._daemon.controller, dagster_webserver.cli):
         assert "configure_loggers(" in inspect.getsource(program_), "each program configures its loggers when it starts"
+    assert "logging.config.dictConfig(" in inspect.getsource(configure_loggers)

@@ -23,7 +23,7 @@ from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import BucketsResource, MongoResource
 from vfexport_dagster.runs import DagsterRuns
-from vfexport_dagster.sensors.reaper import build_reaper_sensor
+from vfexport_dagster.sensors import build_reaper_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

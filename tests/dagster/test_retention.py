@@ -10,9 +10,11 @@ import dagster as dg
 from tests.integration.queue_helpers import ERROR, queued, triggered
 from vfexport_core.catalog import find_spec
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.services.retention import WorkTime
-from vfexport_dagster import retention, tags
+from vfexport_core.services import retention
+from vfexport_core.services.retention import WORK_TIME, WorkTime
+from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
+from vfexport_dagster.maintenance import RETENTION_JOB
 from vfexport_dagster.runs import DagsterRuns
 
 if TYPE_CHECKING:
@@ -34,14 +36,14 @@ def test_it_lists_first_and_takes_away_when_it_is_told_to(
     store.claimed(claim).fail(ERROR)
     old = datetime(2020, 1, 1, tzinfo=UTC)
     database.exports.update_many({}, {"$set": dict.fromkeys(["date.created", "date.failed"], old)})
-    off = runner.run(retention.JOB_NAME, config())
+    off = runner.run(RETENTION_JOB, config())
     assert "VFEXPORT_RETENTION_DAYS is not set" in runner.failure(off)
     monkeypatch.setenv("VFEXPORT_RETENTION_DAYS", "30")
-    result = runner.run(retention.JOB_NAME, config())
+    result = runner.run(RETENTION_JOB, config())
     assert result.success
     assert any(f"export {claim.export_id} (entries): would be taken away" in line for line in runner.log(result))
     assert store.get(claim.export_id).status is ExportStatus.FAILED
-    assert runner.run(retention.JOB_NAME, config(apply=True)).success
+    assert runner.run(RETENTION_JOB, config(apply=True)).success
     assert store.list() == []
 
 
@@ -68,9 +70,9 @@ def test_a_run_works_for_its_time_and_leaves_the_rest_to_the_next(
 ) -> None:
     fail_long_ago(store, database, 2)
     monkeypatch.setenv("VFEXPORT_RETENTION_DAYS", "30")
-    monkeypatch.setattr(retention, "_WORK_SECONDS", 0.0)
+    monkeypatch.setattr(retention, "WORK_TIME", WorkTime(0.0, 0.0))
     for left in (1, 0):
-        result = runner.run(retention.JOB_NAME, config(apply=True))
+        result = runner.run(RETENTION_JOB, config(apply=True))
         assert result.success
         assert any("what is left comes next time" in line for line in runner.log(result))
         assert len(store.list()) == left
@@ -82,12 +84,12 @@ def test_it_works_for_less_while_an_export_waits(
     fail_long_ago(store, database, 3)
     waiting = queued(store)
     monkeypatch.setenv("VFEXPORT_RETENTION_DAYS", "30")
-    monkeypatch.setattr(retention, "_AWAITED_SECONDS", 0.0)
-    result = runner.run(retention.JOB_NAME, config(apply=True))
+    monkeypatch.setattr(retention, "WORK_TIME", WorkTime(WORK_TIME.seconds, 0.0))
+    result = runner.run(RETENTION_JOB, config(apply=True))
     assert any("or an export waits" in line for line in runner.log(result))
     assert len(store.list()) == 3
     store.request_cancel(waiting.id)
-    assert runner.run(retention.JOB_NAME, config(apply=True)).success
+    assert runner.run(RETENTION_JOB, config(apply=True)).success
     assert [export.id for export in store.list()] == [waiting.id]
 
 
@@ -104,9 +106,9 @@ def test_an_export_that_could_not_begin_is_not_waited_for(store: ExportRepositor
 
 
 def test_it_stands_behind_every_export_and_does_not_hold_the_place_for_long() -> None:
-    job = defs.resolve_job_def(retention.JOB_NAME)
+    job = defs.resolve_job_def(RETENTION_JOB)
     assert int(job.tags[tags.PRIORITY]) < int(tags.LAST)
-    assert retention._WORK_SECONDS < int(job.tags[tags.MAX_RUNTIME]) <= 600
+    assert WORK_TIME.seconds < int(job.tags[tags.MAX_RUNTIME]) <= 600
 
 
 def test_its_schedule_is_off_and_applies() -> None:

@@ -13,7 +13,7 @@ from vfexport_core.queue.models import ExportStatus
 from vfexport_core.telemetry import context, logs
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.resources import MongoResource
-from vfexport_dagster.sensors.pending import build_pending_sensor
+from vfexport_dagster.sensors import build_pending_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

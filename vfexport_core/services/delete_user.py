@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from vfexport_core.ccpa.deletion_attempt import Clock, DeletionAttempt, Whereabouts
@@ -26,7 +27,7 @@ from vfexport_core.queue.audit import Actor, AuditAction, AuditLog
 from vfexport_core.services.orchestrator_runs import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from vfexport_core.ccpa.deletion_attempt import DeletionTools, Find
     from vfexport_core.ccpa.person_keys import People
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from vfexport_core.services.orchestrator_runs import Run
     from vfexport_core.services.reconcile_runs import Sightings
 
+_LOOK_BACK = timedelta(days=1)
 REQUEST_SECONDS = 25.0
 """How long a caller waits at most; then the service goes on by itself."""
 
@@ -163,6 +165,16 @@ def why_no_run(deletions: DeletionRepository, runs: ResumingRuns, seen: Sighting
         return f"{len(due)} open deletions: run {run.run_id} is for them"
     runs.report_lost(run, "it holds no deletion, so its process is gone")
     return None
+
+
+def newly_completed(deletions: DeletionRepository, cursor: str | None) -> Iterator[tuple[str, Deletion]]:
+    """Yield the deletions that were completed behind a cursor, earliest first, each with the cursor behind it.
+
+    Without one, those of the last day. Raises SourceUnavailable.
+    """
+    since = datetime.fromisoformat(cursor) if cursor else datetime.now(UTC) - _LOOK_BACK
+    for moment, record in deletions.completed_since(since):
+        yield moment.isoformat(), record
 
 
 def resume_deletions(tools: DeletionTools, *, seconds: float = _RESUMED_SECONDS) -> Resumed:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.queue.models import Export
     from vfexport_core.queue.repository import ExportRepository
+    from vfexport_core.services.bootstrap import Backend
     from vfexport_core.services.orchestrator_runs import Orchestrator
     from vfexport_core.services.reconcile_runs import Sightings
 
@@ -54,6 +55,18 @@ class Unserved:
             if due or self.clock() + interval >= deadline:
                 return due
             self.sleep(interval)
+
+
+def due_exports(
+    backend: Backend, orchestrator: Orchestrator, ended: Sightings, types: Collection[str], *, seconds: float
+) -> list[tuple[Export, int]]:
+    """Watch the queue until exports of these types need a run, and return them as `Unserved` does; at most `seconds`.
+
+    `ended` is what an earlier call has left: for how long runs have been seen that ended. Raises SourceUnavailable.
+    """
+    ended.forget_unseen()
+    interval = backend.settings.polling_interval_millis / 1000
+    return Unserved(orchestrator, ended).watch(backend.queue, types, interval=interval, seconds=seconds)
 
 
 def describe_waiting(queue: ExportRepository, types: Collection[str]) -> str:

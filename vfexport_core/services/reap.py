@@ -6,7 +6,7 @@ Every step is harmless to repeat and beside other reapers; what fails is tried a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from vfexport_core.catalog import find_spec
 from vfexport_core.errors import BucketHangs, VfexportError
@@ -14,6 +14,7 @@ from vfexport_core.mongo.retry import WORKER_LIMITS
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
 from vfexport_core.services.hanging_buckets import noticing, probe_due
+from vfexport_core.telemetry.export_log import log_export
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
     from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.services.reconcile_runs import Reconciler
     from vfexport_core.storage.buckets import BucketClients
-
-
-class ExportLog(Protocol):
-    """Logs what is done about an export, with the correlation id of its request."""
-
-    def __call__(self, text: str, correlation_id: str | None, export_id: str, **fields: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +56,19 @@ def reap(
     return Reaped(done.cleaned, done.problems, ended)
 
 
-def reconcile(reconciler: Reconciler, buckets: Callable[[], BucketClients], log: ExportLog) -> Iterator[str]:
+def reconcile(reconciler: Reconciler) -> Iterator[str]:
     """Look once, at the queue and at the runs of an orchestrator, and yield what was done. Raises SourceUnavailable."""
-    queue = reconciler.queue
-    ended = queue.reaper.reap(reconciler.backend.settings.timeout_millis)
+    queue, backend = reconciler.queue, reconciler.backend
+    ended = queue.reaper.reap(backend.settings.timeout_millis)
     if ended is not None:
-        log("export ended by the reaper", ended.correlation_id, ended.id, exportStatus=ended.status.value)
+        log_export("export ended by the reaper", ended.correlation_id, ended.id, exportStatus=ended.status.value)
         follows = f", attempt {ended.attempt} follows" if ended.status is ExportStatus.PENDING else ""
         yield f"{ended.id} {ended.attempts[-1].status}{follows}"
     yield from reconciler.look()
     # Last, since a bucket may hang: the queue moves on before.
-    for problem in clean_up_lost(queue, buckets).problems:
+    for problem in clean_up_lost(queue, lambda: backend.buckets).problems:
         yield f"not cleaned up yet: {problem}"
-    yield from probe_due(queue.breakers, buckets)
+    yield from probe_due(queue.breakers, lambda: backend.buckets)
 
 
 def clean_up_lost(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from vfexport_core.errors import ExportExpired, ExportNotFound, RunFailed, WorkerLost
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services.run_tags import CORRELATION_ID, WITHDRAWN
+from vfexport_core.telemetry.export_log import log_export
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.services.run_tags import RunTags
@@ -115,6 +117,43 @@ def record_run_end(queue: ExportRepository, end: RunEnd) -> Closed | None:
     except ExportNotFound:  # the run never came to know its export, or somebody made one up
         return None
     return Closed(status, code) if closed else None
+
+
+class EndedRuns(Protocol):
+    """What an orchestrator tells of the runs that did not end well."""
+
+    def ends_behind(self, cursor: Mapping[str, int]) -> Iterable[tuple[str, int, RunEnd | None]]:
+        """Yield the ends behind a cursor, oldest first: what kind of end, its number among those of its kind, the end.
+
+        The end is None when the run has been deleted meanwhile: then its export is as it was.
+        """
+        ...
+
+    def note_error(self, run_id: str, code: str) -> None:
+        """Note the error that a run ended with, for operators to see."""
+        ...
+
+
+def record_run_ends(
+    queue: ExportRepository, runs: EndedRuns, cursor: str | None, move_cursor: Callable[[str], object]
+) -> list[str]:
+    """Close the exports of the runs that ended behind a cursor, and return which; `move_cursor` when one is recorded.
+
+    Whoever is interrupted goes on behind the last one. Raises SourceUnavailable.
+    """
+    numbers: dict[str, int] = json.loads(cursor or "{}")
+    told: list[str] = []
+    for kind, number, end in runs.ends_behind(numbers):
+        closed = None if end is None else record_run_end(queue, end)
+        if end is not None and closed is not None:
+            told.append(f"{end.export_id} {closed.status}")
+            ids = (end.correlation_id, end.export_id)
+            log_export("export closed", *ids, exportStatus=closed.status, runId=end.run_id)
+            if closed.error_code is not None:
+                runs.note_error(end.run_id, closed.error_code)
+        numbers[kind] = number
+        move_cursor(json.dumps(numbers))
+    return told
 
 
 def _is_one_too_many(queue: ExportRepository, end: RunEnd) -> bool:

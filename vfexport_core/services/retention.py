@@ -146,20 +146,19 @@ def _is_awaited(queue: ExportRepository) -> bool:
     return queue.pause.read() is None and bool(queue.pending(1, passing_over=queue.breakers.waiting_types()))
 
 
+WORK_TIME = WorkTime(seconds=300.0, seconds_if_awaited=60.0)
+"""An export that waits for a run to end waits less than VfexportQueueStuck takes for standing still."""
+
+
 def enforce_retention(
-    retention: Retention,
-    runs: RunHistory,
-    by: Actor,
-    report: Callable[[str], object],
-    *,
-    applies: bool,
-    work_time: WorkTime,
+    backend: Backend, runs: RunHistory, by: Actor, report: Callable[[str], object], *, applies: bool
 ) -> list[Expired]:
     """List, or take away, what is past its time: exports, then runs as old as that, for as long as it may work.
 
-    Returns the exports that could not be taken away; `report` is told of all. Raises SourceUnavailable.
+    Returns the exports that could not be taken away; `report` is told of all. Raises SourceUnavailable, and
+    ConfigurationError where it is switched off.
     """
-    is_over = work_time.until_over(retention.backend.queue)
+    retention, is_over = Retention.from_settings(backend), WORK_TIME.until_over(backend.queue)
     done = "taken away" if applies else "would be taken away"
     seen = [*_until(is_over, retention.apply(by) if applies else retention.plan())]
     for one in seen[:_LISTED]:

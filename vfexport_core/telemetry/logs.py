@@ -138,6 +138,25 @@ def log_to_stderr() -> None:
     logging.config.dictConfig(logging_config(wanted_format()))
 
 
+class _OneShape(logging.config.DictConfigurator):
+    """The configuration of this service, with the levels of the loggers that another one names."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        named = config.get("loggers", {}).items()
+        levels = {name: {"level": options["level"]} for name, options in named if "level" in options}
+        ours = logging_config(wanted_format())
+        super().__init__(ours | {"loggers": ours["loggers"] | levels})
+
+
+def log_in_one_shape() -> None:
+    """Have lines of this process, a program of somebody else's, in the form of ours, whatever configures its loggers.
+
+    By itself it and the libraries that it works with have one each. What they ask `dictConfig` for is left out, but for
+    the levels.
+    """
+    setattr(logging.config, "dictConfigClass", _OneShape)  # noqa: B010 documented, and missing in the type stubs
+
+
 def logging_config(log_format: str = "auto", level: str = "INFO") -> dict[str, Any]:
     """Return the configuration (``logging.config.dictConfig``) of a process whose logs all go to stderr."""
     formatter = JsonFormatter if wants_json(log_format) else TextFormatter

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Protocol
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 
 if TYPE_CHECKING:
@@ -156,16 +155,3 @@ def sensor_metrics(states: Sequence[SensorState]) -> Iterator[Metric]:
         ages.add_metric([state.name], NEVER if age is None else age)
         failed.add_metric([state.name], state.failed_ticks)
     yield from (on, ages, failed)
-
-
-def serve_until_told(registry: CollectorRegistry, host: str, port: int) -> None:
-    """Serve metrics over HTTP until SIGINT or SIGTERM."""
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-    server, thread = start_http_server(port, host, registry=registry)
-    _log.info("metrics at http://%s:%d/metrics", host, port)
-    stopping.wait()
-    server.shutdown()
-    server.server_close()
-    thread.join()

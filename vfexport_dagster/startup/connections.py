@@ -14,6 +14,7 @@ import select
 from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
+from dagster._core.instance import factory
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
 from sqlalchemy import event
@@ -50,19 +51,25 @@ class KeptInstance(dg.DagsterInstance):
         """Keep it."""
 
 
-def keep_connections() -> None:
-    """Have this process keep its connections to Dagster's storage; SQLite has none to keep."""
-    get = dg.DagsterInstance.get
-
-    def get_with_connections() -> dg.DagsterInstance:
-        return _with_connections(get())
-
-    setattr(dg.DagsterInstance, "get", staticmethod(get_with_connections))  # noqa: B010 it is a method of the class
-
-
 def keep_instances() -> None:
-    """Have this process, a code server, keep the instance that each tick of a sensor asks for anew."""
-    setattr(dg.DagsterInstance, "from_ref", staticmethod(_kept(dg.DagsterInstance.from_ref)))  # noqa: B010 as above
+    """Have this process keep its connections to Dagster's storage (SQLite has none to keep), and whose they are.
+
+    A code server asks for an instance anew at each tick of a sensor.
+    """
+    make, kept = factory.create_instance_from_ref, list[dg.DagsterInstance]()
+
+    def find_or_make(ref: InstanceRef) -> dg.DagsterInstance:
+        for instance in kept:
+            if instance.get_ref() == ref:
+                return instance
+        instance = make(ref)
+        if len(kept) < _MOST_INSTANCES and type(instance) is dg.DagsterInstance:
+            instance.optimize_for_webserver(_STATEMENT_MILLIS, _RECYCLE_SECONDS, _MORE_CONNECTIONS)
+            setattr(instance, "__class__", KeptInstance)  # noqa: B010 nobody else makes one
+            kept.append(instance)
+        return instance
+
+    setattr(factory, make.__name__, find_or_make)
 
 
 def replace_closed() -> None:
@@ -86,27 +93,6 @@ def remember_migrations() -> None:
     """Have this process remember which migrations of the storage have been made."""
     for storage, question in MIGRATIONS:
         setattr(storage, question, _remembered(getattr(storage, question)))
-
-
-def _kept(make: Callable[[InstanceRef], dg.DagsterInstance]) -> Callable[[InstanceRef], dg.DagsterInstance]:
-    kept: list[tuple[InstanceRef, dg.DagsterInstance]] = []
-
-    def from_ref(ref: InstanceRef) -> dg.DagsterInstance:
-        for known, instance in kept:
-            if known == ref:
-                return instance
-        instance = make(ref)
-        if len(kept) < _MOST_INSTANCES and type(instance) is dg.DagsterInstance:
-            setattr(instance, "__class__", KeptInstance)  # noqa: B010 nobody else makes one
-            kept.append((ref, _with_connections(instance)))
-        return instance
-
-    return from_ref
-
-
-def _with_connections(instance: dg.DagsterInstance) -> dg.DagsterInstance:
-    instance.optimize_for_webserver(_STATEMENT_MILLIS, _RECYCLE_SECONDS, _MORE_CONNECTIONS)
-    return instance
 
 
 def _remembered(ask: Callable[..., bool]) -> Callable[..., bool]:

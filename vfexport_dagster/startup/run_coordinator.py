@@ -2,15 +2,14 @@
 
 Dagster's daemon looks into the queue at an interval of whole seconds. While runs wait because as many as may be are in
 progress, it looks here every tenth of a second whether one has ended, which is one count in Dagster's storage; as
-soon as that is so the queue is looked into. At all other times it is Dagster's own loop, with that one count more at
-each look.
+soon as that is so the queue is looked into. All else is Dagster's own loop, with that one count more at each look.
 """
 
 from __future__ import annotations
 
-import logging
-import time
-from typing import TYPE_CHECKING, Any, cast
+import functools
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
@@ -18,9 +17,7 @@ from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordi
 from vfexport_dagster.startup.known import is_wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from threading import Event
-    from types import TracebackType
+    from collections.abc import Callable, Generator
 
     from dagster._core.workspace.context import IWorkspaceProcessContext
     from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
@@ -32,8 +29,6 @@ _IN_PROGRESS = dg.RunsFilter(
 _SWITCH = "PROMPT_DEQUEUING"
 LOOK_SECONDS = 0.1
 """How often to look whether a run has ended, while others wait for that."""
-_STEP_SECONDS = 0.5
-"""How often Dagster's own loop notices that it is to end, or has to write a heartbeat."""
 
 
 class PromptRunCoordinator(QueuedRunCoordinator):
@@ -42,57 +37,51 @@ class PromptRunCoordinator(QueuedRunCoordinator):
     Switched off, or with a Dagster that is not known, it is Dagster's own altogether.
     """
 
-    @property
-    def dequeue_interval_seconds(self) -> int:
-        """The interval that is configured; the daemon asks when it makes the loop that dequeues."""
+    @classmethod
+    def from_config_value(cls, *configuration: Any, **named: Any) -> Self:
+        """Return it as an instance's configuration says, of which a process that is to be the daemon asks first."""
         if is_wanted(_SWITCH):
-            from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon  # noqa: PLC0415 the daemon's alone
-
-            from vfexport_dagster.startup import shortcuts  # noqa: PLC0415 as above
-
-            shortcuts.read_migrations_once()
-            setattr(QueuedRunCoordinatorDaemon, "core_loop", core_loop)  # noqa: B010 it is a method of the class
-        return super().dequeue_interval_seconds
+            dequeue_promptly()
+        return super().from_config_value(*configuration, **named)
 
 
-def core_loop(
-    daemon: QueuedRunCoordinatorDaemon, workspace_process_context: IWorkspaceProcessContext[Any], shutdown_event: Event
-) -> Generator[Any]:
-    """Dequeue for ever, as the daemon's own loop does, but for how long it waits between two looks into the queue.
+def dequeue_promptly() -> None:
+    """Have this process, if it comes to be Dagster's daemon, launch a run when one ends; harmless to repeat."""
+    from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon  # noqa: PLC0415 loads much, for one process
 
-    Yields as often as that: an error that was met, else None.
+    from vfexport_dagster.startup import shortcuts  # noqa: PLC0415 as above
+
+    shortcuts.read_migrations_once()
+    look = QueuedRunCoordinatorDaemon.run_iteration
+    setattr(QueuedRunCoordinatorDaemon, "run_iteration", promptly(getattr(look, "__wrapped__", look)))  # noqa: B010
+
+
+def promptly(look: Callable[..., Generator[Any]]) -> Callable[..., Generator[Any]]:
+    """Return a look into the queue after which the next one follows as soon as a run ends for which others wait.
+
+    At the daemon's interval it looks all the same. It yields as often as the daemon has to write a heartbeat, or to
+    notice that it is to end; an error of Dagster's storage is for the daemon's own loop.
     """
-    instance = workspace_process_context.instance
-    while True:
-        look_at = time.monotonic() + daemon.interval_seconds
-        is_awaited = False
-        try:
-            yield from daemon.run_iteration(workspace_process_context)
-            is_awaited = _is_full(instance) and instance.get_runs_count(_QUEUED) > 0
-        except Exception as error:  # noqa: BLE001 whatever it is, the next look may go well
-            yield _reported(daemon, error)
-        while time.monotonic() < look_at:
-            shutdown_event.wait(LOOK_SECONDS if is_awaited else _STEP_SECONDS)
-            yield None
-            try:
-                if is_awaited and not _is_full(instance):
+
+    @functools.wraps(look)
+    def look_while_runs_wait(
+        daemon: QueuedRunCoordinatorDaemon, context: IWorkspaceProcessContext[Any], *options: Any
+    ) -> Generator[Any]:
+        is_awaited = True
+        while is_awaited:
+            next_look = monotonic() + daemon.interval_seconds
+            yield from look(daemon, context, *options)
+            is_awaited = _is_full(context.instance) and context.instance.get_runs_count(_QUEUED) > 0
+            while is_awaited:
+                sleep(LOOK_SECONDS)
+                yield None
+                if monotonic() >= next_look or not _is_full(context.instance):
                     break
-            except Exception as error:  # noqa: BLE001 as above
-                is_awaited = False
-                yield _reported(daemon, error)
-        yield None
+
+    return look_while_runs_wait
 
 
 def _is_full(instance: dg.DagsterInstance) -> bool:
     """Return whether as many runs are in progress as may be, so that the queued ones wait for one to end."""
     queue = instance.get_concurrency_config().run_queue_config
     return queue is not None and 0 < queue.max_concurrent_runs <= instance.get_runs_count(_IN_PROGRESS)
-
-
-def _reported(daemon: QueuedRunCoordinatorDaemon, error: Exception) -> Any:
-    """Log an error as Dagster's own loop does, and return it in the form that its caller keeps."""
-    from dagster._utils.error import serializable_error_info_from_exc_info  # noqa: PLC0415 the daemon's alone
-
-    info = serializable_error_info_from_exc_info((type(error), error, cast("TracebackType", error.__traceback__)))
-    logging.getLogger(f"dagster.daemon.{type(daemon).__name__}").error("Caught error:\n%s", info)
-    return info
