@@ -5,29 +5,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, TimeoutError  # noqa: A004 the pool's
 
-from vfexport_core.doctor.orchestrator_check import print_findings, workspace_file
-from vfexport_core.doctor.orchestrator_findings import findings, refusing_storage, unreachable_storage
+from vfexport_core.doctor.orchestrator_check import StorageErrors, print_findings
 from vfexport_dagster.instance_state import opened
 
-_NO_ANSWER = (OperationalError, InterfaceError, PoolTimeout)
+FAULTS = StorageErrors(SQLAlchemyError, no_answer=(OperationalError, InterfaceError, TimeoutError))
 
 
 def main() -> None:
     """Print what is found, or what the storage does instead; raises what else is in the way of the instance."""
-    try:
-        with opened(workspace_file()) as state:
-            print_findings(findings(state))
-    except Exception as error:
-        fault: BaseException | None = error
-        while fault is not None and not isinstance(fault, SQLAlchemyError):
-            fault = fault.__cause__ or fault.__context__
-        if fault is None:
-            raise
-        describe = unreachable_storage if isinstance(fault, _NO_ANSWER) else refusing_storage
-        print_findings([describe(type(fault).__name__)])  # its text may hold the storage's address
+    print_findings(opened, FAULTS)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.doctor.checks import Check, Finding, Outcome, failed, not_checked
-from vfexport_core.doctor.orchestrator_findings import WORKSPACE
+from vfexport_core.doctor.orchestrator_findings import WORKSPACE, findings, refusing_storage, unreachable_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from vfexport_core.telemetry.orchestrator import OrchestratorState
 
 HOME = "DAGSTER_HOME"
 _PACKAGE = "vfexport_dagster"
@@ -49,19 +53,47 @@ def _told(stdout: bytes, status: int) -> Iterator[Finding]:
     """Read the findings; what else the process said may hold the address of its storage, password and all."""
     try:
         found: list[dict[str, Any]] = json.loads(stdout)
-        findings = [Finding(item["name"], Outcome(item["outcome"]), item["detail"], item["hint"]) for item in found]
+        told = [Finding(item["name"], Outcome(item["outcome"]), item["detail"], item["hint"]) for item in found]
     except (ValueError, KeyError, TypeError):
         yield failed(
             "dagster", f"the instance cannot be opened (exit status {status})", f"Run `python -m {_MODULE}` to see why."
         )
         return
-    yield from findings
+    yield from told
 
 
-def print_findings(findings: Iterable[Finding]) -> None:
-    """Print what the doctor reads: a list of ``{name, outcome, detail, hint}`` in JSON."""
-    told = [dataclasses.asdict(finding) for finding in findings]  # before anything is printed: asking may fail
-    json.dump(told, sys.stdout)
+@dataclass(frozen=True, slots=True)
+class StorageErrors:
+    """What an orchestrator's storage raises: at all, and when it does not answer; the others say that it refuses."""
+
+    all: type[Exception]
+    no_answer: tuple[type[Exception], ...]
+
+    def behind(self, error: BaseException) -> BaseException | None:
+        """Return the storage's own error behind another one, or None."""
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, self.all):
+            cause = cause.__cause__ or cause.__context__
+        return cause
+
+
+def print_findings(
+    open_state: Callable[[Path | None], AbstractContextManager[OrchestratorState]], faults: StorageErrors
+) -> None:
+    """Print what the doctor reads of an orchestrator's state: a list of ``{name, outcome, detail, hint}`` in JSON.
+
+    Or what the storage does instead of telling; raises what else is in the way of it.
+    """
+    try:
+        with open_state(workspace_file()) as state:
+            found = [*findings(state)]
+    except Exception as error:
+        fault = faults.behind(error)
+        if fault is None:
+            raise
+        describe = unreachable_storage if isinstance(fault, faults.no_answer) else refusing_storage
+        found = [describe(type(fault).__name__)]  # its text may hold the storage's address
+    json.dump([dataclasses.asdict(finding) for finding in found], sys.stdout)
 
 
 def workspace_file() -> Path | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
+from dagster._core.storage.dagster_run import ACTIVE_RUN_STATUSES
 
 from vfexport_dagster.startup.known import is_wanted
 
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
 
 _QUEUED = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
-_IN_PROGRESS = dg.RunsFilter(
-    statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-)
+_IN_PROGRESS = dg.RunsFilter(statuses=ACTIVE_RUN_STATUSES)
 _SWITCH = "PROMPT_DEQUEUING"
 LOOK_SECONDS = 0.1
 """How often to look whether a run has ended, while others wait for that."""
