@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 
@@ -113,6 +114,24 @@ def test_wrong_usage_is_2_and_json_if_wanted():
     assert "vfexport init --help" in error["hint"]
     assert CliRunner().invoke(vfexport, ["nonsense"]).exit_code == 2
     assert CliRunner().invoke(vfexport, []).exit_code == 2
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_address_that_is_taken_is_one_line(workers, monkeypatch):
+    monkeypatch.setenv("VFEXPORT_MONGO_URI", "mongodb://127.0.0.1:1")
+    monkeypatch.setenv("VFEXPORT_DEV_MODE", "true")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(vfexport, ["api", "--port", port, "--workers", workers])
+    assert (result.exit_code, result.stdout) == (1, "")
+    said = f"ListenFailed: nothing can listen on 127.0.0.1:{port}: Address already in use. "
+    assert result.stderr == said + "Stop what listens there, or name another --host and --port.\n"
+
+
+def test_an_address_of_another_machine_is_refused(monkeypatch):
+    monkeypatch.setenv("VFEXPORT_MONGO_URI", "mongodb://127.0.0.1:1")
+    result = CliRunner().invoke(vfexport, ["api", "--host", "192.0.2.1"])
+    assert (result.exit_code, result.stderr.partition(":")[0]) == (1, "ListenFailed")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from multiprocessing import parent_process
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from vfexport_core.api.app import create_app
 from vfexport_core.api.auth.dev_tokens import new_private_key
 from vfexport_core.api.connections import BoundedProtocol
 from vfexport_core.api.metrics import SHARED_FOLDER
+from vfexport_core.errors import ListenFailed
 from vfexport_core.parent_death import ending_with
 from vfexport_core.settings import PREFIX, load_settings
 from vfexport_core.telemetry.logs import logging_config
@@ -56,7 +58,10 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
 
     Several workers are processes of their own: they get the settings through the environment, and in dev mode a
     common key, so that each accepts the tokens of the others; they count their requests in a folder that they share.
+
+    Raises `ListenFailed` where it cannot listen, before anything is opened.
     """
+    _check_address(host, port)
     options: dict[str, Any] = {
         "host": host,
         "port": port,
@@ -78,6 +83,19 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
     with TemporaryDirectory(prefix="vfexport-metrics-") as folder:
         os.environ.update(settings_environment(settings) | {SHARED_FOLDER: folder})
         uvicorn.run(APP_FACTORY, factory=True, workers=workers, **options)
+
+
+def _check_address(host: str, port: int) -> None:
+    """Take the address for a moment, as uvicorn will, which logs what is wrong and ends with a status of its own."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        where = f"{host}:{port}"
+        why = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+        raise ListenFailed(f"nothing can listen on {where}: {why}", payload=where) from error
 
 
 def settings_environment(settings: Settings) -> dict[str, str]:

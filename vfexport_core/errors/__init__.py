@@ -35,6 +35,7 @@
     │   ├── ExportCanceled            an export was cancelled while somebody waited for it
     │   ├── RunFailed                 a run failed before it could say why
     │   ├── FileDiffers               a delivered file is not what was recorded
+    │   ├── ListenFailed              a server cannot listen on the address that it was given
     │   ├── OutputFailed              a file on this machine cannot be written
     │   ├── RestoreRefused            a backup is not whole, or would be mixed with what is there
     │   ├── NoMarketsFound            the export ends FAILED
@@ -110,6 +111,7 @@ from vfexport_core.errors.run_errors import (
     FileDiffers,
     HashKeyMissing,
     InitialisationFailed,
+    ListenFailed,
     NoMarketsFound,
     NotificationFailed,
     NotInitialized,
@@ -155,6 +157,7 @@ __all__ = [
     "InvalidRequest",
     "KeysUnavailable",
     "LeaseLost",
+    "ListenFailed",
     "MethodNotAllowed",
     "MissingDateKey",
     "MissingPermissions",

@@ -52,6 +52,11 @@ class RunFailed(PermanentError):
     hint = "Look at the run that the payload names in the Dagster UI, then retry the export."
 
 
+class ListenFailed(PermanentError):
+    code = "ListenFailed"
+    hint = "Stop what listens there, or name another --host and --port."
+
+
 class OutputFailed(PermanentError):
     code = "OutputFailed"
     hint = "Check that the folder exists, may be written and has room."
