@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from replay_data import CAMPAIGN_ID, WARM_UP_ID
 
+from vfexport_core.without_pandas import leave_out_pandas
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -211,6 +213,7 @@ def main() -> None:
     parser.add_argument("--warm-up", action="store_true", help="export the small campaign instead")
     parser.add_argument("--output", type=Path, help="keep the file as well")
     arguments = parser.parse_args()
+    leave_out_pandas()  # it is not installed with the service
     sink = Sink(arguments.output)
     campaign_id = WARM_UP_ID if arguments.warm_up else CAMPAIGN_ID
     run = _WAYS[arguments.way](arguments.port, arguments.export_type, campaign_id, sink, arguments.processes)

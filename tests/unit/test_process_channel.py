@@ -80,7 +80,7 @@ def test_an_end_in_the_middle_of_a_message_is_noticed() -> None:
 
 def test_silence_is_noticed_by_who_receives_and_by_who_sends() -> None:
     with channels() as (one, _):
-        one.connection.settimeout(0.05)
+        one.limit_silence(0.05)
         with pytest.raises(TimeoutError):
             one.receive()
         with pytest.raises(TimeoutError):
@@ -97,3 +97,9 @@ def test_messages_of_several_threads_do_not_mix() -> None:
         for thread in threads:
             thread.join()
         assert received == items
+
+
+def test_a_batch_of_more_buffers_than_one_call_takes_comes_whole() -> None:
+    rows = [pa.array([f"{number}" * 1_000], pa.string()) for number in range(800)]
+    batch = EncodedBatch(tuple(RowGroup(number, each) for number, each in enumerate(rows)), RowCounters())
+    assert through(batch).item == batch

@@ -109,7 +109,7 @@ class FormatProcess:
         self._channel.send(Kind.PLAN, (self._plan, level))
         self._wait_for(Kind.READY)
         self.ready.set()
-        self._ours.settimeout(self._silence_seconds)
+        self._channel.limit_silence(self._silence_seconds)
         while True:
             while len(self._out) < _BATCHES_AT_ONCE:
                 item = self._dispatcher.take(wait=not self._out)

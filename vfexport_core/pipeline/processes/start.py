@@ -12,10 +12,12 @@ import socket
 import sys
 
 from vfexport_core.parent_death import ending_with
+from vfexport_core.without_pandas import leave_out_pandas
 
 if __name__ == "__main__":
     number, run = map(int, sys.argv[1:])
     ending_with(run)()
+    leave_out_pandas()
     from vfexport_core.pipeline.processes.helper import main
 
     main(socket.socket(fileno=number))
