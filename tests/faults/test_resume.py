@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from vfexport_core.embedded import MongoServer
     from vfexport_core.settings import Settings
 
-ENTRIES = 300
-BATCH = 60
+ENTRIES = 150
+BATCH = 30
 MOST = 3  # occurrences of a command that fail one after the other
 COMPOUND = "_id.campaign_id_1__id.user_id_1"
 READS = {"aggregate", "find", "getMore", "listIndexes", "listCollections"}
