@@ -76,10 +76,10 @@ class History:
             assert len(running) <= 1, f"TRIGGERED at the same time: {running}"
 
     def ends(self, export_id: str) -> list[State]:
-        """Return the final states that an export came to, one for each attempt that ended."""
+        """Return the final states that an export came to, one for each attempt that ended, as far as was read."""
         found: list[State] = []
         before: State | None = None
-        for state in (one for one in self.read() if one.export_id == export_id):
+        for state in (one for one in self.states if one.export_id == export_id):
             ended = self._ended(before, state)
             found += [one for one in (ended if ended is not before else None, state) if one and one.status in FINAL]
             before = state

@@ -69,6 +69,15 @@ def test_files_of_every_shape_are_read(checker: Checker, export_type: str) -> No
     checker.assert_all_well([])
 
 
+def test_the_next_one_may_be_there_already_and_has_to_finish(checker: Checker) -> None:
+    waiting, cancelled = queued(checker.store, campaign_id=checker.next_campaign), queued(checker.store)
+    checker.store.request_cancel(cancelled.id)
+    checker.take_up(waiting.id)
+    checker.assert_all_well([cancelled.id, waiting.id], next_one=waiting.id)
+    with pytest.raises(AssertionError, match="the queue takes the next export"):
+        checker.assert_all_well([cancelled.id, waiting.id], next_one=cancelled.id)
+
+
 def test_an_export_that_has_not_ended(checker: Checker) -> None:
     with pytest.raises(AssertionError, match="PENDING"):
         checker.assert_all_well([queued(checker.store).id])
