@@ -302,23 +302,54 @@ class _SecretFiles(EnvSettingsSource):
     """Reads the files of VFEXPORT_SECRETS_DIR as if each were a variable of its name."""
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        folder = os.environ.get(SECRETS_DIR)
-        if not folder:
-            return {}
-        try:
-            files = [path for path in Path(folder).iterdir() if path.name.startswith(PREFIX) and path.is_file()]
-            return {path.name.lower(): path.read_text().rstrip("\r\n") for path in files}
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                f"{SECRETS_DIR}: its files cannot be read: {type(error).__name__}", payload=SECRETS_DIR
-            ) from None
+        return _read_secrets()
+
+
+def _read_secrets() -> dict[str, str | None]:
+    folder = os.environ.get(SECRETS_DIR)
+    if not folder:
+        return {}
+    try:
+        files = [path for path in Path(folder).iterdir() if path.name.startswith(PREFIX) and path.is_file()]
+        return {path.name.lower(): path.read_text().rstrip("\r\n") for path in files}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{SECRETS_DIR}: its files cannot be read: {type(error).__name__}", payload=SECRETS_DIR
+        ) from None
 
 
 def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
     """Read the settings from the environment and `env_file`.
 
+    Understanding them takes far longer than reading them, so whoever reads the same as the last time is given the same.
     Raises `ConfigurationError` naming each wrong variable; values are not repeated, since they may be secrets.
     """
+    if overrides:
+        return _understand(env_file, **overrides)
+    read = _read_all(env_file)
+    for known, settings in _last:
+        if known == read:
+            return settings
+    settings = _understand(env_file)
+    _last[:] = [(read, settings)]
+    return settings
+
+
+_last: list[tuple[object, Settings]] = []
+"""What was read last, and the settings that it means; also for the processes that are forked from this one."""
+
+
+def _read_all(env_file: str | Path | None) -> object:
+    """Return all that settings are made of, to be compared. Raises ConfigurationError, OSError."""
+    path = None if env_file is None else Path(env_file).expanduser()
+    file = path.read_bytes() if path is not None and path.is_file() else b""
+    # A value in the file may name any variable: ${HOME}.
+    prefix = "" if b"$" in file else PREFIX
+    variables = {name: value for name, value in os.environ.items() if name.upper().startswith(prefix)}
+    return file, variables, _read_secrets()
+
+
+def _understand(env_file: str | Path | None, **overrides: Any) -> Settings:
     try:
         return Settings(_env_file=env_file, **overrides)  # pyright: ignore[reportCallIssue] accepted by BaseSettings
     except ValidationError as error:

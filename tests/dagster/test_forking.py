@@ -5,19 +5,32 @@ from __future__ import annotations
 import inspect
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster
 import dagster._grpc.server
 import pytest
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._grpc.types import ExecuteExternalJobArgs
+from dagster._serdes import serialize_value
 
 from vfexport_dagster.startup import forking
 from vfexport_dagster.startup.forking import Signal
 from vfexport_dagster.startup.known import KNOWN_VERSIONS
+from vfexport_dagster.tags import requested_tags
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vfexport_core.queue.models import Export
 
 SPAWNING = multiprocessing.get_context("spawn")
 
@@ -45,6 +58,25 @@ process.join()
 print(process.exitcode)
 """
 
+REPORT_IMPORTS = """
+import importlib, multiprocessing, os, pickle, sys
+importlib.import_module(sys.argv[1])
+before = {*sys.modules}
+from dagster._grpc.impl import start_run_in_subprocess
+from vfexport_core.queue.repository import ExportRepository
+from vfexport_dagster.startup.forking import Signal
+
+class Queue:
+    put = staticmethod(lambda event: None)
+
+def report(*claim):
+    open(sys.argv[2], "w").write(" ".join(["claims", *sorted({*sys.modules} - before)]))
+    os._exit(0)
+
+ExportRepository.claim = report
+start_run_in_subprocess(*pickle.load(sys.stdin.buffer), Queue(), Signal(ctx=multiprocessing.get_context()))
+"""
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux does")
 @pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:1"], ids=["untraced", "traced"])
@@ -53,6 +85,28 @@ def test_what_is_imported_beforehand_starts_no_thread(endpoint: str, monkeypatch
     command = [sys.executable, "-c", REPORT_THREADS, forking.PRELOADED]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["1"], "a process with threads must not be forked"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="runs are forked on Linux only")
+def test_nothing_is_left_to_be_imported_until_a_run_claims(export: Export, tmp_path: Path) -> None:
+    repository = ReconstructableRepository(ModuleCodePointer("vfexport_dagster.definitions", "defs"))
+    job = repository.get_reconstructable_job("entries_export")
+    location = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="vfexport_dagster.definitions"))
+    origin = RemoteRepositoryOrigin(location, "__repository__").get_job_origin("entries_export")
+    with dagster.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        run = instance.create_run_for_job(
+            job.get_definition(),
+            run_config={"export_id": export.id},
+            tags=requested_tags(export, 60),
+            status=dagster.DagsterRunStatus.STARTING,
+            remote_job_origin=origin,
+            job_code_origin=job.get_python_origin(),
+        )
+        about = ExecuteExternalJobArgs(job_origin=origin, run_id=run.run_id, instance_ref=instance.get_ref())
+    told = tmp_path / "told"
+    command = [sys.executable, "-c", REPORT_IMPORTS, forking.PRELOADED, str(told)]
+    subprocess.run(command, input=pickle.dumps((serialize_value(about), job)), timeout=100, check=True)
+    assert told.read_text() == "claims", "each run would load these"
 
 
 def report(answers: Any, told: Any) -> None:

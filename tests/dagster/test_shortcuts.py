@@ -66,6 +66,28 @@ def test_migrations_are_read_once_for_all_databases(tmp_path: Path, monkeypatch:
     assert len(revisions(folders[1])) == 1
 
 
+def test_one_engine_is_made_for_each_database_and_keeps_no_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[db.Engine] = []
+
+    def create(url: str, **options: Any) -> db.Engine:
+        made.append(db.create_engine(url, **options))
+        return made[-1]
+
+    monkeypatch.setattr(shortcuts, "create_engine", create)
+    for storage in shortcuts.STORAGES:
+        monkeypatch.setattr(storage, "create_engine", None)  # is put back after the test
+    shortcuts.make_engines_once()
+    keep_a_run(tmp_path)
+    keep_a_run(tmp_path)
+    files = [engine.url.database for engine in made]
+    # Beside those: runs, schedules and the index of all events.
+    assert len(files) == len({*files}) == 2 + 3
+    assert {str(path) for path in tmp_path.rglob("*.db")} == {*files}
+    assert {type(engine.pool) for engine in made} == {db.NullPool}
+
+
 def mirror(path: Path, seconds: float) -> subprocess.Popen[str]:
     """Start a process that prints a line, mirrored from a file, and ends after so many seconds."""
     return subprocess.Popen([sys.executable, "-c", MIRROR, str(path), str(seconds)], stdout=subprocess.PIPE, text=True)
@@ -122,6 +144,10 @@ def test_this_dagster_does_what_is_cut_short() -> None:
     """When an upgrade makes this fail, look whether `shortcuts` still does what it says, then name the version."""
     assert dg.__version__.startswith(KNOWN_VERSIONS)
     assert "ScriptDirectory.from_config(alembic_config)" in inspect.getsource(sql.check_alembic_revision)
+    for storage in shortcuts.STORAGES:
+        calls = inspect.getsource(storage).split("create_engine(")[1:]
+        assert len(calls) >= 2
+        assert all("poolclass=NullPool" in call[:120] for call in calls)
     assert "execute_posix_tail(path, stream)" in inspect.getsource(compute_logs.tail_to_stream)
     own = inspect.getsource(compute_logs.execute_posix_tail)
     assert '["tail", "-F", "-c", "+0", path]' in own

@@ -17,7 +17,6 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import numpy as np
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import BulkWriteError
 
@@ -125,6 +124,8 @@ class FileIndex:
             self._retrying(lambda: self._parts.delete_many({"file": {"$in": names}}))
 
     def _matching(self, query: Document, key: int) -> Iterator[Hit]:
+        import numpy as np  # noqa: PLC0415 whoever sets collections up, or looks whether they are, needs none
+
         wanted = np.frombuffer(_stored(np.array([key], dtype=np.uint64)), dtype=np.uint8)
         for part in self._parts.find(query, {"file": 1, "campaignId": 1, "keys": 1}):
             held = np.frombuffer(part["keys"], dtype=np.uint8).reshape(-1, _STORED_BYTES)
@@ -174,6 +175,8 @@ class FileIndexWriter:
             self._write()
 
     def _write(self) -> None:
+        import numpy as np  # noqa: PLC0415 see `FileIndex._matching`
+
         self._segments += 1
         keys = np.concatenate(self.waiting)
         self._index.add_segment(self._file, self._segments, self._campaign_id, self.key_check, keys)
@@ -182,6 +185,8 @@ class FileIndexWriter:
 
 def split_keys(keys: Keys) -> Iterator[tuple[int, bytes]]:
     """Cut keys, in any order, into parts by their leading bits; yields the slot and what is stored of each part."""
+    import numpy as np  # noqa: PLC0415 see `FileIndex._matching`
+
     bits = min(_MOST_BITS, max(0, (len(keys) - 1) // PART_KEYS).bit_length())
     if not bits:
         yield _slot(0, 0), _stored(keys)
@@ -202,5 +207,5 @@ def _slot(key: int, bits: int) -> int:
 
 def _stored(keys: Keys) -> bytes:
     """Return the last bytes of each key, one behind the other."""
-    rows = keys.astype(">u8").view(np.uint8).reshape(-1, _KEY_BITS // 8)
+    rows = keys.astype(">u8").view("u1").reshape(-1, _KEY_BITS // 8)
     return rows[:, -_STORED_BYTES:].tobytes()

@@ -18,17 +18,23 @@ import dagster._core.instance.factory
 import dagster._core.storage.migration.utils
 import dagster._core.storage.root
 import dagster._core.storage.sqlite_storage
+import dagster._core.system_config.composite_descent
 import dagster._core.utility_ops
 import dagster._core.workspace.autodiscovery
 import dagster._grpc.impl
+import dagster._utils.test.definitions
 import sqlalchemy.dialects.sqlite
 import upath.implementations.local
 
 import vfexport_core.mongo.client
 import vfexport_core.queue.repository
 import vfexport_core.services.attempt_session
+import vfexport_core.services.bootstrap
+import vfexport_core.services.launch
 import vfexport_dagster.s3
 import vfexport_dagster.startup.run_coordinator
+from vfexport_core.errors import ConfigurationError
+from vfexport_core.settings import load_settings
 from vfexport_core.telemetry import tracing
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.startup import shortcuts
@@ -40,6 +46,9 @@ if tracing.is_on():
     import vfexport_core.telemetry.spans
 
 defs.get_repository_def()
+with contextlib.suppress(ConfigurationError):  # a run will say so
+    load_settings()  # is theirs if they read the same
+shortcuts.make_engines_once()
 shortcuts.read_migrations_once()
 shortcuts.read_migrations()
 shortcuts.watch_no_tails()

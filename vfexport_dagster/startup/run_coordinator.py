@@ -50,6 +50,7 @@ def dequeue_promptly() -> None:
 
     from vfexport_dagster.startup import shortcuts  # noqa: PLC0415 as above
 
+    shortcuts.make_engines_once()
     shortcuts.read_migrations_once()
     look = QueuedRunCoordinatorDaemon.run_iteration
     setattr(QueuedRunCoordinatorDaemon, "run_iteration", promptly(getattr(look, "__wrapped__", look)))  # noqa: B010

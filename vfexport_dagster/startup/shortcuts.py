@@ -9,6 +9,7 @@ import os
 import subprocess
 import time
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,18 @@ import dagster._core.storage.runs.sqlite.sqlite_run_storage as runs
 import dagster._core.storage.schedules.sqlite.sqlite_schedule_storage as schedules
 from alembic.script import ScriptDirectory
 from dagster._core.execution import compute_logs
-from dagster._core.storage.sql import get_alembic_config
+from dagster._core.storage.sql import create_engine, get_alembic_config
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from alembic.config import Config
+    from sqlalchemy import Engine
 
+STORAGES = (event_log, runs, schedules)
+"""Dagster's storages in SQLite."""
+_MOST_ENGINES = 16
+_CREATE_ENGINE = "create_engine"
 _FROM_CONFIG = "from_config"
 _TAIL = "execute_posix_tail"
 _LONGEST_PRINTING_SECONDS = 5.0
@@ -51,8 +57,26 @@ def read_migrations_once() -> None:
 
 def read_migrations() -> None:
     """Read them now, for all processes that are forked from this one."""
-    for storage in (event_log, runs, schedules):
+    for storage in STORAGES:
         ScriptDirectory.from_config(get_alembic_config(storage.__file__)).as_revision_number("head")
+
+
+def make_engines_once() -> None:
+    """Have this process make one engine of SQLAlchemy for each SQLite database that it works with.
+
+    Dagster makes one for each connection, none of which knows what the one before has learnt of the database, and of
+    how to write its statements. That is more than what the database does. An engine keeps no connection (`NullPool`).
+    """
+
+    @lru_cache(_MOST_ENGINES)
+    def make(url: str, pool: Any, arguments: tuple[tuple[str, Any], ...]) -> Engine:
+        return create_engine(url, poolclass=pool, connect_args=dict(arguments))
+
+    def create(url: str, *, poolclass: Any, connect_args: Mapping[str, Any] = {}) -> Engine:
+        return make(url, poolclass, tuple(connect_args.items()))
+
+    for storage in STORAGES:
+        setattr(storage, _CREATE_ENGINE, create)
 
 
 def watch_no_tails() -> None:
