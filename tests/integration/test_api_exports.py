@@ -12,10 +12,9 @@ import pytest
 from bson import ObjectId
 
 from tests.api_client import Api, insert_campaign, run_to_end, running_api
-from vfexport_core.api.schemas import iso
 from vfexport_core.catalog import all_specs
 from vfexport_core.errors import NoMarketsFound
-from vfexport_core.queue.models import ExportStatus, NewExport
+from vfexport_core.queue.models import ExportStatus, NewExport, iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,10 +18,9 @@ from tests.api_tokens import make_settings
 from vfexport_core.api import cursor
 from vfexport_core.api.presenters import entity_tag, export_json, plain, tag_matches
 from vfexport_core.api.readiness import Readiness
-from vfexport_core.api.schemas import iso
 from vfexport_core.api.server import settings_environment
 from vfexport_core.errors import InvalidRequest, NoMarketsFound, SourceUnavailable, VfexportError
-from vfexport_core.queue.models import Export, ExportDates, ExportStatus, Progress
+from vfexport_core.queue.models import Export, ExportDates, ExportStatus, Progress, iso
 from vfexport_core.settings import load_settings
 from vfexport_core.telemetry import context
 from vfexport_core.telemetry.logs import FIELDS_KEY, JsonFormatter

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from vfexport_core.api.schemas import AttemptOut, ExportDatesOut, ExportErrorOut, ExportOut, ProgressOut, QueueOut, iso
+from vfexport_core.api.schemas import AttemptOut, ExportDatesOut, ExportErrorOut, ExportOut, ProgressOut, QueueOut
 from vfexport_core.catalog import Bucket
 from vfexport_core.errors import INTERNAL_CODE, SourceUnavailable, error_class
-from vfexport_core.queue.models import FINAL, ExportStatus, FileProblem
+from vfexport_core.queue.models import FINAL, ExportStatus, FileProblem, iso
 from vfexport_core.services.delivered import download_name_of
 
 if TYPE_CHECKING:

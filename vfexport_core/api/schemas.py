@@ -21,7 +21,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from vfexport_core.api import cursor
-from vfexport_core.queue.models import ExportStatus, FileProblem
+from vfexport_core.queue.models import ExportStatus, FileProblem, iso
 from vfexport_core.services.exports import DATE_KEY_PATTERN
 
 T = TypeVar("T")
@@ -35,11 +35,6 @@ LONGEST_NAME = 1_000
 EXPORT_ID_EXAMPLE = "65b9f2c4a1b2c3d4e5f60718"
 CAMPAIGN_ID_EXAMPLE = "65a0f2c4a1b2c3d4e5f60718"
 KEY_EXAMPLE = f"{CAMPAIGN_ID_EXAMPLE}/entries/Summer-Tour-20260131T093000Z-{EXPORT_ID_EXAMPLE}.csv"
-
-
-def iso(moment: datetime) -> str:
-    """Return a date as ``2026-01-31T09:30:00.000Z``."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _is_absent(value: object) -> bool:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vfexport_core.api.schemas import iso
 from vfexport_core.queue.audit import AuditAction
+from vfexport_core.queue.models import iso
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.settings import load_settings
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfexport_core.api.presenters import export_json
-from vfexport_core.api.schemas import iso
 from vfexport_core.catalog import find_spec
 from vfexport_core.cli import completion
 from vfexport_core.cli.delivered import download
 from vfexport_core.cli.export import actor
 from vfexport_core.cli.report import table, tell
-from vfexport_core.queue.models import ExportStatus
+from vfexport_core.queue.models import ExportStatus, iso
 from vfexport_core.queue.statistics.estimates import Estimator
 from vfexport_core.services import exports as services
 from vfexport_core.services.bootstrap import Backend

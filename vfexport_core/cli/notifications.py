@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vfexport_core.api.schemas import iso
 from vfexport_core.cli.errors import FAILED
 from vfexport_core.cli.report import table, tell
+from vfexport_core.queue.models import iso
 from vfexport_core.queue.outbox import DeliveryStatus
 from vfexport_core.services import notifications as service
 from vfexport_core.services.bootstrap import Backend

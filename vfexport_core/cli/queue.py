@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vfexport_core.api.schemas import iso
 from vfexport_core.cli.export import actor
 from vfexport_core.cli.report import tell
+from vfexport_core.queue.models import iso
 from vfexport_core.services import control_queue
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.claim import WaitPolicy

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from vfexport_core.api.schemas import iso
 from vfexport_core.cli.errors import FAILED
 from vfexport_core.cli.export import actor
 from vfexport_core.cli.report import tell
+from vfexport_core.queue.models import iso
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.retention import Retention
 from vfexport_core.settings import load_settings

@@ -306,6 +306,11 @@ def _progress(document: Document) -> Progress:
     )
 
 
+def iso(moment: datetime) -> str:
+    """Return a moment as callers and receivers are told it: ``2026-01-31T09:30:00.000Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def _utc(value: datetime | None) -> datetime | None:
     """BSON dates are UTC; a client that decodes them without a time zone says so nowhere."""
     return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from vfexport_core.errors import error_class
 from vfexport_core.outbound.webhook import WebhookMessage
+from vfexport_core.queue.models import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from vfexport_core.queue.outbox import Event
     from vfexport_core.settings import Settings, WebhookSettings
@@ -39,13 +39,13 @@ def message_of(event: Event, webhook: WebhookSettings, settings: Settings) -> We
     if webhook.format == "slack":
         content: dict[str, Any] = {"text": _text(event, data)}
     else:
-        content = {"type": event.type, "timestamp": _iso(event.at), "data": data}
+        content = {"type": event.type, "timestamp": iso(event.at), "data": data}
     return WebhookMessage(event.id, json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _data(event: Event, settings: Settings) -> dict[str, Any]:
     """Return the facts of an event, with what to do about an error, and links to where more is known."""
-    found = {name: _iso(value) if name == "requested" else value for name, value in event.data.items()}
+    found = {name: iso(value) if name == "requested" else value for name, value in event.data.items()}
     code, run_id = found.pop("errorCode", None), found.pop("runId", None)
     if code is not None:
         # Nobody has to do anything about a lost worker: the next attempt follows by itself.
@@ -95,7 +95,3 @@ def _one_line(name: str) -> str:
 def _escaped(text: str) -> str:
     """Escape what Slack takes for links and mentions (``<!channel>``)."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
