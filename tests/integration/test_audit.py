@@ -13,7 +13,7 @@ from tests.api_client import insert_campaign, run_to_end, running_api
 from tests.ccpa import USER_ID, Service
 from tests.cli_helpers import Cli
 from tests.integration.queue_helpers import ERROR, queued, triggered
-from vfexport_core.errors import ExportNotCancelable, SourceUnavailable
+from vfexport_core.errors import ExportNotCancelable, SourceUnavailable, VfexportError
 from vfexport_core.mongo.own_collections import AUDIT
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.audit import Actor, AuditAction, AuditLog
@@ -135,6 +135,17 @@ def test_nothing_is_done_that_cannot_be_noted(settings: Settings, database: Docu
     broken = AuditLog(database.client["x" * 64], RetryLimits(0.1))  # no database may have so long a name
     with pytest.raises(SourceUnavailable), broken.noted(ANN, AuditAction.RETRY, claim.export_id):
         raise AssertionError("it was done")
+
+
+def test_an_entry_that_is_refused_is_not_called_an_outage(log: AuditLog, database: Documents) -> None:
+    """Such as by the validator of a version that knows an action less."""
+    database.command("collMod", AUDIT, validator={"action": {"$ne": "cancel"}})
+    with pytest.raises(VfexportError) as refused:
+        log.note(ANN, AuditAction.CANCEL, "0" * 24)
+    assert type(refused.value) is VfexportError, "trying again does not help"
+    assert refused.value.message == "collection exportAudit (write): the validator refused a document"
+    assert "`vfexport init`" in refused.value.hint
+    assert (refused.value.__cause__, refused.value.__suppress_context__) == (None, True)
 
 
 def test_the_command_lists_them(

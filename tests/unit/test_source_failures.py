@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pymongo.errors import (
@@ -16,6 +16,7 @@ from pymongo.errors import (
 
 from vfexport_core.errors import SourceUnavailable
 from vfexport_core.mongo.client import reading
+from vfexport_core.mongo.retry import is_passing
 
 if TYPE_CHECKING:
     from pymongo.errors import PyMongoError
@@ -26,11 +27,34 @@ TOLD = [
     (OperationFailure(f"Failed to parse number '{FAN}'", 241, {"codeName": "ConversionFailure"}),
      "OperationFailure: code 241 (ConversionFailure)"),
     (WriteError("refused", 121, {"errInfo": {"document": FAN}}), "WriteError: code 121"),
-    (BulkWriteError({"writeErrors": [{"op": FAN}]}), "BulkWriteError: code 65"),
+    (BulkWriteError({"writeErrors": [{"code": 112, "op": FAN}], "writeConcernErrors": [{"code": 64, "errmsg": FAN}]}),
+     "BulkWriteError: code 64, 112"),
     (CursorNotFound(FAN), "CursorNotFound"),
     (AutoReconnect(f"{HOST}: connection closed"), "AutoReconnect"),
     (ServerSelectionTimeoutError(f"{HOST}: [Errno 111] Connection refused"), "ServerSelectionTimeoutError"),
 ]  # fmt: skip
+
+
+MISSED_CONCERN = [{"code": 64, "errmsg": "waiting for replication timed out"}]
+
+
+@pytest.mark.parametrize(
+    ("codes", "concerns", "passes"),
+    [
+        ([112], [], True),
+        ([112, 11000], [], True),
+        ([50, 189], [], True),
+        ([], MISSED_CONCERN, True),
+        ([11000], MISSED_CONCERN, True),
+        ([11000], [], False),
+        ([121], [], False),
+        ([112, 121], [], False),
+        ([121], MISSED_CONCERN, False),
+    ],
+)
+def test_a_bulk_write_passes_when_all_that_failed_of_it_does(codes: list[int], concerns: Any, *, passes: bool) -> None:
+    problems = [{"index": place, "code": code, "errmsg": "refused"} for place, code in enumerate(codes)]
+    assert is_passing(BulkWriteError({"writeErrors": problems, "writeConcernErrors": concerns})) is passes
 
 
 @pytest.mark.parametrize(("error", "cause"), TOLD, ids=[type(error).__name__ for error, _ in TOLD])

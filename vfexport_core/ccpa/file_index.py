@@ -21,7 +21,7 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.errors import BulkWriteError
 
 from vfexport_core.mongo.own_collections import FILE_INDEX, open_owned
-from vfexport_core.mongo.retry import RetryLimits, with_retries
+from vfexport_core.mongo.retry import RetryLimits, has_only_duplicates, with_retries
 from vfexport_core.mongo.schema_setup import INDEX_BUILD_LIMITS, INT, TEXT, closed, put_indexes, put_validator
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ _KEY_BITS = 64
 _STORED_BYTES = 6
 _MOST_BITS = (SEGMENT_KEYS // PART_KEYS).bit_length() - 1
 _PARTS_AT_ONCE = 256
-_DUPLICATE = 11000
 
 _ATTEMPT = "^[0-9a-f]{24}:[0-9]+$"
 INDEXES = (
@@ -136,8 +135,7 @@ class FileIndex:
         try:
             self._parts.insert_many(parts, ordered=False)
         except BulkWriteError as error:
-            # Those that an earlier try has inserted, whose answer was lost.
-            if any(one["code"] != _DUPLICATE for one in error.details["writeErrors"]):
+            if not has_only_duplicates(error):  # those that an earlier try has inserted, whose answer was lost
                 raise
 
     def _retrying(self, operation: Callable[[], T]) -> T:

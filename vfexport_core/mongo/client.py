@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import dns.exception
 import pymongo
 from bson.codec_options import CodecOptions, DatetimeConversion
+from pymongo.errors import BulkWriteError, ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 from pymongo.errors import ConfigurationError as MongoConfigurationError
-from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference, make_read_preference, read_pref_mode_from_name
 
@@ -177,7 +177,18 @@ def cause(error: Exception) -> str:
     name = type(error).__name__
     if is_dns_failure(error):
         return f"its address could not be resolved ({type(error.__cause__).__name__})"
-    if not isinstance(error, OperationFailure) or error.code is None:
+    codes = error_codes(error)
+    if not isinstance(error, OperationFailure) or not codes:
         return name
     code_name = (error.details or {}).get("codeName")
-    return f"{name}: code {error.code}" + (f" ({code_name})" if code_name else "")
+    return f"{name}: code {', '.join(map(str, sorted(codes)))}" + (f" ({code_name})" if code_name else "")
+
+
+def error_codes(error: Exception) -> frozenset[int]:
+    """Return the server's codes for what failed: of a bulk write, whose own only says that it is one, its writes'."""
+    if not isinstance(error, OperationFailure):
+        return frozenset()
+    details = error.details if isinstance(error, BulkWriteError) else {}
+    problems = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
+    codes = (problem.get("code") for problem in problems) if problems else (error.code,)
+    return frozenset(code for code in codes if code is not None)

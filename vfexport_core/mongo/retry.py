@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pymongo
 from pymongo.errors import (
+    BulkWriteError,
     ConnectionFailure,
     CursorNotFound,
     DuplicateKeyError,
     ExecutionTimeout,
     NetworkTimeout,
-    OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
     WriteConcernError,
@@ -28,7 +28,7 @@ from pymongo.errors import (
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from vfexport_core.errors import SourceUnavailable, VfexportError
-from vfexport_core.mongo.client import is_dns_failure, unavailable
+from vfexport_core.mongo.client import error_codes, is_dns_failure, unavailable
 from vfexport_core.mongo.silence import Silences
 
 if TYPE_CHECKING:
@@ -49,12 +49,18 @@ _TRY_SHARE = 0.4
 
 _SILENCES = Silences()
 _VALIDATION_FAILED = 121
+_DUPLICATE = 11000
+_REFUSED_HINT = (
+    "Run `vfexport init` of the version that runs, so that the collection has its validator; if that does not help, "
+    "report it as a bug."
+)
 # What a replica set answers while it elects a primary or shuts down, and what a busy server answers.
 _PASSING = {
     "HostUnreachable": 6,
     "HostNotFound": 7,
     "LockTimeout": 24,
     "CursorNotFound": 43,
+    "MaxTimeMSExpired": 50,
     "LockBusy": 46,
     "NetworkTimeout": 89,
     "ShutdownInProgress": 91,
@@ -119,7 +125,7 @@ def with_retries(
 
     A try that seemed to fail may have been applied: only its answer was lost. Raises SourceUnavailable naming
     `collection` and, as `name`, the operation; DuplicateKeyError as it is, for that is how the unique indexes speak;
-    VfexportError (a bug of ours) when the validator refuses the document.
+    VfexportError when the validator refuses a document: it is another version's, or this is a bug of ours.
     """
     client = collection.database.client
     if limits.silent_seconds is not None and _SILENCES.spares(client, limits.silent_seconds):
@@ -142,11 +148,10 @@ def with_retries(
     except DuplicateKeyError:
         raise
     except PyMongoError as error:
-        if _code(error) == _VALIDATION_FAILED:
+        if _VALIDATION_FAILED in error_codes(error):
             # The driver's message repeats the whole document; not even the chain may carry it into a log.
-            raise VfexportError(
-                f"collection {collection.name}: the validator refused a document", payload=collection.name
-            ) from None
+            message = f"collection {collection.name} ({name}): the validator refused a document"
+            raise VfexportError(message, payload=collection.name, hint=_REFUSED_HINT) from None
         if _is_silence(error, client):
             _SILENCES.begin(client)
         raise unavailable(collection.name, error, name) from error
@@ -171,7 +176,18 @@ def is_passing(error: PyMongoError) -> bool:
     """
     if isinstance(error, (ConnectionFailure, CursorNotFound, ExecutionTimeout, WriteConcernError)):
         return True
-    return _code(error) in _PASSING_CODES or error.has_error_label("RetryableWriteError") or is_dns_failure(error)
+    if isinstance(error, BulkWriteError):
+        # What an earlier try has written is in nobody's way.
+        refused = {problem.get("code") for problem in error.details["writeErrors"]} - {_DUPLICATE}
+        return refused <= _PASSING_CODES and not has_only_duplicates(error)
+    codes = error_codes(error)
+    return bool(codes & _PASSING_CODES) or error.has_error_label("RetryableWriteError") or is_dns_failure(error)
+
+
+def has_only_duplicates(error: BulkWriteError) -> bool:
+    """Return whether nothing failed but writes of what is there already, and all the others are acknowledged."""
+    duplicates = all(problem["code"] == _DUPLICATE for problem in error.details["writeErrors"])
+    return duplicates and not error.details["writeConcernErrors"]
 
 
 def _is_silence(error: PyMongoError, client: MongoClient[Any]) -> bool:
@@ -181,10 +197,6 @@ def _is_silence(error: PyMongoError, client: MongoClient[Any]) -> bool:
     topology = client.topology_description
     refusals = [server.error for server in topology.server_descriptions().values() if server.error is not None]
     return not topology.has_known_servers and all(isinstance(refusal, NetworkTimeout) for refusal in refusals)
-
-
-def _code(error: PyMongoError) -> int | None:
-    return error.code if isinstance(error, OperationFailure) else None
 
 
 @dataclass(slots=True)

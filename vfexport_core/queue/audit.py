@@ -211,7 +211,11 @@ class AuditLog:
             fields |= {"action": action.value, "at": {"$ifNull": ["$at", NOW]}, "expires": until}
             writes.append(UpdateOne({"_id": entry}, [{"$set": fields}], upsert=True))
         if writes:
-            with_retries(self._documents, lambda: self._documents.bulk_write(writes, ordered=False), self._limits)
+
+            def write() -> object:
+                return self._documents.bulk_write(writes, ordered=False)
+
+            with_retries(self._documents, write, self._limits, name="write")
 
     @staticmethod
     def _download(actor: Actor, export: Export) -> tuple[str, str, int]:

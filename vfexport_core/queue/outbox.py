@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bson import ObjectId
 from pymongo import ASCENDING, IndexModel, UpdateOne
-from pymongo.errors import BulkWriteError, WriteConcernError, WriteError
+from pymongo.errors import BulkWriteError
 
 from vfexport_core.mongo.document import NOW, storable
 from vfexport_core.mongo.own_collections import OUTBOX, open_owned
-from vfexport_core.mongo.retry import DEFAULT_LIMITS, with_retries
+from vfexport_core.mongo.retry import DEFAULT_LIMITS, has_only_duplicates, with_retries
 from vfexport_core.mongo.schema_setup import DATE, INDEX_BUILD_LIMITS, INT, TEXT, closed, put_indexes, put_validator
 from vfexport_core.settings import NOTIFICATION_TYPES
 
@@ -48,7 +48,6 @@ MOST_AT_ONCE = 500
 
 _MILLIS, _DAY_MILLIS = 1_000, 86_400_000
 _CLAIM_TRIES = 20
-_DUPLICATE = 11_000
 _JITTER = 0.25
 _LONGEST_TEXT = 256
 
@@ -178,13 +177,9 @@ class Outbox:
         try:
             return self._documents.bulk_write(missing, ordered=False).upserted_count
         except BulkWriteError as error:
-            details: Any = error.details
-            problems = [one for one in details["writeErrors"] if one["code"] != _DUPLICATE]
-            if problems:
-                raise WriteError(problems[0]["errmsg"], problems[0]["code"]) from None
-            if details["writeConcernErrors"]:
-                raise WriteConcernError("the write was not acknowledged in time") from None
-            return details["nUpserted"]  # somebody else puts the others at this moment
+            if not has_only_duplicates(error):
+                raise
+            return error.details["nUpserted"]  # somebody else puts the others at this moment
 
     def take(self, webhook: str) -> Delivery | None:
         """Return the oldest delivery that is due for a webhook, leased to the caller; None when there is none."""

@@ -16,6 +16,7 @@ from vfexport_core.embedded.synthetic.campaign import DEFAULT_DIRTY_SHARE, DEFAU
 from vfexport_core.embedded.synthetic.indexes import create_source_indexes
 from vfexport_core.errors import CampaignExists
 from vfexport_core.mongo.client import reading
+from vfexport_core.mongo.retry import has_only_duplicates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 # The next batches are made while one is on its way. Several connections that insert at once only slow the embedded
 # server down (1,070 entries/s from one, 650 from four), and a real one is not what synthetic campaigns are for.
 _BATCHES_AHEAD = 2
-_DUPLICATE_KEY = 11000
 _COLLECTIONS = {"sms_waves": "smsWaves"}
 
 
@@ -118,6 +118,5 @@ def _insert(database: Database[Document], collection: str, documents: Iterable[D
         try:
             database[collection].insert_many(documents, ordered=False)
         except BulkWriteError as error:
-            codes = {problem["code"] for problem in error.details["writeErrors"]}
-            if collection != "users" or codes != {_DUPLICATE_KEY} or error.details["writeConcernErrors"]:
+            if collection != "users" or not has_only_duplicates(error):
                 raise
