@@ -14,6 +14,8 @@ import dagster as dg
 import pytest
 from dagster._core.instance import types as instance_types
 from dagster._core.instance.methods import event_methods
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from tests.api_client import wait_for
 from vfexport_core import pipeline
@@ -24,6 +26,8 @@ from vfexport_dagster.startup.event_log import outlast_outages
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from sqlalchemy.engine import ExceptionContext
 
     from tests.dagster.conftest import Runner
     from vfexport_core.queue.models import Export
@@ -127,6 +131,54 @@ def test_an_export_is_finished_while_the_storage_is_locked(
     for connection in locks:
         with closing(connection):
             pass
+    assert_all_is_told(runner, result)
+
+
+@pytest.fixture
+def full_disk() -> Iterator[FullDisk]:
+    """Have the SQLite files that this process opens grow no more while `is_full`, as on a disk that is."""
+    disk = FullDisk()
+    event.listen(Engine, "connect", disk.limit)
+    event.listen(Engine, "handle_error", disk.note)
+    yield disk
+    event.remove(Engine, "connect", disk.limit)
+    event.remove(Engine, "handle_error", disk.note)
+
+
+class FullDisk:
+    """`refused`: how many writes found no room."""
+
+    def __init__(self) -> None:
+        self.is_full = False
+        self.refused = 0
+
+    def limit(self, connection: Any, _record: object) -> None:
+        if self.is_full:  # a limit below the size of the file is its size; it is the connection's, not the file's
+            connection.execute("PRAGMA max_page_count = 1")
+
+    def note(self, context: ExceptionContext) -> None:
+        error = context.original_exception
+        self.refused += getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
+def test_an_export_is_finished_while_the_disk_of_the_storage_is_full(
+    runner: Runner, store: ExportRepository, export: Export, *, full_disk: FullDisk, before_delivery: Any
+) -> None:
+    def make_room() -> None:
+        wait_until_finished(store, export)
+        wait_for(lambda: full_disk.refused > 1, SECONDS)  # what was refused is tried again
+        full_disk.is_full = False
+
+    freeing = threading.Thread(target=make_room)
+
+    def fill() -> None:
+        full_disk.is_full = True
+        freeing.start()
+
+    before_delivery(fill)
+    result = runner.run_requested(export)
+    freeing.join()
+    assert full_disk.refused > 1
     assert_all_is_told(runner, result)
 
 
