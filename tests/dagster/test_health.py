@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -20,6 +22,7 @@ from vfexport_dagster.definitions import defs
 from vfexport_dagster.instance_state import InstanceState, sensor_names
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from sqlalchemy.exc import DBAPIError
@@ -140,6 +143,38 @@ def test_a_storage_that_does_not_answer_or_refuses_is_named_by_the_kind_of_its_e
     assert found["detail"].startswith(said)
     assert hint in found["hint"]
     assert "db.example" not in told
+
+
+def drop_tables(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as database, database:
+        for table in ("runs", "daemon_heartbeats"):
+            database.execute(f"DROP TABLE {table}")
+
+
+def replace_by_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("strike", "said", "hint"),
+    [
+        (drop_tables, "it refuses what Dagster asks (SQLite: no such table: ", "`dagster instance migrate`"),
+        (replace_by_folder, "its file cannot be used (SQLite: unable to open database file)", "is there room"),
+    ],
+)
+def test_what_is_the_matter_with_sqlites_file_is_said(
+    strike: Callable[[Path], None], said: str, hint: str, *, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(HEALTHY))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with dg.DagsterInstance.get() as instance:
+        assert instance.get_runs() == []
+    strike(tmp_path / "history" / "runs.db")
+    health.main()
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["detail"].startswith(said)
+    assert hint in found["hint"]
 
 
 def test_what_else_is_in_the_way_of_the_instance_is_not_taken_for_that(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,7 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.doctor.checks import Check, Finding, Outcome, failed, not_checked
-from vfexport_core.doctor.orchestrator_findings import WORKSPACE, findings, refusing_storage, unreachable_storage
+from vfexport_core.doctor.orchestrator_findings import (
+    WORKSPACE,
+    findings,
+    refusing_storage,
+    unreachable_storage,
+    unusable_storage,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +33,8 @@ _PACKAGE = "vfexport_dagster"
 _MODULE = f"{_PACKAGE}.health"
 # Loading Dagster alone takes seconds.
 _SECONDS = 60.0
+_PRIMARY_CODE = 0xFF
+"""The part of SQLite's extended error codes that says which kind they are of."""
 
 
 def orchestrator_check() -> Check:
@@ -91,9 +100,17 @@ def print_findings(
         fault = faults.behind(error)
         if fault is None:
             raise
-        describe = unreachable_storage if isinstance(fault, faults.no_answer) else refusing_storage
-        found = [describe(type(fault).__name__)]  # its text may hold the storage's address
+        found = [_fault_finding(fault, faults)]
     json.dump([dataclasses.asdict(finding) for finding in found], sys.stdout)
+
+
+def _fault_finding(fault: BaseException, faults: StorageErrors) -> Finding:
+    error = fault.__cause__
+    if isinstance(error, sqlite3.Error):  # called the same whatever it is; its words hold no address
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
+        return (refusing_storage if code == sqlite3.SQLITE_ERROR else unusable_storage)(f"SQLite: {error}")
+    describe = unreachable_storage if isinstance(fault, faults.no_answer) else refusing_storage
+    return describe(type(fault).__name__)  # its text may hold the storage's address
 
 
 def workspace_file() -> Path | None:

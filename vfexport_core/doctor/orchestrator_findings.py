@@ -45,11 +45,21 @@ def unreachable_storage(fault: str) -> Finding:
 
 
 def refusing_storage(fault: str) -> Finding:
-    """Report that the storage answers, and refuses what it is asked, and by which kind of error."""
+    """Report that the storage answers, and refuses what it is asked: by which kind of error, or in SQLite's words."""
     return failed(
         "dagster storage",
         f"it refuses what Dagster asks ({fault}): no run begins; an export that runs goes on",
         "Stop Dagster's processes, run `dagster instance migrate`, and start them again; else see the storage's log.",
+    )
+
+
+def unusable_storage(fault: str) -> Finding:
+    """Report that the storage is a file which cannot be read or written, in SQLite's words."""
+    return failed(
+        "dagster storage",
+        f"its file cannot be used ({fault}): no run begins; an export that runs goes on",
+        "Look at the disk and at the *.db files in history and schedules of Dagster's storage: is there room, may this "
+        "user write to them, does anything hold them?",
     )
 
 
