@@ -131,6 +131,8 @@ def build_reaper_sensor() -> dg.SensorDefinition:
         return "; ".join(told) or "no export is late or lost"
 
     text = "Ends exports that take too long or lost their worker, cleans up after them, and ends their runs."
+    # The specification's word for it. Dagster keeps by it whether the sensor is on: another name would be a new sensor,
+    # switched on again where somebody has switched this one off.
     return sensor("export_watchdog", 2, text, look, uses=("buckets",))
 
 

@@ -72,7 +72,7 @@ _ATTEMPT = closed(
         "bucket": TEXT,
         "keys": TEXTS,
         "cleaned": {"bsonType": "bool"},
-        "settled": {"bsonType": "bool"},
+        "settled": {"bsonType": "bool"},  # `Attempt.drained`; see docs/architecture.md for why it keeps this name
         "followed": {"bsonType": "bool"},
     },
 )
