@@ -27,6 +27,8 @@ ARGS =
 UPGRADE =
 # Processes, each with embedded servers of its own. Most tests wait more than they compute: two of them fill a core.
 WORKERS = 4
+# Containers often forbid Python to write bytecode: then every process of the tests compiles again what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup
 
 .PHONY: help venv demo test test-faults test-conformance test-deploy test-browser check format-check lint types layers lock sbom hooks clean

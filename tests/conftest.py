@@ -5,6 +5,7 @@ Under pytest-xdist each worker is a process and so has its own servers; nothing 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -41,6 +42,11 @@ hypothesis_settings.load_profile("vfexport")
 
 # A shell without job control has what it starts in the background ignore Ctrl-C, and all that this starts in turn.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector pass over what stays for good: all modules, and some thousand tests."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
