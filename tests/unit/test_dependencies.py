@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -14,7 +15,7 @@ import pytest
 from tests.unit.docs_helpers import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -47,11 +48,12 @@ NEEDED = declared(PROJECT["dependencies"])
 EXTRAS = {extra: declared(requirements) for extra, requirements in PROJECT["optional-dependencies"].items()}
 
 
-def imported(paths: Iterable[Path]) -> list[set[str]]:
-    """Return the distributions of each module that those of `paths` import, other than for type checkers alone."""
+@functools.cache
+def imported(*, embedded: bool) -> list[set[str]]:
+    """Return the distributions of each module that our own import, other than for type checkers alone."""
     owners = packages_distributions()
     ours = {*PACKAGES, *sys.stdlib_module_names}
-    modules = {name for path in paths for name in runtime_imports(path)}
+    modules = {name for path in sources(embedded=embedded) for name in runtime_imports(path)}
     return [{LENT.get(normal(owner), normal(owner)) for owner in owners[name]} for name in modules - ours]
 
 
@@ -84,11 +86,11 @@ def outside_type_checking(node: ast.AST) -> Iterator[ast.AST]:
 
 @pytest.mark.parametrize(("embedded", "allowed"), [(False, NEEDED | EXTRAS["deploy"]), (True, NEEDED | EXTRAS["demo"])])
 def test_every_import_is_of_a_declared_dependency(*, embedded: bool, allowed: set[str]) -> None:
-    assert [owners for owners in imported(sources(embedded=embedded)) if not owners & allowed] == []
+    assert [owners for owners in imported(embedded=embedded) if not owners & allowed] == []
 
 
 def test_every_declared_dependency_is_imported_or_has_another_use() -> None:
-    used = set().union(*imported(sources(embedded=False)))
+    used = set().union(*imported(embedded=False))
 
     assert NEEDED - used == set(NOT_IMPORTED)
 
