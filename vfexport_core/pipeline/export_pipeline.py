@@ -10,7 +10,7 @@ from vfexport_core.catalog.spec import Container
 from vfexport_core.files.containers import Layout, write_files
 from vfexport_core.mongo.client import open_scanned
 from vfexport_core.pipeline.processes.pool import ProcessPool, process_count
-from vfexport_core.pipeline.stages import scan, transform
+from vfexport_core.pipeline.stages import first_reply_size, scan, transform
 from vfexport_core.rows.row_counters import RowCounters
 from vfexport_core.sources.prefetch import Prefetch
 
@@ -51,9 +51,9 @@ class ExportPipeline:
 
         Raises SourceMissing when a collection does not exist, SourceUnavailable when MongoDB fails for good.
         """
-        stop = threading.Event()
+        stop, size = threading.Event(), first_reply_size(self.plan)
         with (
-            Prefetch(scan(self.plan, self._database, stop), stop) as raw,
+            Prefetch(scan(self.plan, self._database, stop, size), stop, on_wait=size.note_wait) as raw,
             closing(self._transform(raw, stop)) as encoded,
         ):
             for batch in encoded:

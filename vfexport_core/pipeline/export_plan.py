@@ -15,7 +15,7 @@ from vfexport_core.rows.evaluate import expressions_of, fields_of
 from vfexport_core.rows.reminder_rules import artist_name
 from vfexport_core.rows.render import resolve_columns
 from vfexport_core.sources.conditions import condition_expression
-from vfexport_core.sources.scan import BATCH_DOCUMENTS, REPLY_BATCHES
+from vfexport_core.sources.scan import BATCH_DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +47,8 @@ class ExportPlan:
     people: PersonHasher | None
     """Makes the keys of the people whose rows are written; None when nobody keeps them."""
     batch_documents: int
-    reply_batches: int
+    reply_batches: int | None
+    """How many batches a reply has; None for some, and more where replies come too late."""
 
     @classmethod
     def load(
@@ -62,7 +63,7 @@ class ExportPlan:
         suppression: SuppressionList | None = None,
         people: PersonHasher | None = None,
         batch_documents: int = BATCH_DOCUMENTS,
-        reply_batches: int = REPLY_BATCHES,
+        reply_batches: int | None = None,
     ) -> ExportPlan:
         """Read what is small (markets, promoters); raises NoMarketsFound, PromotersNotFound, SourceUnavailable."""
         return cls(

@@ -27,6 +27,8 @@ from vfexport_core.rows.warnings import count_warnings
 from vfexport_core.sources.decode import Decoder
 from vfexport_core.sources.projection import short_names
 from vfexport_core.sources.ranges import range_of
+from vfexport_core.sources.reply_size import ReplySize
+from vfexport_core.sources.scan import REPLY_BATCHES
 from vfexport_core.sources.scan import scan as scan_range
 
 if TYPE_CHECKING:
@@ -55,8 +57,12 @@ def is_ordered(plan: ExportPlan) -> bool:
     return plan.spec.shape.sample is not None
 
 
-def scan(plan: ExportPlan, database: Database[Document], stop: threading.Event) -> Iterator[bytes]:
+def scan(
+    plan: ExportPlan, database: Database[Document], stop: threading.Event, reply_size: ReplySize | None = None
+) -> Iterator[bytes]:
     """Return the raw batches: flat documents with the plan's scanned fields, by ``_id``. Setting `stop` ends retries.
+
+    A `reply_size` (see `first_reply_size`) may grow meanwhile.
 
     Raises SourceMissing when the collection does not exist, SourceUnavailable when MongoDB fails for good.
     """
@@ -68,8 +74,14 @@ def scan(plan: ExportPlan, database: Database[Document], stop: threading.Event) 
         stop,
         where=plan.condition(plan.spec.scan.where),
         batch_documents=plan.batch_documents,
-        reply_batches=plan.reply_batches,
+        reply_size=reply_size or first_reply_size(plan),
     )
+
+
+def first_reply_size(plan: ExportPlan) -> ReplySize:
+    """Return how many documents a scan asks for at once, to begin with."""
+    fixed = plan.reply_batches
+    return ReplySize(plan.batch_documents * (fixed or REPLY_BATCHES), grows=fixed is None)
 
 
 def transform(

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -18,10 +18,17 @@ class Prefetch:
     """Iterates over `blocks`, which a thread reads ahead: at most `ahead_bytes` (and always one block) wait here.
 
     An error of the source is raised to the consumer in its place in the order. Leaving the context ends the thread;
-    `stop` tells the source that nobody waits for it any more.
+    `stop` tells the source that nobody waits for it any more, and `on_wait` is called when somebody does.
     """
 
-    def __init__(self, blocks: Iterable[bytes], stop: threading.Event, ahead_bytes: int = AHEAD_BYTES) -> None:
+    def __init__(
+        self,
+        blocks: Iterable[bytes],
+        stop: threading.Event,
+        ahead_bytes: int = AHEAD_BYTES,
+        on_wait: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._on_wait = on_wait
         self._blocks = blocks
         self._stop = stop
         self._ahead_bytes = ahead_bytes
@@ -48,11 +55,11 @@ class Prefetch:
     def __iter__(self) -> Iterator[bytes]:
         while True:
             with self.changed:
-                self.changed.wait_for(lambda: self._waiting or self.has_ended)
-                block = self.poll()
-                if block is None:
-                    self.check()
-                    return
+                while (block := self.poll()) is None:
+                    if self.has_ended:
+                        self.check()
+                        return
+                    self.changed.wait()
             yield block
 
     @property
@@ -64,6 +71,7 @@ class Prefetch:
         """Return the next block, for one consumer of several; None when there is none just now."""
         with self.changed:
             if not self._waiting:
+                self._on_wait()
                 return None
             block = self._waiting.popleft()
             self._waiting_bytes -= len(block)

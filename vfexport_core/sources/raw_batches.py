@@ -9,7 +9,7 @@ hands on the elements as they are. The one element is the batch.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import bson
 from bson.codec_options import CodecOptions
@@ -147,6 +147,16 @@ def strip_keys(array: memoryview) -> bytes:
 documents_of_array: Callable[[memoryview], bytes] = getattr(bson, "_array_of_documents_to_buffer", strip_keys)
 
 
+class RawBatches(Protocol):
+    """A cursor, as it is read here."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def batch_size(self, batch_size: int, /) -> object:
+        """Ask for so many documents from the next reply on."""
+        ...
+
+
 @contextmanager
 def raw_batches(
     collection: Collection[Document],
@@ -154,7 +164,7 @@ def raw_batches(
     batch_documents: int,
     *,
     hint: str | None = None,
-) -> Generator[Iterator[bytes]]:
+) -> Generator[RawBatches]:
     """Run an aggregation and give its answers as they come: concatenated BSON documents, never empty.
 
     `hint` names the index to use; without it the server chooses.
@@ -162,4 +172,4 @@ def raw_batches(
     options: dict[str, Any] = {"batchSize": batch_documents} | ({} if hint is None else {"hint": hint})
     with collection.with_options(codec_options=REPLY_CODEC).aggregate(pipeline, **options) as cursor:
         # The driver's annotation speaks of documents, but what it takes from such a reply are bytes.
-        yield cast("Iterator[bytes]", cursor)
+        yield cast("RawBatches", cursor)

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from vfexport_core.catalog.collections import Field
     from vfexport_core.mongo.document import Document
     from vfexport_core.sources.ranges import Range
+    from vfexport_core.sources.reply_size import ReplySize
 
 BATCH_DOCUMENTS = 4_000
 REPLY_BATCHES = 3
-"""So many batches are asked for at once: the next reply cannot be asked for before this one is there, and what a round
-trip costs is shared by all of them."""
+"""So many batches are asked for at once, to begin with: the next reply cannot be asked for before this one is there,
+and what a round trip costs is shared by all."""
 _BATCH_BYTES = 4 * 2**20
 
 
@@ -40,13 +41,13 @@ def scan(
     stop: threading.Event,
     *,
     where: Any = None,
-    batch_documents: int = BATCH_DOCUMENTS,
-    reply_batches: int = REPLY_BATCHES,
+    batch_documents: int,
+    reply_size: ReplySize,
 ) -> Iterator[bytes]:
     """Yield raw batches of at most `batch_documents` flat documents and about 4 MiB, in the order of ``_id``.
 
-    `where` is an aggregation expression. Raises SourceUnavailable when the collection cannot be read on. Setting `stop`
-    ends the waiting for retries.
+    `where` is an aggregation expression; `reply_size` says how many documents the server is asked for. Raises
+    SourceUnavailable when the collection cannot be read on. Setting `stop` ends the waiting for retries.
     """
     retries = ReadRetries(collection.name, stop, "scan")
     project = flat_projection(names, **{RESUME_NAME: "$_id"})
@@ -60,10 +61,13 @@ def scan(
         raw = b""
         hint = None if last is None else selection.resume_index
         try:
-            with raw_batches(collection, pipeline, batch_documents * reply_batches, hint=hint) as batches:
+            with raw_batches(collection, pipeline, reply_size.documents, hint=hint) as batches:
                 for raw in batches:
+                    reply_size.came(len(raw))
                     yield from split_batch(raw, batch_documents)
                     retries.progressed()
+                    reply_size.handed_on()
+                    batches.batch_size(reply_size.documents)
                 return
         except PyMongoError as error:
             if raw:
