@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import dagster as dg
 import pytest
+from alembic.script import ScriptDirectory
 from botocore.config import Config
 
 from tests.integration.queue_helpers import new_export
@@ -18,6 +19,7 @@ from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.initialise import initialise
 from vfexport_dagster import tags
 from vfexport_dagster.definitions import defs
+from vfexport_dagster.startup import shortcuts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,17 @@ if TYPE_CHECKING:
     from vfexport_core.embedded import S3Server
     from vfexport_core.queue.models import Export
     from vfexport_core.settings import Settings
+
+ENTRIES = 60
+"""Of a campaign: each of its exports has as many rows, or fewer."""
+
+READ_ANEW = ScriptDirectory.from_config
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_read_once() -> None:
+    """Most tests have a storage of Dagster's made, which would load ninety migrations: most of what that takes."""
+    shortcuts.read_migrations_once()
 
 
 @pytest.fixture
@@ -46,7 +59,7 @@ def store(environment: dict[str, str], database: Database[dict[str, Any]]) -> Ex
 
 @pytest.fixture
 def campaign_id(store: ExportRepository, database: Database[dict[str, Any]]) -> str:
-    return seed_campaign(database, entries=200)
+    return seed_campaign(database, entries=ENTRIES)
 
 
 @pytest.fixture

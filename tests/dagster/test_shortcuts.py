@@ -17,6 +17,7 @@ from dagster._core.execution import compute_logs
 from dagster._core.storage import sql
 from dagster._core.test_utils import create_run_for_test
 
+from tests.dagster.conftest import READ_ANEW
 from vfexport_dagster.startup import shortcuts
 from vfexport_dagster.startup.known import KNOWN_VERSIONS
 
@@ -52,8 +53,8 @@ def test_migrations_are_read_once_for_all_databases(tmp_path: Path, monkeypatch:
     folders = [tmp_path / name for name in ("by itself", "remembered")]
     for folder in folders:
         folder.mkdir()
+    monkeypatch.setattr(ScriptDirectory, "from_config", READ_ANEW)  # what is there is put back after the test
     keep_a_run(folders[0])
-    monkeypatch.setattr(ScriptDirectory, "from_config", ScriptDirectory.from_config)  # is put back after the test
     shortcuts.read_migrations_once()
     shortcuts.read_migrations()
 
