@@ -173,7 +173,7 @@ class WaitedInVain(AssertionError):
     """The time is over, and nothing came; what a condition itself asserts is another matter."""
 
 
-def wait_for(condition: Any, seconds: float = 60) -> Any:
+def wait_for(condition: Any, seconds: float = 200) -> Any:
     """Wait until `condition()` gives something; for what has no event to wait for (another process).
 
     Raises WaitedInVain.

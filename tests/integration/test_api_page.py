@@ -132,5 +132,5 @@ def test_exports_are_streamed_until_the_service_ends(
             assert (seen["id"], seen["status"], seen["queue"]["position"]) == (made["id"], "PENDING", 1)
             assert "path" not in seen
             server.process.send_signal(signal.SIGTERM)
-            assert server.process.wait(30) == 0
+            assert server.process.wait(120) == 0
             assert "graceful shutdown exceeded" not in server.log(), "nobody waits for a stream to end"

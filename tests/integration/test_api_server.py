@@ -226,7 +226,7 @@ def _is_free(address: tuple[str, int]) -> bool:
 
 
 def test_it_is_ready(http: httpx.Client) -> None:
-    ready = wait_for(lambda: http.get("/ready").json().get("status") == "ready", seconds=30)
+    ready = wait_for(lambda: http.get("/ready").json().get("status") == "ready")
     assert ready
     assert "server" not in http.get("/heartbeat").headers
 

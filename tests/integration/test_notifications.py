@@ -312,7 +312,7 @@ def test_a_receiver_that_is_down_gets_everything_when_it_is_back(notified: Notif
 
 
 def test_receivers_that_are_slow_keep_no_other_waiting(notified: Notified, receiver: Receiver) -> None:
-    together = threading.Barrier(9, timeout=20)
+    together = threading.Barrier(9, timeout=120)
     receiver.on_request = together.wait  # each waits for all: one after another would never come to an end
     notified.finished()
     assert look(notified.told(**{f"w{number}": receiver.settings() for number in range(9)})).sent == 9

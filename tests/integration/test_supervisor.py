@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SECONDS = 60
+SECONDS = 120
 # Says that it lives by appending its process id to a file.
 LIVES = "import os, signal, sys; print(os.getpid(), file=open(sys.argv[1], 'a'), flush=True); {}"
 WAITS = LIVES.format("signal.pause()")
@@ -41,7 +41,7 @@ import sys
 from vfexport_core.cli.supervisor import Program, Supervisor
 import os
 program = Program("p", [sys.executable, "-c", sys.argv[2], sys.argv[1]], os.environ)
-Supervisor([program], ready_seconds=10, stop_seconds=10).run()
+Supervisor([program], ready_seconds=60, stop_seconds=60).run()
 """
 
 
@@ -63,9 +63,9 @@ def is_gone(pid: int) -> bool:
 
 
 @contextmanager
-def supervised(*programs: Program, stop_seconds: float = 10) -> Iterator[None]:
+def supervised(*programs: Program, stop_seconds: float = 60) -> Iterator[None]:
     """Run the programs for the block; afterwards the supervisor has come back."""
-    supervisor = Supervisor(programs, ready_seconds=10, stop_seconds=stop_seconds)
+    supervisor = Supervisor(programs, ready_seconds=60, stop_seconds=stop_seconds)
     thread = threading.Thread(target=supervisor.run)
     thread.start()
     try:

@@ -171,7 +171,7 @@ def test_a_worker_that_swallows_its_end_is_ended_with_its_process(
     hurried = settings.model_copy(update={"timeout_millis": 300, "lease_seconds": 1})
     export = store.get(claim.export_id)
     with Worker(claim, export, Backend(hurried, database=database, queue=store), exit_process=end_process) as worker:
-        assert ended.wait(30)
+        assert ended.wait(120)
         assert statuses == [STUCK]
         with pytest.raises(ExportExpired):
             worker.count()

@@ -124,7 +124,7 @@ def test_who_waits_for_a_batch_is_told_of_the_end() -> None:
         waiting = threading.Thread(target=lambda: answers.append(dispatcher.take(wait=True)))
         waiting.start()
         dispatcher.close()
-        waiting.join(30)
+        waiting.join(120)
         assert answers == [None]
 
 
