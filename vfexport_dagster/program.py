@@ -12,28 +12,22 @@ from importlib.metadata import entry_points
 from vfexport_core.telemetry.logs import log_in_one_shape
 from vfexport_dagster.startup.known import SWITCH, is_wanted
 
-_WEB_SERVER = "dagster-webserver"
-
 
 def main() -> None:
     """Run the program that the first argument names, with the others."""
     sys.argv = sys.argv[1:]
-    program = sys.argv[0]
     if is_wanted(SWITCH):
-        adapt(program)
-    (script,) = entry_points(group="console_scripts", name=program)
+        adapt()
+    (script,) = entry_points(group="console_scripts", name=sys.argv[0])
     sys.exit(script.load()())
 
 
-def adapt(program: str) -> None:
+def adapt() -> None:
     """Have this process, which is about to be one of Dagster's, do what is said above."""
-    from vfexport_dagster.startup import connections  # noqa: PLC0415 it imports Dagster's private parts
+    from vfexport_dagster.startup.connections import keep_connections  # noqa: PLC0415 it imports much of Dagster
 
     log_in_one_shape()
-    if program != _WEB_SERVER:  # it keeps them by itself
-        connections.keep_instances()
-    connections.replace_closed()
-    connections.remember_migrations()
+    keep_connections()
 
 
 if __name__ == "__main__":

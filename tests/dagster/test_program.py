@@ -30,13 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CODE_SERVER = ["dagster", "api", "grpc", "--port", "1"]
-
 LOG = """
 import logging, sys
 from importlib import import_module
 from vfexport_dagster import program
-program.adapt("dagster-daemon")
+program.adapt()
 for name in ("dagster._daemon.controller", "dagster_webserver.cli"):
     print(name in sys.modules)
     import_module(name).configure_loggers(formatter="colored")
@@ -137,12 +135,12 @@ def test_a_program_is_adapted_unless_a_setting_or_its_version_is_against_it(
 ) -> None:
     done: list[str] = []
     monkeypatch.setattr(dg, "__version__", version)
-    monkeypatch.setattr(program, "adapt", done.append)
+    monkeypatch.setattr(program, "adapt", lambda: done.append("adapted"))
     monkeypatch.setattr(sys, "argv", ["program.py", "dagster", "--version"])
     monkeypatch.setenv("VFEXPORT_DAGSTER_ADAPTED", value)
     with pytest.raises(SystemExit) as ended:
         program.main()
-    assert (ended.value.code, done) == (0, ["dagster"] if adapted else [])
+    assert (ended.value.code, done) == (0, ["adapted"] if adapted else [])
     assert "dagster, version" in capsys.readouterr().out
 
 

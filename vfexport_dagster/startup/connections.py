@@ -51,11 +51,15 @@ class KeptInstance(dg.DagsterInstance):
         """Keep it."""
 
 
-def keep_instances() -> None:
-    """Have this process keep its connections to Dagster's storage (SQLite has none to keep), and whose they are.
+def keep_connections() -> None:
+    """Have this process keep its connections to Dagster's storage and what it knows of it; SQLite has none."""
+    keep_instances()
+    remember_migrations()
+    event.listen(Pool, "checkout", refuse_closed)
 
-    A code server asks for an instance anew at each tick of a sensor.
-    """
+
+def keep_instances() -> None:
+    """Have this process keep its instances, and each its connections: a code server makes one for each tick."""
     make, kept = factory.create_instance_from_ref, list[dg.DagsterInstance]()
 
     def find_or_make(ref: InstanceRef) -> dg.DagsterInstance:
@@ -70,11 +74,6 @@ def keep_instances() -> None:
         return instance
 
     setattr(factory, make.__name__, find_or_make)
-
-
-def replace_closed() -> None:
-    """Have this process open another connection in place of one that the server has closed while it was kept."""
-    event.listen(Pool, "checkout", refuse_closed)
 
 
 def refuse_closed(connection: Any, *_: object) -> None:
