@@ -9,8 +9,8 @@ import click
 
 from vfexport_core.catalog import all_specs
 from vfexport_core.mongo.client import opened, reading
-from vfexport_core.mongo.own_collections import AUDIT, DELETIONS, EXPORTS, FILE_INDEX
-from vfexport_core.services.initialise import initialise
+from vfexport_core.mongo.own_collections import EXPORTS
+from vfexport_core.services.initialise import OWNED, initialise
 from vfexport_core.settings import load_settings
 from vfexport_core.sources.needed_indexes import missing_source_indexes
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vfexport_core.mongo.document import Document
     from vfexport_core.sources.needed_indexes import MissingIndex
 
-_COLLECTIONS = (EXPORTS, DELETIONS, FILE_INDEX, AUDIT)
+_COLLECTIONS = tuple(owned.collection for owned in OWNED)
 _LISTED_TYPES = 5
 
 
@@ -44,8 +44,8 @@ def init(*, check_sources: bool, as_json: bool) -> None:
     if as_json:
         done = {"database": database.name} | _done(before, after, EXPORTS)
         checked = {} if missing is None else {"missingIndexes": [_wire(item) for item in missing]}
-        of_ccpa = {name: _done(before, after, name) for name in (DELETIONS, FILE_INDEX, AUDIT)}
-        click.echo(json.dumps(done | of_ccpa | checked))
+        others = {name: _done(before, after, name) for name in _COLLECTIONS if name != EXPORTS}
+        click.echo(json.dumps(done | others | checked))
         return
     for collection in _COLLECTIONS:
         click.echo(f"{database.name}.{collection}: validator set")
