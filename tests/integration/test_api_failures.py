@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from bson import ObjectId
+from pydantic import SecretStr
 
 from tests.api_client import Api, api_without_mongodb, insert_campaign, run_to_end, running_api
 from tests.api_tokens import make_settings
@@ -60,6 +62,18 @@ def test_readiness_does_not_fall_with_one_bucket(settings: Settings, database: D
     with running_api(settings, ready_seconds=60) as api:
         response = api.get("/ready")
         assert (response.json()["status"], set(response.json()["checks"].values())) == ("ready", {"ok"})
+
+
+def test_readiness_blames_no_bucket_for_mongodb(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never answers
+        uri = SecretStr(f"mongodb://127.0.0.1:{silent.getsockname()[1]}/?directConnection=true")
+        # Generous, for a busy machine: each check opens a client of its own first.
+        with running_api(settings.model_copy(update={"mongo_uri": uri}), ready_seconds=8) as api:
+            response = api.get("/ready")
+    assert response.status_code == 503
+    assert response.json()["checks"]["mongodb"] != "ok"
+    buckets = {name: said for name, said in response.json()["checks"].items() if name.endswith("S3")}
+    assert buckets == dict.fromkeys(["exportsS3", "scoringS3", "vfScoringS3", "sfmcS3"], "ok")
 
 
 def test_without_mongodb_requests_are_unavailable(cut_off: Api) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pymongo
 
-from vfexport_core.errors import BucketHangs
+from vfexport_core.errors import BucketHangs, SourceUnavailable
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.breakers import BucketBreakers
 
@@ -31,6 +32,7 @@ SCHEMA = "schema"
 MONGODB = "mongodb"
 ESSENTIAL = frozenset({MONGODB, SCHEMA})
 """The checks without which no request can be served; the others are of buckets."""
+_PARTS_FOR_BREAKERS = 4
 # Strangers may ask, as often as they like.
 _FRESH_SECONDS = 2.0
 
@@ -97,10 +99,14 @@ class _Hanging:
         self._until = 0.0
 
     def check(self, bucket: str) -> None:
-        """Raise BucketHangs when exports into the bucket wait; SourceUnavailable when that cannot be known."""
+        """Raise BucketHangs when exports into the bucket wait, by what was known last where MongoDB does not answer.
+
+        That it does not is for its own check to say: nothing is wrong with the bucket.
+        """
         with self._lock:
             if time.monotonic() >= self._until:
-                self._found = self._breakers.all_open()
+                with contextlib.suppress(SourceUnavailable):
+                    self._found = self._breakers.all_open()
                 self._until = time.monotonic() + _FRESH_SECONDS / 2
         if bucket in self._found:
             raise BucketHangs(str(self._found[bucket]), payload=bucket)
@@ -118,7 +124,8 @@ def service_checks(
         with pymongo.timeout(seconds):
             database.command("ping")
 
-    hanging = _Hanging(BucketBreakers(database, RetryLimits(seconds)))
+    # A part of the time, so that the buckets' own answers come within it when MongoDB's does not.
+    hanging = _Hanging(BucketBreakers(database, RetryLimits(seconds / _PARTS_FOR_BREAKERS)))
 
     def bucket_check(bucket: str) -> Callable[[], object]:
         def check() -> None:
