@@ -163,3 +163,4 @@ def test_it_is_looked_at_once(settings: Settings, database: Documents, mongo_ser
         for _ in range(3):
             queue.request(new_export())
     assert commands.names.count("listIndexes") == len(OWNED)
+    assert commands.names.count("listCollections") == 1

@@ -21,6 +21,7 @@ INDEX_BUILD_LIMITS = RetryLimits(120.0)
 """An index over many documents takes a while to build; that MongoDB answers at all is found out before."""
 
 DIFFERS = "differs from ours"
+NO_VALIDATOR = "the validator is missing or an older one"
 
 _NAMESPACE_EXISTS = 48
 _INDEX_CONFLICTS = frozenset({85, 86})
@@ -81,8 +82,18 @@ def differences(
     """
     texts = missing_indexes(collection, indexes)
     if collection.options().get("validator") != validator:
-        texts.append("the validator is missing or an older one")
+        texts.append(NO_VALIDATOR)
     return sorted(texts)
+
+
+def read_validators(collections: Sequence[Collection[dict[str, Any]]]) -> dict[str, Document | None]:
+    """Return the validators of a database's collections by their names, asked for at once."""
+    one = collections[0]
+    database = one.database.with_options(read_preference=one.read_preference)
+    named = {"name": {"$in": [collection.name for collection in collections]}}
+    return {
+        found["name"]: found.get("options", {}).get("validator") for found in database.list_collections(filter=named)
+    }
 
 
 def missing_indexes(collection: Collection[dict[str, Any]], indexes: Sequence[IndexModel]) -> list[str]:

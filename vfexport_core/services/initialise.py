@@ -11,6 +11,7 @@ schema as it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.ccpa import file_index
@@ -19,7 +20,7 @@ from vfexport_core.ccpa.repository import DeletionRepository
 from vfexport_core.errors import NotInitialized
 from vfexport_core.mongo.own_collections import AUDIT, CONTROL, DELETIONS, EXPORTS, FILE_INDEX, OUTBOX, open_owned
 from vfexport_core.mongo.retry import DEFAULT_LIMITS, RetryLimits, with_retries
-from vfexport_core.mongo.schema_setup import differences, missing_indexes
+from vfexport_core.mongo.schema_setup import NO_VALIDATOR, missing_indexes, read_validators
 from vfexport_core.queue import audit, outbox
 from vfexport_core.queue import schema as exports
 from vfexport_core.queue.repository import ExportRepository
@@ -89,14 +90,14 @@ def check_initialised(database: Documents, limits: RetryLimits = DEFAULT_LIMITS)
             f"({SCHEMA_VERSION}) cannot work on: run the newer one",
             payload=CONTROL,
         )
-    for owned in OWNED:
-        wrong = _differences(database, owned, limits, is_newer=found["version"] > SCHEMA_VERSION)
+    collections = [open_owned(database, owned.collection) for owned in OWNED]
+    # A newer version's are others; the rules that this version knows are among its rules.
+    is_newer = found["version"] > SCHEMA_VERSION
+    validators = {} if is_newer else with_retries(control, lambda: read_validators(collections), limits)
+    for owned, collection in zip(OWNED, collections, strict=True):
+        wrong = with_retries(collection, partial(missing_indexes, collection, owned.indexes), limits)
+        if not is_newer and validators.get(owned.collection) != owned.validator:
+            wrong.append(NO_VALIDATOR)
         if wrong:
-            raise NotInitialized(f"collection {owned.collection}: {'; '.join(wrong)}: {_RUN_INIT}", payload=CONTROL)
-
-
-def _differences(database: Documents, owned: _Owned, limits: RetryLimits, *, is_newer: bool) -> list[str]:
-    collection = open_owned(database, owned.collection)
-    if is_newer:  # its validator is another one; the rules that this version knows are among its rules
-        return with_retries(collection, lambda: missing_indexes(collection, owned.indexes), limits)
-    return with_retries(collection, lambda: differences(collection, owned.indexes, owned.validator), limits)
+            told = "; ".join(sorted(wrong))
+            raise NotInitialized(f"collection {owned.collection}: {told}: {_RUN_INIT}", payload=CONTROL)

@@ -33,11 +33,10 @@ _READ_SECONDS = 60.0
 _QUICK_SECONDS = 10.0
 _QUICK = RetryPolicy(attempts=4, cap_seconds=2.0)
 _QUICK_STALL_SECONDS = 20.0
-# What is taken away is taken away by the reaper later, when it cannot be now; the queue waits meanwhile.
-_CLEANING_READ_SECONDS = 5.0
+# Who asks whether a bucket answers wants to know soon. What cannot be taken away now the reaper takes away later, and
+# the queue waits meanwhile. One time for both, so that one client serves both.
+_SHORT_SECONDS = 3.0
 _CLEANING_STALL_SECONDS = 8.0
-# Whoever asks whether a bucket answers wants to know soon.
-_CHECK_SECONDS = 3.0
 _PROBE_ACL = "private"
 
 
@@ -67,7 +66,7 @@ class BucketClients:
         """
         read_seconds = min(_READ_SECONDS, self._stall_seconds / 2)  # so that two silences are enough to know
         writing = self._bucket(bucket, read_seconds, RetryPolicy(), stall_seconds=self._stall_seconds)
-        cleaning = self._bucket(bucket, _CLEANING_READ_SECONDS, RetryPolicy(), stall_seconds=_CLEANING_STALL_SECONDS)
+        cleaning = self._bucket(bucket, _SHORT_SECONDS, RetryPolicy(), stall_seconds=_CLEANING_STALL_SECONDS)
         return S3Store(writing, cleaning)
 
     def store_named(self, name: str, *, likely: str) -> ObjectStore:
@@ -88,7 +87,7 @@ class BucketClients:
 
     def impatient(self, bucket: str) -> S3Bucket:
         """Return the bucket for questions that are asked once, and whose answers are not waited for long."""
-        return self._bucket(bucket, _CHECK_SECONDS, RetryPolicy(attempts=1))
+        return self._bucket(bucket, _SHORT_SECONDS, RetryPolicy(attempts=1))
 
     def check(self, bucket: str) -> None:
         """Ask once, and not long, whether the bucket is there; raises DeliveryFailed or DeliveryRefused."""

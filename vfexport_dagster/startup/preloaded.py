@@ -25,6 +25,8 @@ import dagster._grpc.impl
 import dagster._utils.test.definitions
 import sqlalchemy.dialects.sqlite
 import upath.implementations.local
+from dagster import DagsterInvalidConfigError
+from dagster._core.execution.api import create_execution_plan
 
 import vfexport_core.mongo.client
 import vfexport_core.queue.repository
@@ -45,7 +47,9 @@ with contextlib.suppress(ImportError):  # the storage of a deployment
 if tracing.is_on():
     import vfexport_core.telemetry.spans
 
-defs.get_repository_def()
+for job in defs.get_repository_def().get_all_jobs():
+    with contextlib.suppress(DagsterInvalidConfigError):  # of a job that cannot be launched without
+        create_execution_plan(job)  # what Dagster works out once for each job is kept with it
 with contextlib.suppress(ConfigurationError):  # a run will say so
     load_settings()  # is theirs if they read the same
 shortcuts.make_engines_once()
