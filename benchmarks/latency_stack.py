@@ -19,10 +19,10 @@ import psutil
 from vfexport_core.catalog import find_spec
 from vfexport_core.embedded import embedded_environment, embedded_mongo, embedded_s3
 from vfexport_core.embedded.demo.children import Children
-from vfexport_core.embedded.demo.dagster import make_workspace, prepare_home, start_code_location, start_daemon
+from vfexport_core.embedded.demo.dagster import prepare_home, start_code_location, start_daemon
 from vfexport_core.embedded.demo.folder import find_checkout
 from vfexport_core.embedded.demo.isolation import isolated
-from vfexport_core.embedded.process import free_port
+from vfexport_core.embedded.process import HOST, free_port
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.mongo.client import opened
 from vfexport_core.queue.audit import Actor
@@ -30,6 +30,7 @@ from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services import exports
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.initialise import initialise
+from vfexport_core.services.workspace_file import FILE, write_workspace
 from vfexport_core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Service:
     def start(self) -> None:
         port = free_port()
         code = start_code_location(self.children, port)
-        self._processes = [code, start_daemon(self.children, make_workspace(self.children.folder, port))]
+        workspace = write_workspace(self.children.folder / FILE, HOST, port)
+        self._processes = [code, start_daemon(self.children, workspace)]
 
     def kill(self) -> None:
         """Kill daemon and code location with -9, and nothing else."""

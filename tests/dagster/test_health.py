@@ -15,8 +15,8 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, ProgrammingError
 
-from vfexport_core.doctor.orchestrator_check import workspace_file
 from vfexport_core.doctor.orchestrator_findings import findings
+from vfexport_core.services.workspace_file import find_workspace
 from vfexport_dagster import health
 from vfexport_dagster.definitions import defs
 from vfexport_dagster.instance_state import InstanceState, sensor_names
@@ -114,7 +114,7 @@ def test_a_code_location_that_does_not_answer(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}")
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-        found = {finding.name: finding for finding in findings(InstanceState(instance, workspace_file()))}
+        found = {finding.name: finding for finding in findings(InstanceState(instance, find_workspace()))}
     assert found["dagster code location"].outcome.value == "failed"
     assert "vfexport cannot be reached" in found["dagster code location"].detail
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import logging.config
 import os
@@ -12,29 +11,27 @@ import sys
 import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from vfexport_core.cli.supervisor import Program, Supervisor
 from vfexport_core.errors import ConfigurationError
+from vfexport_core.services.workspace_file import HOME, LOCATION, SERVED, write_workspace
 from vfexport_core.settings import PREFIX, load_settings
 from vfexport_core.telemetry.logs import logging_config, wants_json
 
 if TYPE_CHECKING:
     from types import FrameType
 
-HOME = "DAGSTER_HOME"
 CONFIGURATION = "dagster.yaml"
 DEFINITIONS = "vfexport_dagster.definitions"
 PROGRAM = "vfexport_dagster.program"
 EXPORTER = "vfexport_dagster.exporter"
-LOCATION = "vfexport"
 LOOPBACK = "127.0.0.1"
 
 _PORT = click.IntRange(1, 65_535)
 _READY_SECONDS = 60.0
-_FOLDER = "serve"
 
 
 @click.command()
@@ -73,7 +70,7 @@ def serve(
     logging.config.dictConfig(logging_config(settings.log_format))
     os.environ[f"{PREFIX}LOG_FORMAT"] = settings.log_format  # Dagster's programs read no other settings
     dagster = ["--log-format", "json" if wants_json(settings.log_format) else "colored"]
-    workspace = ["--workspace", str(make_workspace(home, code_port))]
+    workspace = ["--workspace", str(write_workspace(home / SERVED, LOOPBACK, code_port))]
     code = ["--host", LOOPBACK, "--port", str(code_port), "--module-name", DEFINITIONS, "--location-name", LOCATION]
     api = ["--host", host, "--port", str(api_port), "--workers", str(api_workers)]
     ui = ["--host", host, "--port", str(ui_port)]
@@ -105,15 +102,6 @@ def dagster_home() -> Path:
     if not (Path(home) / CONFIGURATION).is_file():
         raise ConfigurationError(f"{HOME} must name a folder that has a {CONFIGURATION}", payload=HOME)
     return Path(home).absolute()
-
-
-def make_workspace(home: Path, code_port: int) -> Path:
-    """Write the file that tells daemon and web server where the code location is; nobody cleans that folder."""
-    location: dict[str, Any] = {"host": LOOPBACK, "port": code_port, "location_name": LOCATION}
-    workspace = home / _FOLDER / "workspace.yaml"
-    workspace.parent.mkdir(exist_ok=True)
-    workspace.write_text(json.dumps({"load_from": [{"grpc_server": location}]}))
-    return workspace
 
 
 def _module(name: str, module: str, *arguments: str, ready_port: int | None = None) -> Program:

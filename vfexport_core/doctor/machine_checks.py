@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vfexport_core.doctor.checks import Check, Finding, failed, ok, warning
-from vfexport_core.doctor.orchestrator_check import HOME
+from vfexport_core.services.workspace_file import HOME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,25 +10,24 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfexport_core.doctor.checks import Check, Finding, Outcome, failed, not_checked
 from vfexport_core.doctor.orchestrator_findings import (
-    WORKSPACE,
     findings,
     refusing_storage,
     unreachable_storage,
     unusable_storage,
 )
+from vfexport_core.services.workspace_file import HOME, find_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from vfexport_core.telemetry.orchestrator import OrchestratorState
 
-HOME = "DAGSTER_HOME"
 _PACKAGE = "vfexport_dagster"
 _MODULE = f"{_PACKAGE}.health"
 # Loading Dagster alone takes seconds.
@@ -94,7 +93,7 @@ def print_findings(
     Or what the storage does instead of telling; raises what else is in the way of it.
     """
     try:
-        with open_state(workspace_file()) as state:
+        with open_state(find_workspace()) as state:
             found = [*findings(state)]
     except Exception as error:
         fault = faults.behind(error)
@@ -111,10 +110,3 @@ def _fault_finding(fault: BaseException, faults: StorageErrors) -> Finding:
         return (refusing_storage if code == sqlite3.SQLITE_ERROR else unusable_storage)(f"SQLite: {error}")
     describe = unreachable_storage if isinstance(fault, faults.no_answer) else refusing_storage
     return describe(type(fault).__name__)  # its text may hold the storage's address
-
-
-def workspace_file() -> Path | None:
-    """Return the file that names the code location, if there is one here."""
-    home, named = Path(os.environ.get(HOME, "")), os.environ.get(WORKSPACE)
-    candidates = [*([Path(named)] if named else []), home / "serve" / "workspace.yaml", home / "workspace.yaml"]
-    return next((path for path in candidates if path.is_file()), None)

@@ -6,14 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from vfexport_core.doctor.checks import Finding, clock_finding, failed, not_checked, ok, warning
+from vfexport_core.services.workspace_file import WORKSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from vfexport_core.telemetry.orchestrator import OrchestratorState, SensorState
-
-WORKSPACE = "DAGSTER_WORKSPACE"
-"""Names the workspace file; else it is the one that `vfexport serve` wrote, or `workspace.yaml` in DAGSTER_HOME."""
 
 # Daemons give a sign of life every 30 s.
 _ALIVE_SECONDS = 120.0

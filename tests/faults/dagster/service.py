@@ -13,8 +13,9 @@ import dagster as dg
 import psutil
 
 from tests.api_client import wait_for
-from vfexport_core.embedded.demo.dagster import make_workspace, start_code_location, start_daemon, start_web_server
-from vfexport_core.embedded.process import free_port
+from vfexport_core.embedded.demo.dagster import start_code_location, start_daemon, start_web_server
+from vfexport_core.embedded.process import HOST, free_port
+from vfexport_core.services.workspace_file import FILE, write_workspace
 from vfexport_dagster.runs import LIVE
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Service:
 
     def start(self, *names: str) -> None:
         """Start what is named: code, daemon, web; the code location listens before the others begin."""
-        workspace = make_workspace(self.children.folder, self.code_port)
+        workspace = write_workspace(self.children.folder / FILE, HOST, self.code_port)
         if "code" in names:
             self._processes["code"] = start_code_location(self.children, self.code_port)
         if "daemon" in names:

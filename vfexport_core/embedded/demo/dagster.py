@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vfexport_core.embedded.demo.children import answers
 from vfexport_core.embedded.demo.folder import DAGSTER_YAML
 from vfexport_core.embedded.process import HOST, free_port, server_failure
+from vfexport_core.services.workspace_file import FILE, HOME, LOCATION, write_workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from vfexport_core.embedded.process import ServerProcess
 
 DEFINITIONS = "vfexport_dagster.definitions"
-LOCATION = "vfexport"
 
 _LOCATIONS = """{ workspaceOrError { __typename
   ... on PythonError { message }
@@ -33,7 +33,7 @@ def prepare_home(checkout: Path, folder: Path) -> None:
     home = folder / "dagster"
     home.mkdir()
     shutil.copy(checkout / DAGSTER_YAML, home)
-    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ[HOME] = str(home)
 
 
 def start_dagster(children: Children, port: int) -> ServerProcess:
@@ -43,7 +43,7 @@ def start_dagster(children: Children, port: int) -> ServerProcess:
     """
     code_port = free_port()
     start_code_location(children, code_port)
-    workspace = make_workspace(children.folder, code_port)
+    workspace = write_workspace(children.folder / FILE, HOST, code_port)
     # Side by side: each takes seconds to import Dagster.
     daemon = start_daemon(children, workspace)
     start_web_server(children, workspace, port)
@@ -56,14 +56,6 @@ def start_code_location(children: Children, port: int) -> ServerProcess:
     code = children.start("Dagster code location", "dagster", [*arguments, "--location-name", LOCATION])
     children.wait_for(code, lambda: _listens(port))
     return code
-
-
-def make_workspace(folder: Path, code_port: int) -> Path:
-    """Write the file that tells daemon and web server where the code location is."""
-    workspace = folder / "workspace.yaml"
-    location = {"host": HOST, "port": code_port, "location_name": LOCATION}
-    workspace.write_text(json.dumps({"load_from": [{"grpc_server": location}]}))
-    return workspace
 
 
 def start_daemon(children: Children, workspace: Path) -> ServerProcess:
