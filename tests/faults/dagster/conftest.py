@@ -73,7 +73,8 @@ def running_scene(
         home = Path(folder) / "dagster"
         exits.callback(kill_all_of, home)
         service = Service(Children(Path(folder), exits), home)
-        service.start("code", "daemon", "web")
+        exits.callback(service.close)
+        service.start("code", "daemon")
         exits.callback(gate.open)
         client = exits.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{service.web_port}", timeout=60))
         yield Scene(client, service, checker, campaigns[1:], gate, s3)

@@ -53,10 +53,15 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.store = self.checker.store
-        self.ui = WebServer(self.client)
         self.checker.run_next = self.export
         self.checker.staying = self.service.staying
         self.checker.beyond.append(self.service.assert_no_run_is_left)
+
+    @property
+    def ui(self) -> WebServer:
+        """Where people press buttons."""
+        self.service.serve_ui()
+        return WebServer(self.client)
 
     def ask(self, export_type: str = "entries", campaign: int = 0) -> str:
         """Request an export as the API does; gives its id."""
@@ -74,7 +79,7 @@ class Scene:
         export_id = self.ask(export_type)
         run_id = self.wait(export_id, ExportStatus.TRIGGERED).run_id or ""
         assert self.gate.arrived.wait(SECONDS), "nothing is read"
-        return Held(export_id, run_id, self.ui.process_of(run_id))
+        return Held(export_id, run_id, self.service.process_of(run_id))
 
     def let_go(self) -> None:
         self.gate.open()
@@ -96,18 +101,25 @@ class Scene:
         """Wait until the latest run of an export has one of these statuses of Dagster; gives its id."""
 
         def look() -> str | None:
-            runs = self.ui.runs_with(export_id)
-            return runs[0]["runId"] if runs and runs[0]["status"] in statuses else None
+            run = self.service.latest_run(export_id)
+            return run.run_id if run is not None and run.status.value in statuses else None
 
         return wait_for(look, SECONDS)
 
     def wait_for_run(self, run_id: str, *statuses: str) -> str:
-        return wait_for(lambda: (status := self.ui.run_status(run_id)) in statuses and status, SECONDS)
+        def look() -> str | None:
+            run = self.service.instance.get_run_by_id(run_id)
+            return run.status.value if run is not None and run.status.value in statuses else None
 
-    def check(self) -> None:
-        """Have everything checked that must be true after every scenario."""
+        return wait_for(look, SECONDS)
+
+    def check(self, *, next_one: str | None = None) -> None:
+        """Have everything checked that must be true after every scenario.
+
+        `next_one` is an export that had not begun when the fault was over, where there is one.
+        """
         self.let_go()
-        self.checker.assert_all_well(list(self.acknowledged))
+        self.checker.assert_all_well(list(self.acknowledged), next_one=next_one)
 
     def _request(self, campaign_id: str, export_type: str) -> str:
         export, created = self.store.request(new_export(campaign_id=campaign_id, export_type=export_type))

@@ -1,8 +1,12 @@
-"""Dagster's code location, daemon and web server, each a process that a scenario can kill and start again."""
+"""Dagster's code location, daemon and web server, each a process that a scenario can kill and start again.
+
+What Dagster knows of a run is asked of its storage from here. The web server is started where a button is pressed.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +62,37 @@ class Service:
     code_port: int = field(default_factory=free_port)
     web_port: int = field(default_factory=free_port)
     _processes: dict[str, ServerProcess] = field(default_factory=dict)
+    _instance: dg.DagsterInstance | None = None
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        """What Dagster has stored; to open it takes longer than to ask it."""
+        if self._instance is None:
+            self._instance = dg.DagsterInstance.get()
+        return self._instance
+
+    def close(self) -> None:
+        if self._instance is not None:
+            self._instance.dispose()
+            self._instance = None
+
+    def latest_run(self, export_id: str) -> dg.DagsterRun | None:
+        found = self.instance.get_runs(dg.RunsFilter(tags={"export_id": export_id}), limit=1)
+        return found[0] if found else None
+
+    def logs(self, run_id: str) -> list[str]:
+        return [entry.message for entry in self.instance.all_logs(run_id)]
+
+    def process_of(self, run_id: str) -> int:
+        """Return the id of the process that executes a run, as its log tells."""
+        found = wait_for(lambda: {*re.findall(r"in process \(pid: (\d+)", "\n".join(self.logs(run_id)))}, HELD_SECONDS)
+        (pid,) = found
+        return int(pid)
+
+    def serve_ui(self) -> None:
+        """Start the web server unless it is there."""
+        if "web" not in self._processes:
+            self.start("web")
 
     def start(self, *names: str) -> None:
         """Start what is named: code, daemon, web; the code location listens before the others begin."""
@@ -87,7 +122,10 @@ class Service:
         self.start(name)
 
     def wipe(self) -> None:
-        """Lose all that Dagster has stored."""
+        """Lose all that Dagster has stored, with the processes that have it open."""
+        self.close()
+        for name in [*self._processes]:
+            self._processes.pop(name).stop()
         for left in self.home.iterdir():
             if left.is_dir():
                 shutil.rmtree(left)
@@ -111,9 +149,8 @@ class Service:
 
     def assert_no_run_is_left(self) -> None:
         """Every export has ended: wait until Dagster knows so of every run."""
-        with dg.DagsterInstance.get() as instance:
-            live = dg.RunsFilter(statuses=list(LIVE))
-            wait_for(lambda: not instance.get_runs(live), HELD_SECONDS)
+        live = dg.RunsFilter(statuses=list(LIVE))
+        wait_for(lambda: not self.instance.get_runs(live), HELD_SECONDS)
 
 
 def kill_all_of(home: Path) -> None:

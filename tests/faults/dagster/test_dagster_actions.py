@@ -17,6 +17,12 @@ FINISHED, FAILED, CANCELED = ExportStatus.FINISHED, ExportStatus.FAILED, ExportS
 STARTED_BY_NOW = ("SUCCESS", "FAILURE", "CANCELED")
 
 
+@pytest.fixture(autouse=True)
+def _buttons(scene: Scene) -> None:
+    """Have the web server there before anybody holds a run."""
+    scene.service.serve_ui()
+
+
 def failed(scene: Scene) -> tuple[str, str]:
     """Have an export fail; gives its id and that of its run."""
     scene.s3.fail("PutObject", ACCESS_DENIED)
@@ -27,10 +33,9 @@ def failed(scene: Scene) -> tuple[str, str]:
     return export_id, run_id
 
 
-def reason(run_id: str) -> str:
+def reason(scene: Scene, run_id: str) -> str:
     """Return what the step of a run that failed says of it."""
-    with dg.DagsterInstance.get() as instance:
-        (entry,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    (entry,) = scene.service.instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
     assert entry.dagster_event
     failure = entry.dagster_event.step_failure_data.user_failure_data
     return failure.description or "" if failure else ""
@@ -68,7 +73,7 @@ def test_two_people_reexecute_the_same_run(strategies: tuple[str, str], scene: S
     ends = [scene.wait_for_run(run, *STARTED_BY_NOW) for run in runs]
     assert sorted(ends) == ["FAILURE", "SUCCESS"]
     loser = runs[ends.index("FAILURE")]
-    assert "ExportNotClaimable" in reason(loser), "it says what is in its way"
+    assert "ExportNotClaimable" in reason(scene, loser), "it says what is in its way"
     scene.check()
 
 

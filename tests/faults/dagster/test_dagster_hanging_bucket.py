@@ -60,13 +60,13 @@ def test_exports_into_a_bucket_that_hangs_wait_while_the_others_go_on(scene: Sce
     let_it_answer(scene, gate)
     for export_id in waiting:
         assert scene.wait(export_id, FINISHED).attempt == 1
-    scene.check()
+    scene.check(next_one=waiting[-1])
 
 
 def test_a_worker_that_is_stopped_while_its_bucket_hangs_holds_nobody_up(scene: Scene, gate: threading.Event) -> None:
     first = scene.ask(HANGING[0])
     scene.s3.wait_for("PutObject", seconds=REACHED_SECONDS)
-    pid = scene.ui.process_of(scene.store.get(first).run_id or "")
+    pid = scene.service.process_of(scene.store.get(first).run_id or "")
     kill(pid, signal.SIGSTOP)
     others = [scene.ask(export_type) for export_type in OTHERS]
     error = scene.wait(first, FAILED).error

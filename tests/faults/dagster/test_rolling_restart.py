@@ -1,4 +1,4 @@
-"""A rolling restart of every process in the middle of 20 exports loses none and does none twice."""
+"""A rolling restart of every process in the middle of ten exports loses none and does none twice."""
 
 from __future__ import annotations
 
@@ -20,13 +20,10 @@ TYPES = (
 FINISHED, TRIGGERED = ExportStatus.FINISHED, ExportStatus.TRIGGERED
 
 
-def test_every_process_is_replaced_while_twenty_exports_go_on(scene: Scene) -> None:
-    held = scene.hold()
-    asked = [
-        held.export_id,
-        *(scene.ask(kind, campaign) for campaign in (0, 1) for kind in TYPES if campaign or kind != "entries"),
-    ]
-    assert len(asked) == 20
+def test_every_process_is_replaced_while_ten_exports_go_on(scene: Scene) -> None:
+    scene.service.serve_ui()
+    held = scene.hold(TYPES[0])
+    asked = [held.export_id, *map(scene.ask, TYPES[1:])]
     # Told to end, the code location waits for the run that is its child; what waits in Dagster's queue stays there.
     code = scene.service.tell_to_end("code")
     scene.service.replace("daemon")
@@ -35,10 +32,11 @@ def test_every_process_is_replaced_while_twenty_exports_go_on(scene: Scene) -> N
     scene.wait(held.export_id, FINISHED)
     wait_for(lambda: not code.is_running(), 60)
     scene.service.start("code")
-    for name, after in (("web", 5), ("daemon", 10), ("code", 14)):
+    # While daemon or code location are away none is begun, so that there are always some to come.
+    for name, after in (("daemon", 2), ("code", 5), ("web", 7)):
         scene.wait(asked[after], FINISHED)
         scene.service.replace(name)
     ended = [scene.wait(export_id, FINISHED) for export_id in asked]
     assert {export.attempt for export in ended} == {1}
-    assert len({export.run_id for export in ended}) == 20
-    scene.check()
+    assert len({export.run_id for export in ended}) == len(TYPES)
+    scene.check(next_one=asked[-1])

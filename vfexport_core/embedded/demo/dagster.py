@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vfexport_core.embedded.process import ServerProcess
 
 DEFINITIONS = "vfexport_dagster.definitions"
+PROGRAM = "vfexport_dagster.program"
 
 _LOCATIONS = """{ workspaceOrError { __typename
   ... on PythonError { message }
@@ -53,20 +54,20 @@ def start_dagster(children: Children, port: int) -> ServerProcess:
 def start_code_location(children: Children, port: int) -> ServerProcess:
     """Start the process that has our definitions and executes runs, and wait until it listens on `port`."""
     arguments = ["api", "grpc", "--host", HOST, "--port", str(port), "--module-name", DEFINITIONS]
-    code = children.start("Dagster code location", "dagster", [*arguments, "--location-name", LOCATION])
+    code = children.start("Dagster code location", PROGRAM, ["dagster", *arguments, "--location-name", LOCATION])
     children.wait_for(code, lambda: _listens(port))
     return code
 
 
 def start_daemon(children: Children, workspace: Path) -> ServerProcess:
     """Start the process that evaluates sensors and launches queued runs."""
-    return children.start("Dagster daemon", "dagster._daemon", ["run", "--workspace", str(workspace)])
+    return children.start("Dagster daemon", PROGRAM, ["dagster-daemon", "run", "--workspace", str(workspace)])
 
 
 def start_web_server(children: Children, workspace: Path, port: int) -> ServerProcess:
     """Start the process that serves the UI on `port`, and wait until it has loaded our definitions."""
     arguments = ["--host", HOST, "--port", str(port), "--workspace", str(workspace)]
-    web = children.start("Dagster web server", "dagster_webserver", arguments)
+    web = children.start("Dagster web server", PROGRAM, ["dagster-webserver", *arguments])
     children.wait_for(web, lambda: answers(port, "/server_info"))
     children.wait_for(web, lambda: _has_loaded(port, web))
     return web
