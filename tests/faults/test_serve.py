@@ -69,6 +69,8 @@ class Served:
         self.api = f"http://127.0.0.1:{ports[0]}"
         self.ui = f"http://127.0.0.1:{ports[1]}"
         self.exporter = f"http://127.0.0.1:{ports[3]}"
+        # One for all: to make a client, which reads the system's certificates, takes longer than most requests.
+        self.http = httpx.Client(timeout=SECONDS)
 
     def children(self) -> dict[str, int]:
         """Return the processes that are up, by their names."""
@@ -87,24 +89,30 @@ class Served:
             up = self.children()
             is_up = up.keys() == PROCESSES.keys() and not set(up.values()) & set(but)
             urls = (f"{self.api}/ready", f"{self.ui}/server_info", self.exporter)
-            return up if is_up and all(map(answers, urls)) else None
+            return up if is_up and all(map(self.answers, urls)) else None
 
         return wait_for(look, SECONDS)
 
     def export(self) -> str:
         """Have the campaign exported; gives the status in which that ends."""
         body: dict[str, Any] = {"userId": "admin-1", "permissions": {"*": ["REPORT"]}}
-        token = httpx.post(f"{self.api}/dev/token", json=body, timeout=SECONDS).raise_for_status().json()["token"]
+        token = self.http.post(f"{self.api}/dev/token", json=body).raise_for_status().json()["token"]
         headers = {"Authorization": f"Bearer {token}"}
         path = f"{self.api}/campaigns/{self.campaign}/exports"
-        asked = httpx.post(path, json={"exportType": "entries"}, headers=headers, timeout=SECONDS)
+        asked = self.http.post(path, json={"exportType": "entries"}, headers=headers)
         path = f"{path}/{asked.raise_for_status().json()['id']}"
 
         def ended() -> str | None:
-            status = httpx.get(path, headers=headers, timeout=SECONDS).raise_for_status().json()["status"]
+            status = self.http.get(path, headers=headers).raise_for_status().json()["status"]
             return None if status in {"PENDING", "TRIGGERED"} else status
 
         return wait_for(ended, SECONDS)
+
+    def answers(self, url: str) -> bool:
+        try:
+            return self.http.get(url).is_success
+        except httpx.TransportError:
+            return False
 
     def left(self) -> list[int]:
         """Return all processes that have this instance in their environment."""
@@ -116,13 +124,6 @@ class Served:
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
         return found
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=SECONDS).is_success
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +143,7 @@ def served(
         finally:
             served.process.kill()
             served.process.wait()
+            served.http.close()
             kill_all_of(served.home)
 
 
@@ -157,7 +159,7 @@ def test_what_dagster_does_is_to_be_had_as_metrics_also_when_the_exporter_was_ki
     os.kill(before["exporter"], signal.SIGKILL)
     after = served.wait_until_up(before["exporter"])
     assert {**after, "exporter": before["exporter"]} == before
-    assert "vfexport_dagster_storage_up 1.0" in httpx.get(f"{served.exporter}/metrics", timeout=SECONDS).text
+    assert "vfexport_dagster_storage_up 1.0" in served.http.get(f"{served.exporter}/metrics").text
 
 
 @pytest.mark.parametrize("name", [name for name in PROCESSES if name != "exporter"])
