@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.embedded import MongoServer, S3Server
 
-ENTRIES = 1_200
+ENTRIES = 300
 DEV_KEY = private_pem(EC_KEY)
 
 

@@ -45,6 +45,7 @@ def test_requests_become_the_files_that_the_reference_makes(
         assert download.headers["Content-Type"] == "text/csv; charset=utf-8"
 
 
+@pytest.fixture(scope="module")
 def run_of_an_export(stack: Stack, campaign: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Have entries exported; gives the run and its tags."""
     export = stack.request(campaign, exportType="entries")
@@ -53,8 +54,10 @@ def run_of_an_export(stack: Stack, campaign: str) -> tuple[dict[str, Any], dict[
     return run, {tag["key"]: tag["value"] for tag in run["tags"]}
 
 
-def test_the_web_server_shows_runs_files_and_sensors(stack: Stack, campaign: str) -> None:
-    run, tags = run_of_an_export(stack, campaign)
+def test_the_web_server_shows_runs_files_and_sensors(
+    stack: Stack, campaign: str, run_of_an_export: tuple[dict[str, Any], dict[str, str]]
+) -> None:
+    run, tags = run_of_an_export
     assert run["jobName"] == "entries_export"
     assert tags["campaign_id"] == campaign
     # The timeout, a quarter of an hour for clocks that differ, and what the run waited for its turn.
@@ -74,8 +77,10 @@ def test_the_web_server_shows_runs_files_and_sensors(stack: Stack, campaign: str
     }
 
 
-def test_the_request_and_its_run_are_one_trace(stack: Stack, campaign: str, collector: Collector) -> None:
-    _, tags = run_of_an_export(stack, campaign)
+def test_the_request_and_its_run_are_one_trace(
+    run_of_an_export: tuple[dict[str, Any], dict[str, str]], collector: Collector
+) -> None:
+    _, tags = run_of_an_export
     poll(lambda: collector.trace_of(tags["correlation_id"]).keys() >= REQUEST_AND_RUN)
 
 
