@@ -51,15 +51,15 @@ def service_of(settings: Settings) -> Iterator[Service]:
         yield Service(settings, client[settings.mongo_database], buckets, grace_seconds=SETTLE_SECONDS, skew_seconds=0)
 
 
-def export_until(stop: Event, settings: Settings, campaigns: list[str], first: int) -> None:
-    """Request and run one type after the other, whatever becomes of it; when told to stop, each of them once more."""
+def export_until(stop: Event, settings: Settings, campaigns: list[str], first: int, last: list[str]) -> None:
+    """Request and run one type after the other, whatever becomes of it; when told to stop, the last ones once more."""
     with service_of(settings) as service:
         turns = itertools.cycle(TYPES[first:] + TYPES[:first])
         campaign = itertools.cycle(campaigns)
         while not stop.is_set():
             with suppress(VfexportError):
                 service.run(service.request(next(campaign), next(turns)))
-        for export_type in TYPES:
+        for export_type in last:
             with suppress(VfexportError):
                 service.run(service.request(next(campaign), export_type))
 
@@ -97,8 +97,10 @@ def run_processes(service: Service, campaigns: list[str]) -> None:
     context = forked()
     stop = context.Event()
     settings = service.settings.model_copy(update={"mongo_database": service.database.name})
+    # The first one is killed; the others share the types that are exported in the end.
+    last = [[], *(TYPES[number :: EXPORTING_PROCESSES - 1] for number in range(EXPORTING_PROCESSES - 1))]
     exporting = [
-        context.Process(target=export_until, args=(stop, settings, campaigns, 5 * number), daemon=True)
+        context.Process(target=export_until, args=(stop, settings, campaigns, 5 * number, last[number]), daemon=True)
         for number in range(EXPORTING_PROCESSES)
     ]
     deleting = [
