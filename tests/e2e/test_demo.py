@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MARK = "DEMO_TEST_MARK"
 TYPES = ("entries", "scoring")
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("whole service")]
 
 
 class Demo:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.otlp_collector import Collector
     from tests.s3_proxy import S3Proxy
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("whole service")]
 
 
 def test_requests_become_the_files_that_the_reference_makes(

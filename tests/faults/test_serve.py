@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.embedded import MongoServer, S3Server
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("served")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("whole service")]
 SECONDS = 120
 VFEXPORT = Path(sysconfig.get_path("scripts")) / "vfexport"
 # A word of each process's command line.
