@@ -100,3 +100,11 @@ def test_the_decision_names_every_dependency(name: str) -> None:
     words = {normal(word) for word in re.findall(r"[A-Za-z0-9][\w.-]*\w", DECISION.read_text())}
 
     assert name in words
+
+
+@pytest.mark.xdist_group("of one test")
+def test_the_tests_of_a_group_stay_in_one_process(request: pytest.FixtureRequest) -> None:
+    """With some pairs of versions xdist forgets the groups: each test would start a running service of its own."""
+    if not request.config.getoption("loadgroup", default=False):
+        pytest.skip("only where tests run as groups in several processes")
+    assert request.node.nodeid.endswith("@of one test")

@@ -14,7 +14,7 @@ from vfexport_core.queue.models import ExportStatus
 if TYPE_CHECKING:
     from vfexport_core.queue.models import Export
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("running service")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("running service that crashes")]
 FINISHED, FAILED, EXPIRED = ExportStatus.FINISHED, ExportStatus.FAILED, ExportStatus.EXPIRED
 REFUSED = "failed to reach the user code server, re-submitting"
 EVERYTHING = ("code", "daemon")  # that an export needs

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("running service")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("running service that crashes")]
 FINISHED, FAILED, PENDING, TRIGGERED = (
     *(ExportStatus.FINISHED, ExportStatus.FAILED),
     *(ExportStatus.PENDING, ExportStatus.TRIGGERED),
