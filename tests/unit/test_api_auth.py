@@ -141,8 +141,10 @@ def test_a_bad_token_is_refused(api: Api, token: str) -> None:
     assert len(token) < 20 or token not in response.text
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "bearer ", "Basic YTpi", GOOD, f"Bearer {GOOD} x", f"Token {GOOD}"])
-def test_another_authorization_is_refused(api: Api, header: str) -> None:
+# Without the token: the processes of a test run begin at different seconds and must agree on the names of all tests.
+@pytest.mark.parametrize("form", ["", "Bearer", "bearer ", "Basic YTpi", "{}", "Bearer {} x", "Token {}"])
+def test_another_authorization_is_refused(api: Api, form: str) -> None:
+    header = form.format(GOOD)
     assert api.get("/export-types", headers={"Authorization": header}).status_code == 401
 
 
