@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from vfexport_core.embedded.process import ServerProcess
 
 HELD_SECONDS = 60
-# Larger than any answer but those that carry rows.
+# Larger than any answer but those that carry rows, and the one about the collections' validators.
 DATA_BYTES = 10_000
+VALIDATORS = b"bsonType"
 
 
 class ScanGate:
@@ -48,7 +49,7 @@ class ScanGate:
         self._open.set()
 
     def on_block(self, is_from_client: bool, block: bytes) -> None:
-        if not (is_from_client or self._open.is_set() or len(block) < DATA_BYTES):
+        if not (is_from_client or self._open.is_set() or len(block) < DATA_BYTES or VALIDATORS in block):
             self.arrived.set()
             self._open.wait(HELD_SECONDS)
 
