@@ -150,7 +150,7 @@ class Service:
 
     def assert_no_run_is_left(self) -> None:
         """Every export has ended: wait until Dagster knows so of every run."""
-        live = dg.RunsFilter(statuses=list(LIVE))
+        live = dg.RunsFilter(statuses=LIVE)
         wait_for(lambda: not self.instance.get_runs(live), HELD_SECONDS)
 
 
