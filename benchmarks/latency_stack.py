@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 
 PATIENCE_SECONDS = 180.0
-# What remains of it has to pass before an export whose whole service was killed is given up.
-LEASE_SECONDS = "20"
 POLL_SECONDS = 0.005
 TYPE = "entries"
 
@@ -137,7 +135,7 @@ def running(brief: int, entries: int, long_entries: int, variables: Mapping[str,
         children = Children(folder, exits)
         mongo = exits.enter_context(embedded_mongo(folder / "mongo", durable=False, stop_seconds=0))
         s3 = exits.enter_context(embedded_s3(folder / "s3", stop_seconds=0))
-        os.environ.update(embedded_environment(mongo, s3) | {"VFEXPORT_LEASE_SECONDS": LEASE_SECONDS} | dict(variables))
+        os.environ.update(embedded_environment(mongo, s3) | dict(variables))
         prepare_home(find_checkout(), folder)
         exits.callback(end_what_is_left, folder / "dagster")
         database = exits.enter_context(opened(load_settings(None)))

@@ -169,7 +169,7 @@ MEASUREMENTS = (
     Measurement("b", "end -> next TRIGGERED, 20 queued", 2.0, busy),
     Measurement("c", "cancel -> process gone", None, cancel),
     Measurement("d", "kill -9 of the worker -> next TRIGGERED", 30.0, kill_worker),
-    Measurement("e", "kill -9 of all, start -> next TRIGGERED", 60.0, kill_all),
+    Measurement("e", "kill -9 of all, start -> next TRIGGERED", 20.0, kill_all),
 )
 
 

@@ -335,6 +335,7 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
     return settings
 
 
+_OFF = frozenset({"0", "false", "no", "off"})
 _last: list[tuple[object, Settings]] = []
 """What was read last, and the settings that it means; also for the processes that are forked from this one."""
 
@@ -360,6 +361,11 @@ def _understand(env_file: str | Path | None, **overrides: Any) -> Settings:
         field = re.search('field "([a-z_]+)"', str(error))
         variable = PREFIX + (field[1].upper() if field else "*")
         raise ConfigurationError(f"{variable} is not JSON, as lists and objects must be", payload=variable) from None
+
+
+def is_switched_off(switch: str) -> bool:
+    """Return whether the environment alone, for what is decided before there are settings, switches something off."""
+    return os.environ.get(f"{PREFIX}{switch}", "true").lower() in _OFF
 
 
 def may_have_webhooks() -> bool:

@@ -75,8 +75,8 @@ def delivered_events(
     """
     key = asset_key(export.export_type)
     files = [dg.TableRecord(file._asdict() | {"link": file.link or ""}) for file in told.files]
-    schema = {"dagster/column_schema": _schema(told.columns)}
-    metadata: dict[str, Any] = told.metadata | {"files": dg.MetadataValue.table(files)} | schema
+    tables = {"files": dg.MetadataValue.table(files), "dagster/column_schema": _schema(told.columns)}
+    metadata: dict[str, Any] = {**told.metadata, **tables}
     if location is not None:
         metadata["job"] = dg.MetadataValue.job(find_spec(export.export_type).job_name, location)
     if told.files and told.files[0].link is not None:

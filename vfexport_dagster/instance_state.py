@@ -98,6 +98,5 @@ def sensor_names() -> list[str]:
 
 
 def _last_tick(state: InstigatorState) -> float:
-    data: Any = state.instigator_data
-    moments = (getattr(data, name, None) for name in ("last_tick_timestamp", "last_tick_start_timestamp"))
-    return max(moment or 0.0 for moment in moments)
+    moments = ("last_tick_timestamp", "last_tick_start_timestamp")
+    return max(getattr(state.instigator_data, name, None) or 0.0 for name in moments)

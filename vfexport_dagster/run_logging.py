@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from vfexport_core.services.run_tags import CORRELATION_ID, EXPORT_ID
+from vfexport_core.services.run_tags import log_fields
 from vfexport_core.telemetry.logs import StderrHandler, wanted_format
 
 LOGGER = "stderr"
@@ -20,16 +20,10 @@ LOGGER = "stderr"
 def _read_record(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
     """Return the message of a record of Dagster's as it was given, and the run, the job and the step."""
     meta: dict[str, Any] = getattr(record, "dagster_meta", None) or {}
-    run_tags = meta.get("job_tags") or {}
-    named = {
-        "correlationId": run_tags.get(CORRELATION_ID),
-        "exportId": run_tags.get(EXPORT_ID),
-        "runId": meta.get("run_id"),
-        "job": meta.get("job_name"),
-        "step": meta.get("step_key"),
-    }
-    message = str(meta.get("orig_message") or record.getMessage())
-    return message, {name: value for name, value in named.items() if value}
+    about = log_fields(
+        meta.get("job_tags") or {}, runId=meta.get("run_id"), job=meta.get("job_name"), step=meta.get("step_key")
+    )
+    return str(meta.get("orig_message") or record.getMessage()), about
 
 
 def _run_logger(init_context: dg.InitLoggerContext) -> logging.Logger:

@@ -50,8 +50,7 @@ class AttemptResource:
 
     def tell_delivered(self, context: dg.OpExecutionContext, export: Export) -> None:
         """Record the files of a FINISHED export as its type's asset, which stays FINISHED if that fails."""
-        origin = context.run.remote_job_origin
-        location = None if origin is None else origin.location_name
+        location = getattr(context.run.remote_job_origin, "location_name", None)
         try:
             with suppress(Exception):  # while Dagster's storage is away; the events wait for it
                 context.instance.add_dynamic_partitions(str(CAMPAIGNS.name), [export.campaign_id])
@@ -97,11 +96,7 @@ def attempt_session(context: dg.InitResourceContext) -> Iterator[AttemptResource
         attempt.session.close()
 
 
-RESOURCES: Mapping[str, Any] = {
-    "mongo": MongoResource(),
-    "buckets": BucketsResource(),
-    "attempt": attempt_session,
-}
+RESOURCES: Mapping[str, Any] = {"mongo": MongoResource(), "buckets": BucketsResource(), "attempt": attempt_session}
 """What jobs and sensors ask for, by name."""
 
 JOB_OPTIONS: Mapping[str, Any] = {"executor_def": dg.in_process_executor, "resource_defs": RESOURCES}

@@ -1,4 +1,4 @@
-"""What runs are forked from, and the signal by which they are told to stop."""
+"""What runs are forked from, and the flag by which they are told to stop."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._grpc.types import ExecuteExternalJobArgs
 from dagster._serdes import serialize_value
 
+from vfexport_core.process_flag import ProcessFlag
 from vfexport_dagster.startup import forking
-from vfexport_dagster.startup.forking import Signal
 from vfexport_dagster.startup.known import KNOWN_VERSIONS
 from vfexport_dagster.tags import requested_tags
 
@@ -64,7 +64,7 @@ importlib.import_module(sys.argv[1])
 before = {*sys.modules}
 from dagster._grpc.impl import start_run_in_subprocess
 from vfexport_core.queue.repository import ExportRepository
-from vfexport_dagster.startup.forking import Signal
+from vfexport_core.process_flag import ProcessFlag
 
 class Queue:
     put = staticmethod(lambda event: None)
@@ -74,7 +74,7 @@ def report(*claim):
     os._exit(0)
 
 ExportRepository.claim = report
-start_run_in_subprocess(*pickle.load(sys.stdin.buffer), Queue(), Signal(ctx=multiprocessing.get_context()))
+start_run_in_subprocess(*pickle.load(sys.stdin.buffer), Queue(), ProcessFlag(multiprocessing.get_context()))
 """
 
 
@@ -181,8 +181,8 @@ def test_only_a_code_server_forks_runs(arguments: list[str], expected: bool, mon
     assert forking.is_code_server() is expected
 
 
-def test_a_signal_stays_set_for_everybody() -> None:
-    event = Signal(ctx=SPAWNING)
+def test_a_flag_stays_set_for_everybody() -> None:
+    event = ProcessFlag(SPAWNING)
     assert not event.is_set()
     assert not event.wait(0.01)
     event.set()
@@ -192,14 +192,14 @@ def test_a_signal_stays_set_for_everybody() -> None:
     assert event.wait(60)
 
 
-def wait_for(event: Signal, ready: Any) -> None:
+def wait_for(event: ProcessFlag, ready: Any) -> None:
     ready.release()
     event.wait()
 
 
 @pytest.mark.parametrize("end", [signal.SIGSTOP, signal.SIGKILL])
-def test_a_signal_waits_for_no_process_that_is_stopped_or_gone(end: signal.Signals) -> None:
-    event, ready = Signal(ctx=SPAWNING), SPAWNING.Semaphore(0)
+def test_a_flag_waits_for_no_process_that_is_stopped_or_gone(end: signal.Signals) -> None:
+    event, ready = ProcessFlag(SPAWNING), SPAWNING.Semaphore(0)
     process = SPAWNING.Process(target=wait_for, args=(event, ready))
     process.start()
     assert ready.acquire(timeout=60)

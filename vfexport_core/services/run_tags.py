@@ -136,3 +136,9 @@ class RunTags:
         """Return the tags that give a launched run its place: it is its own correlation id."""
         copied = {name: "" for name in (EXPORT_ID, ATTEMPT) if name in self.tags}
         return (copied if export is None else export_tags(export)) | {CORRELATION_ID: self.run_id}
+
+
+def log_fields(tags: Mapping[str, str], **others: str | None) -> dict[str, str]:
+    """Return what a log line of a run says that it is about: what is known of its tags, and of the others."""
+    known = {"correlationId": tags.get(CORRELATION_ID), "exportId": tags.get(EXPORT_ID)} | others
+    return {name: value for name, value in known.items() if value}

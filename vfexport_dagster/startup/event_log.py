@@ -13,7 +13,6 @@ import dagster as dg
 from vfexport_core.telemetry.backlog import Backlog
 from vfexport_dagster.startup.known import SWITCH, is_wanted
 
-_HANDLE = "handle_new_event"
 _ENDS = frozenset({dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED})
 
 
@@ -23,7 +22,7 @@ def outlast_outages(instance: dg.DagsterInstance) -> None:
     Not where it is switched off, nor with an unknown Dagster: then an outage ends the run, and its export with it.
     Of very many events that wait, log lines are left out; what says how far the run is, never. Its end is waited for.
     """
-    if _HANDLE in vars(instance) or not is_wanted(SWITCH):
+    if "handle_new_event" in vars(instance) or not is_wanted(SWITCH):
         return
     write = instance.handle_new_event
     backlog = Backlog[tuple[dg.EventLogEntry, Any]](
@@ -34,4 +33,4 @@ def outlast_outages(instance: dg.DagsterInstance) -> None:
         is_end = event.dagster_event is not None and event.dagster_event.event_type in _ENDS
         backlog.put((event, batch_metadata), is_needed=event.is_dagster_event, is_last=is_end)
 
-    setattr(instance, _HANDLE, handle)
+    setattr(instance, "handle_new_event", handle)  # noqa: B010 of this one alone

@@ -13,10 +13,10 @@ import multiprocessing
 import sys
 from multiprocessing import forkserver, popen_forkserver, process
 from multiprocessing.context import ForkServerProcess
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, cast
 
+from vfexport_core.process_flag import ProcessFlag
 from vfexport_dagster.startup.known import is_wanted
 
 PRELOADED = "vfexport_dagster.startup.preloaded"
@@ -44,7 +44,8 @@ def fork_runs() -> None:
     # The code server asks this context, of which there is one per process, for what a run needs.
     spawning = cast("Any", multiprocessing.get_context("spawn"))
     spawning.Process = ForkedProcess
-    spawning.Event = lambda: Signal(ctx=spawning)
+    # One per run that is to be terminated is set under the lock that it needs for every other run.
+    spawning.Event = lambda: ProcessFlag(spawning)
     forkserver.set_forkserver_preload([PRELOADED])
     forkserver.ensure_running()
 
@@ -73,28 +74,3 @@ def renew_if_unreachable() -> None:
     # The folder of all such things went with it; without this one, a new one is made.
     cast("Any", process.current_process())._config.pop("tempdir", None)  # noqa: SLF001
     forkserver.ensure_running()
-
-
-class Signal(Event):
-    """An event whose `set` waits for nobody.
-
-    `multiprocessing`'s own waits until all who wait for it have woken up. Dagster's code server sets one per run that
-    is to be terminated, under the lock that it needs for every other run: a run whose process is stopped, or was just
-    killed, would hold up everything, for ever.
-    """
-
-    _flag: Any
-
-    def is_set(self) -> bool:
-        return self.wait(0)
-
-    def set(self) -> None:
-        if not self.is_set():
-            self._flag.release()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set; False when it was not after `timeout` seconds."""
-        if not self._flag.acquire(True, timeout):
-            return False
-        self._flag.release()  # it stays set, for the next who asks
-        return True

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 
 import dagster
 
-from vfexport_core.settings import PREFIX
+from vfexport_core.settings import PREFIX, is_switched_off
 
 KNOWN_VERSIONS = ("1.13.",)
 """Versions of Dagster whose private parts are as is relied on here (tests look)."""
@@ -15,20 +14,15 @@ KNOWN_VERSIONS = ("1.13.",)
 SWITCH = "DAGSTER_ADAPTED"
 """Of everything but forked runs and prompt dequeuing, which have one of their own each."""
 
-_OFF = frozenset({"0", "false", "no", "off"})
-
 _log = logging.getLogger(__name__)
 
 
 def is_wanted(switch: str) -> bool:
-    """Return whether a switch is on, which it is by default; with an unknown Dagster it is off, and a warning says so.
-
-    Read from the environment alone: it is decided before there are settings.
-    """
-    name = f"{PREFIX}{switch}"
-    if os.environ.get(name, "true").lower() in _OFF:
+    """Return whether a switch is on, as by default; with an unknown Dagster it is off, and a warning says so."""
+    if is_switched_off(switch):
         return False
     is_known = dagster.__version__.startswith(KNOWN_VERSIONS)
     if not is_known:
-        _log.warning("%s is off: Dagster %s is not one of %s", name, dagster.__version__, ", ".join(KNOWN_VERSIONS))
+        known = ", ".join(KNOWN_VERSIONS)
+        _log.warning("%s%s is off: Dagster %s is not one of %s", PREFIX, switch, dagster.__version__, known)
     return is_known

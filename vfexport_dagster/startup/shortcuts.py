@@ -6,11 +6,8 @@ Harmless where it is done in vain: with PostgreSQL, say, no migrations are looke
 from __future__ import annotations
 
 import os
-import subprocess
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster._core.storage.event_log.sqlite.sqlite_event_log as event_log
@@ -19,6 +16,8 @@ import dagster._core.storage.schedules.sqlite.sqlite_schedule_storage as schedul
 from alembic.script import ScriptDirectory
 from dagster._core.execution import compute_logs
 from dagster._core.storage.sql import create_engine, get_alembic_config
+
+from vfexport_core.telemetry.mirrored_output import can_mirror, mirrored
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -29,12 +28,6 @@ if TYPE_CHECKING:
 STORAGES = (event_log, runs, schedules)
 """Dagster's storages in SQLite."""
 _MOST_ENGINES = 16
-_CREATE_ENGINE = "create_engine"
-_FROM_CONFIG = "from_config"
-_TAIL = "execute_posix_tail"
-_LONGEST_PRINTING_SECONDS = 5.0
-_LONGEST_END_SECONDS = 30.0
-_PAUSE_SECONDS = 0.001
 
 
 def read_migrations_once() -> None:
@@ -52,7 +45,7 @@ def read_migrations_once() -> None:
             known[key] = read(config)
         return known[key]
 
-    setattr(ScriptDirectory, _FROM_CONFIG, staticmethod(from_config))
+    setattr(ScriptDirectory, "from_config", staticmethod(from_config))  # noqa: B010 it has another type
 
 
 def read_migrations() -> None:
@@ -76,7 +69,7 @@ def make_engines_once() -> None:
         return make(url, poolclass, tuple(connect_args.items()))
 
     for storage in STORAGES:
-        setattr(storage, _CREATE_ENGINE, create)
+        setattr(storage, "create_engine", create)  # noqa: B010 as above
 
 
 def watch_no_tails() -> None:
@@ -85,54 +78,12 @@ def watch_no_tails() -> None:
     Dagster mirrors what a run prints by a `tail` for each of its streams, and starts an interpreter for each that ends
     it if the run is killed. GNU's ends by itself then.
     """
-    if _tail_can_wait_for_processes():
-        setattr(compute_logs, _TAIL, _tail)
-
-
-def _tail_can_wait_for_processes() -> bool:
-    try:
-        done = subprocess.run(["tail", "--version"], capture_output=True, check=False)  # noqa: S607 as Dagster does
-    except OSError:
-        return False
-    return b"GNU coreutils" in done.stdout
+    if can_mirror():
+        setattr(compute_logs, "execute_posix_tail", _tail)  # noqa: B010 as above
 
 
 @contextmanager
 def _tail(path: str, stream: Any) -> Generator[tuple[int, None]]:
-    """Print what is written to the file at `path`, all of it when the block ends, until then or this process' end."""
-    command = ["tail", "-F", "-c", "+0", f"--pid={os.getpid()}", path]
-    process = subprocess.Popen(command, stdout=stream if _has_number(stream) else None)  # noqa: S603 a path of our own
-    try:
-        yield process.pid, None
-    finally:
-        # As Dagster does. It relies on the moment that this takes, by default, and prints the last lines mostly.
-        time.sleep(float(os.getenv("DAGSTER_COMPUTE_LOG_TAIL_WAIT_AFTER_FINISH", "0")))
-        with suppress(OSError):
-            _wait_until_printed(process, Path(path))
-        with suppress(OSError):
-            process.terminate()
-            process.wait(_LONGEST_END_SECONDS)
-
-
-def _wait_until_printed(process: subprocess.Popen[bytes], path: Path) -> None:
-    """Wait until a process, which may have ended, has written as much as there is in a file.
-
-    Not for long: nobody may read what it writes. Raises OSError where the kernel does not count that.
-    """
-    size, deadline = path.stat().st_size, time.monotonic() + _LONGEST_PRINTING_SECONDS
-    while process.poll() is None and _written(process.pid) < size and time.monotonic() < deadline:
-        time.sleep(_PAUSE_SECONDS)
-
-
-def _written(pid: int) -> int:
-    """Return how many bytes a process has written since it began. Raises OSError."""
-    counters = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines())
-    return int(counters["wchar"])
-
-
-def _has_number(stream: Any) -> bool:
-    """Return whether a stream is one of the operating system's; one that is not cannot be given to a process."""
-    try:
-        return bool(stream.fileno())
-    except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
-        return False
+    """Mirror as Dagster does, which relies on the moment that it waits, none by default, and prints the rest mostly."""
+    with mirrored(path, stream, float(os.getenv("DAGSTER_COMPUTE_LOG_TAIL_WAIT_AFTER_FINISH", "0"))) as pid:
+        yield pid, None
