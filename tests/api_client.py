@@ -21,7 +21,6 @@ from vfexport_core.api.app import create_app
 from vfexport_core.catalog import CATALOG
 from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.models import Delivered
-from vfexport_core.queue.repository import ExportRepository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,9 +102,8 @@ def running_api(*args: Any, **options: Any) -> Iterator[Api]:
 def api_without_mongodb(settings: Settings, *, seconds: float = 0.2) -> Iterator[Api]:
     """Run an app whose MongoDB is not there, and which gives up soon, so that tests of that are quick."""
     with MongoClient[dict[str, Any]]("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=round(seconds * 1000)) as client:
-        database = client["nothing"]
-        store = ExportRepository(database, RetryLimits(seconds))
-        with running_api(settings, database=database, queue=store, ready_seconds=seconds) as api:
+        limits = RetryLimits(seconds)
+        with running_api(settings, database=client["nothing"], ready_seconds=seconds, caller_limits=limits) as api:
             yield api
 
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bson import ObjectId
 from pydantic import SecretStr
+from pymongo import MongoClient
 
 from tests.api_client import Api, api_without_mongodb, insert_campaign, run_to_end, running_api
 from tests.api_tokens import make_settings
+from vfexport_core.mongo.retry import RetryLimits
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.initialise import initialise
 
@@ -74,6 +76,16 @@ def test_readiness_blames_no_bucket_for_mongodb(settings: Settings) -> None:
     assert response.json()["checks"]["mongodb"] != "ok"
     buckets = {name: said for name, said in response.json()["checks"].items() if name.endswith("S3")}
     assert buckets == dict.fromkeys(["exportsS3", "scoringS3", "vfScoringS3", "sfmcS3"], "ok")
+
+
+@pytest.mark.timeout(60)
+def test_an_api_that_ends_does_not_wait_for_its_checks_as_long_as_callers_would() -> None:
+    options = {"ready_seconds": 0.2, "caller_limits": RetryLimits(90)}
+    with (
+        MongoClient[dict[str, Any]]("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=100) as away,
+        running_api(make_settings(), database=away["nothing"], **options) as api,
+    ):
+        assert api.get("/ready").status_code == 503
 
 
 def test_without_mongodb_requests_are_unavailable(cut_off: Api) -> None:

@@ -47,10 +47,6 @@ class AppContainer:
     deletion_tools: DeletionTools
 
     @property
-    def caller_limits(self) -> RetryLimits:
-        return CALLER_LIMITS
-
-    @property
     def database(self) -> Database[dict[str, Any]]:
         return self.backend.database
 
@@ -73,17 +69,18 @@ class AppContainer:
         buckets: BucketClients | None = None,
         catalog: Registry = CATALOG,
         ready_seconds: float = READY_SECONDS,
+        caller_limits: RetryLimits = CALLER_LIMITS,
     ) -> AppContainer:
         """Open what is not given; `closing` closes that, and only that. Nothing is connected yet.
 
-        Readiness checks get `ready_seconds`. Raises ConfigurationError when the settings do not say whose tokens are
-        trusted.
+        Readiness checks get `ready_seconds`, callers wait for MongoDB within `caller_limits`. Raises ConfigurationError
+        when the settings do not say whose tokens are trusted.
         """
         access = Access.from_settings(settings)
         backend = closing.enter_context(
             Backend(
                 settings,
-                limits=CALLER_LIMITS,
+                limits=caller_limits,
                 silence_millis=_SILENCE_MILLIS,
                 database=database,
                 queue=queue,

@@ -115,7 +115,7 @@ class _Hanging:
 def service_checks(
     database: Database[dict[str, Any]],
     buckets: BucketClients,
-    check_initialised: Callable[[], object],
+    check_initialised: Callable[[RetryLimits], object],
     seconds: float,
 ) -> dict[str, Callable[[], object]]:
     """Return the checks of MongoDB and its `SCHEMA` (for at most `seconds`), and of each bucket that is configured."""
@@ -136,6 +136,6 @@ def service_checks(
 
     def schema() -> None:
         with pymongo.timeout(seconds):
-            check_initialised()
+            check_initialised(RetryLimits(seconds))  # not what a caller waits: whoever ends this process waits for it
 
     return {MONGODB: ping, SCHEMA: schema, **{bucket: bucket_check(bucket) for bucket in buckets.configured}}

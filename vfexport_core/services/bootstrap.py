@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Backend:
     """MongoDB, the queue in it, and the buckets; safe to share between threads. To be closed, or used in a block.
 
-    `limits` say for how long the operations of `queue` are retried; `make_buckets` makes clients of another kind.
+    `limits` say for how long operations on MongoDB are retried; `make_buckets` makes clients of another kind.
     What is given (`database`, `queue`, `buckets`) belongs to whoever made it, and is not closed here.
     """
 
@@ -49,7 +49,7 @@ class Backend:
         buckets: BucketClients | None = None,
     ) -> None:
         self.settings = settings
-        self._limits = limits
+        self.limits = limits
         self._silence_millis = silence_millis
         self._given_database = database
         self._make_buckets = make_buckets
@@ -69,25 +69,28 @@ class Backend:
             return self._given_database
         return connect(self.settings, silence_millis=self._silence_millis)[self.settings.mongo_database]
 
-    def check_initialised(self) -> None:
-        """Look once whether the database is set up; raises NotInitialized until it is, SourceUnavailable."""
+    def check_initialised(self, limits: RetryLimits | None = None) -> None:
+        """Look once, within `limits` if others are given, whether the database is set up.
+
+        Raises NotInitialized until it is, SourceUnavailable.
+        """
         if not self._is_initialised:
-            check_initialised(self.database, self._limits)
+            check_initialised(self.database, limits or self.limits)
             self._is_initialised = True
 
     def initialise(self) -> None:
         """Set the database up (``initialise``); raises InitialisationFailed, SourceUnavailable."""
-        initialise(self.database, self._limits)
+        initialise(self.database, self.limits)
 
     @cached_property
     def audit(self) -> AuditLog:
         """Who asked for what."""
-        return AuditLog(self.database, self._limits, days=self.settings.audit_days)
+        return AuditLog(self.database, self.limits, days=self.settings.audit_days)
 
     @cached_property
     def queue(self) -> ExportRepository:
         """The exports, with the lease that is set."""
-        return self._given_queue or self.queue_within(self._limits)
+        return self._given_queue or self.queue_within(self.limits)
 
     def queue_within(self, limits: RetryLimits) -> ExportRepository:
         """Return the exports for somebody who waits for a shorter or a longer time."""
@@ -114,21 +117,21 @@ class Backend:
         """The notifications that are to be sent."""
         from vfexport_core.queue.outbox import Outbox  # noqa: PLC0415 seldom needed
 
-        return Outbox(self.database, self._limits)
+        return Outbox(self.database, self.limits)
 
     @cached_property
     def ended(self) -> EndedAttempts:
         """The attempts that ended, for whoever tells of them."""
         from vfexport_core.queue.ended import EndedAttempts  # noqa: PLC0415 as above
 
-        return EndedAttempts(self.database, self._limits)
+        return EndedAttempts(self.database, self.limits)
 
     @cached_property
     def deletions(self) -> DeletionRepository:
         """The records of deletions of users."""
         from vfexport_core.ccpa.repository import DeletionRepository  # noqa: PLC0415 seldom needed
 
-        return DeletionRepository(self.database, self._limits)
+        return DeletionRepository(self.database, self.limits)
 
     @property
     def deletion_tools(self) -> DeletionTools:
@@ -142,7 +145,7 @@ class Backend:
             queue=self.queue,
             buckets=self.buckets,
             deletions=self.deletions,
-            file_index=FileIndex(self.database, self._limits),
+            file_index=FileIndex(self.database, self.limits),
         )
 
     def close(self) -> None:

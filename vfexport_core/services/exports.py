@@ -49,7 +49,7 @@ def request(backend: Backend, wanted: ExportRequest) -> tuple[Export, bool]:
     if wanted.date_key is not None:
         given_date_key(wanted.date_key)
     check_additional_markets(wanted.spec, include_all_markets=wanted.include_all_markets)
-    name = find_campaign(backend.database, wanted.campaign_id).get("name")
+    name = find_campaign(backend.database, wanted.campaign_id, limits=backend.limits).get("name")
     check_wave(backend, wanted.spec, wanted.campaign_id, wanted.date_key)
     export, created = backend.queue.request(
         NewExport(
@@ -151,5 +151,5 @@ def _of_campaign(
         return act(export_id, campaign_id)
     except ExportNotFound:
         if campaign_id is not None:
-            find_campaign(backend.database, campaign_id)
+            find_campaign(backend.database, campaign_id, limits=backend.limits)
         raise

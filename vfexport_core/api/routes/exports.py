@@ -184,7 +184,8 @@ def list_exports(
         after=None if query.cursor is None else cursor.decode(query.cursor, scope),
     )
     if not found:
-        find_campaign(container.database, campaign_id)  # an empty list may mean that there is no such campaign
+        # An empty list may mean that there is no such campaign.
+        find_campaign(container.database, campaign_id, limits=container.backend.limits)
     page = found[: query.limit]
     if len(found) > len(page):
         following = query.parameters() | {"cursor": cursor.encode(page[-1].position, scope)}

@@ -71,7 +71,7 @@ def show_page(request: Request, container: ContainerOf) -> Response:
 def show_session(container: ContainerOf, caller: CallerOf) -> dict[str, Any]:
     """Return who is signed in, the campaigns that may be chosen (the newest, where all may), and the types."""
     ids = caller.reportable_campaigns()
-    limits = container.caller_limits
+    limits = container.backend.limits
     if ids is None:
         campaigns = newest_campaigns(container.database, _OFFERED_CAMPAIGNS, limits)
     else:
@@ -94,7 +94,7 @@ def show_session(container: ContainerOf, caller: CallerOf) -> dict[str, Any]:
 @router.get("/page/campaigns/{campaignId}/waves")
 def list_waves(container: ContainerOf, campaign_id: CampaignId) -> list[str]:
     """Return the keys of the campaign's waves; none when there is no time to find them."""
-    find_campaign(container.database, campaign_id)
+    find_campaign(container.database, campaign_id, limits=container.backend.limits)
     return find_wave_keys(container.database, campaign_id, quickly=True)
 
 
@@ -103,7 +103,7 @@ def follow_exports(
     request: Request, container: ContainerOf, caller: CallerOf, campaign_id: CampaignId
 ) -> EventResponse:
     """Stream the campaign's newest exports, now and whenever they change, as long as the token is good."""
-    find_campaign(container.database, campaign_id)
+    find_campaign(container.database, campaign_id, limits=container.backend.limits)
     feed: ExportFeed = request.app.state.feed
     token = bearer_token(request)
 

@@ -9,7 +9,6 @@ from vfexport_core.api.container import ContainerOf
 from vfexport_core.api.dependencies import CallerOf
 from vfexport_core.api.schemas import PauseOut, QueueStatusOut
 from vfexport_core.errors import KeysUnavailable, SourceUnavailable, Unauthenticated
-from vfexport_core.mongo.retry import CALLER_LIMITS
 from vfexport_core.services import control_queue
 
 router = APIRouter(tags=["queue"])
@@ -23,7 +22,7 @@ router = APIRouter(tags=["queue"])
 )
 def read_queue(container: ContainerOf, _caller: CallerOf) -> QueueStatusOut:
     """Return how many exports wait and run, over all campaigns, and why nothing begins if the queue is paused."""
-    status = control_queue.read_status(container.queue, CALLER_LIMITS)
+    status = control_queue.read_status(container.queue, container.backend.limits)
     return QueueStatusOut(
         pending=status.depth.pending.count,
         running=status.depth.triggered.count,
