@@ -61,7 +61,9 @@ def export_one(export_type: str, uri: str, campaign_id: str) -> None:
     """Export one type in this process and print its figures as JSON."""
     # Imported here: the parent's memory and the time of importing are nobody's figures.
     from vfexport_core.mongo.client import opened  # noqa: PLC0415
-    from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows  # noqa: PLC0415
+    from vfexport_core.pipeline.export_pipeline import ExportPipeline  # noqa: PLC0415
+    from vfexport_core.pipeline.export_plan import ExportPlan  # noqa: PLC0415
+    from vfexport_core.pipeline.run import write_rows  # noqa: PLC0415
     from vfexport_core.settings import load_settings  # noqa: PLC0415
     from vfexport_core.sources.campaigns import find_campaign  # noqa: PLC0415
 

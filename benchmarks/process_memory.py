@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-_EVERY_SECONDS = 0.05
+# Seldom: the kernel stops a process for a millisecond to tell.
+_EVERY_SECONDS = 0.1
 _KIB_PER_MIB = 1024
 
 

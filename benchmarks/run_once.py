@@ -69,7 +69,10 @@ def prepare_pipeline(
     """Return the run of the service's own pipeline; the run counts first, as the service does, and returns the rows."""
     from vfexport_core.catalog import find_spec
     from vfexport_core.mongo.client import opened
-    from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
+    from vfexport_core.pipeline.counting import count_rows
+    from vfexport_core.pipeline.export_pipeline import ExportPipeline
+    from vfexport_core.pipeline.export_plan import ExportPlan
+    from vfexport_core.pipeline.run import write_rows
     from vfexport_core.settings import Settings
     from vfexport_core.sources.campaigns import find_campaign
 
@@ -119,7 +122,10 @@ def prepare_indexed(
     from vfexport_core.ccpa.file_index import FileIndexWriter, split_keys
     from vfexport_core.ccpa.person_keys import Keys, PersonHasher
     from vfexport_core.mongo.client import opened
-    from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
+    from vfexport_core.pipeline.counting import count_rows
+    from vfexport_core.pipeline.export_pipeline import ExportPipeline
+    from vfexport_core.pipeline.export_plan import ExportPlan
+    from vfexport_core.pipeline.run import write_rows
     from vfexport_core.settings import Settings
     from vfexport_core.sources.campaigns import find_campaign
 

@@ -13,7 +13,7 @@ from bson import ObjectId
 from tests.strategies.loading import COLLECTIONS
 from vfexport_core.catalog import find_spec
 from vfexport_core.embedded.synthetic import create_source_indexes
-from vfexport_core.pipeline import run_export
+from vfexport_core.pipeline.run import run_export
 from vfexport_core.queue.models import Delivered, Export, ExportDates, ExportStatus
 from vfexport_core.sources.campaigns import find_campaign
 from vfexport_core.storage.buckets import BucketClients

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.api_client import wait_for
-from vfexport_core.pipeline import ExportPipeline
+from vfexport_core.pipeline.export_pipeline import ExportPipeline
 from vfexport_core.pipeline.processes.pool import ProcessPool
 from vfexport_core.pipeline.processes.remote import SCRIPT
 from vfexport_core.pipeline.stages import scan, transform
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from vfexport_core.files.grouping import EncodedBatch
-    from vfexport_core.pipeline import ExportPlan
+    from vfexport_core.pipeline.export_plan import ExportPlan
     from vfexport_core.pipeline.processes.remote import FormatProcess
     from vfexport_core.settings import Settings
 

@@ -15,7 +15,9 @@ from tests.strategies.loading import COLLECTIONS
 from tests.strategies.loading import load as load_documents
 from vfexport_core.catalog import find_spec
 from vfexport_core.embedded.synthetic.indexes import create_source_indexes
-from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows
+from vfexport_core.pipeline.export_pipeline import ExportPipeline
+from vfexport_core.pipeline.export_plan import ExportPlan
+from vfexport_core.pipeline.run import write_rows
 from vfexport_core.sources.campaigns import find_campaign
 
 if TYPE_CHECKING:

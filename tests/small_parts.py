@@ -11,7 +11,7 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any
 
-from vfexport_core.pipeline import ExportPlan
+from vfexport_core.pipeline.export_plan import ExportPlan
 from vfexport_core.storage import buckets
 from vfexport_core.storage.s3 import writer
 from vfexport_core.storage.s3.multipart import MIN_PART_BYTES

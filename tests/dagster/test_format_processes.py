@@ -24,7 +24,7 @@ from vfexport_core.settings import load_settings
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-    from vfexport_core.pipeline import ExportPlan
+    from vfexport_core.pipeline.export_plan import ExportPlan
     from vfexport_core.queue.repository import ExportRepository
     from vfexport_core.settings import Settings
 

@@ -29,7 +29,7 @@ from tests.format_processes import (
 from tests.proxy import Proxy
 from vfexport_core.catalog import find_spec
 from vfexport_core.embedded.synthetic import seed_campaign
-from vfexport_core.pipeline import ExportPlan
+from vfexport_core.pipeline.export_plan import ExportPlan
 from vfexport_core.pipeline.processes.remote import SCRIPT
 from vfexport_core.sources.campaigns import find_campaign
 

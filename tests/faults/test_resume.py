@@ -28,7 +28,10 @@ from vfexport_core.catalog.expressions import Column
 from vfexport_core.embedded.synthetic import DATE_KEYS, seed_campaign
 from vfexport_core.errors import SourceMissing, SourceUnavailable
 from vfexport_core.mongo.retry import ATTEMPTS
-from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
+from vfexport_core.pipeline.counting import count_rows
+from vfexport_core.pipeline.export_pipeline import ExportPipeline
+from vfexport_core.pipeline.export_plan import ExportPlan
+from vfexport_core.pipeline.run import write_rows
 from vfexport_core.sources.campaigns import find_campaign
 
 if TYPE_CHECKING:

@@ -28,7 +28,9 @@ from vfexport_core.ccpa.person_keys import IdKind, PersonHasher, people_of
 from vfexport_core.embedded.synthetic.indexes import create_source_indexes
 from vfexport_core.errors import ConfigurationError, DeleteFailed, LeaseLost
 from vfexport_core.mongo.retry import RetryLimits
-from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows
+from vfexport_core.pipeline.export_pipeline import ExportPipeline
+from vfexport_core.pipeline.export_plan import ExportPlan
+from vfexport_core.pipeline.run import write_rows
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.services.reap import clean_up
 from vfexport_core.sources.campaigns import find_campaign

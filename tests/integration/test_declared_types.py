@@ -26,7 +26,9 @@ from vfexport_core.catalog.contact import EMAIL, MARKET_NAME, OWN_MARKET, PHONE,
 from vfexport_core.catalog.expressions import Column
 from vfexport_core.catalog.reminders import HELD_CODE_ID, REMINDER_EMAIL
 from vfexport_core.catalog.spec import Bucket, Container, Expansion, ExportSpec, GroupBy, IsTrue, Lookup, Scan, Shape
-from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows
+from vfexport_core.pipeline.export_pipeline import ExportPipeline
+from vfexport_core.pipeline.export_plan import ExportPlan
+from vfexport_core.pipeline.run import write_rows
 from vfexport_core.sources.campaigns import find_campaign
 
 if TYPE_CHECKING:

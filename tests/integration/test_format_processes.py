@@ -7,6 +7,8 @@ import logging
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +41,8 @@ from vfexport_core.ccpa.person_keys import PersonHasher
 from vfexport_core.ccpa.suppression import SuppressionList
 from vfexport_core.embedded.synthetic import seed_campaign
 from vfexport_core.errors import SourceUnavailable
-from vfexport_core.pipeline import ExportPipeline, ExportPlan
+from vfexport_core.pipeline.export_pipeline import ExportPipeline
+from vfexport_core.pipeline.export_plan import ExportPlan
 from vfexport_core.pipeline.stages import is_ordered
 from vfexport_core.rows.members import MemberSet
 from vfexport_core.sources.campaigns import find_campaign
@@ -248,6 +251,29 @@ def test_the_command_line_says_nothing_of_the_export(
     assert b"vfexport_core/pipeline/processes/start.py" in shown
     for secret in (campaign_id, settings.mongo_uri.get_secret_value(), settings.mongo_database):
         assert secret.encode() not in shown
+
+
+UNPICKLE = """
+import pickle, sys
+from vfexport_core.without_pandas import leave_out_pandas
+leave_out_pandas()
+import vfexport_core.pipeline.processes.helper
+plan = pickle.load(sys.stdin.buffer)
+print(*{"pandas", "pydantic", "boto3", "dagster"} & sys.modules.keys())
+print(plan)
+"""
+
+
+def test_a_format_process_loads_no_more_than_it_needs_and_shows_no_secret(
+    database: Database[Any], settings: Settings, campaign_id: str
+) -> None:
+    """What it does not import is time in which it takes batches."""
+    plan = plan_of(database, campaign_id, settings)
+    done = subprocess.run([sys.executable, "-c", UNPICKLE], input=pickle.dumps(plan), capture_output=True, check=True)
+    imported, _, shown = done.stdout.partition(b"\n")
+    assert imported == b""
+    assert settings.mongo_database.encode() in shown
+    assert settings.mongo_uri.get_secret_value().encode() not in shown
 
 
 def test_a_process_that_cannot_be_started_is_done_without(

@@ -17,7 +17,9 @@ from tests.reference import Campaign, export
 from vfexport_core.catalog import all_specs, find_spec
 from vfexport_core.embedded.synthetic import DATE_KEYS, seed_campaign
 from vfexport_core.files.grouping import ByRegionAndLocale, RowGroup
-from vfexport_core.pipeline import ExportPipeline, ExportPlan, write_rows
+from vfexport_core.pipeline.export_pipeline import ExportPipeline
+from vfexport_core.pipeline.export_plan import ExportPlan
+from vfexport_core.pipeline.run import write_rows
 from vfexport_core.pipeline.stages import is_ordered, scan, transform
 from vfexport_core.rows.row_counters import RowCounters
 from vfexport_core.rows.texts import text_bytes

@@ -13,7 +13,10 @@ from tests.ccpa import Service
 from vfexport_core.catalog import all_specs, find_spec
 from vfexport_core.ccpa.suppression import SuppressionList
 from vfexport_core.errors import ConfigurationError
-from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
+from vfexport_core.pipeline.counting import count_rows
+from vfexport_core.pipeline.export_pipeline import ExportPipeline
+from vfexport_core.pipeline.export_plan import ExportPlan
+from vfexport_core.pipeline.run import write_rows
 from vfexport_core.queue.audit import Actor
 from vfexport_core.services import exports
 from vfexport_core.services.bootstrap import Backend

@@ -8,7 +8,7 @@ import ssl
 import threading
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dns.exception
 import pymongo
@@ -21,14 +21,14 @@ from pymongo.read_preferences import ReadPreference, make_read_preference, read_
 from vfexport_core.errors import ConfigurationError, SourceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from pymongo import MongoClient
     from pymongo.collection import Collection
     from pymongo.database import Database
 
     from vfexport_core.mongo.document import Document
-    from vfexport_core.settings import Settings
+    from vfexport_core.settings import ReadPreferenceName
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,32 @@ _SHOWN_CHARACTERS = 300
 _AWS, _AWS_PACKAGE = "MONGODB-AWS", "pymongo_auth_aws"
 
 
-def connect(settings: Settings, *, silence_millis: int = SCAN_SILENCE_MILLIS) -> MongoClient[Document]:
+class _Secret(Protocol):
+    def get_secret_value(self) -> str: ...
+
+
+class MongoSettings(Protocol):
+    """What of the settings says where MongoDB is, how to log in, and which members are read in bulk."""
+
+    @property
+    def mongo_uri(self) -> _Secret: ...
+    @property
+    def mongo_database(self) -> str: ...
+    @property
+    def mongo_tls_ca_file(self) -> str | None: ...
+    @property
+    def mongo_tls_certificate_file(self) -> str | None: ...
+    @property
+    def mongo_auth_mechanism(self) -> str | None: ...
+    @property
+    def scan_read_preference(self) -> ReadPreferenceName: ...
+    @property
+    def scan_tags(self) -> Mapping[str, str]: ...
+    @property
+    def scan_max_staleness_seconds(self) -> int | None: ...
+
+
+def connect(settings: MongoSettings, *, silence_millis: int = SCAN_SILENCE_MILLIS) -> MongoClient[Document]:
     """Make a client for the configured deployment; the caller closes it.
 
     `silence_millis` is how long an answer may take. No connection is made yet, and no name is resolved: the first
@@ -72,7 +97,7 @@ def connect(settings: Settings, *, silence_millis: int = SCAN_SILENCE_MILLIS) ->
         raise ConfigurationError("VFEXPORT_MONGO_URI is not a MongoDB address", payload="VFEXPORT_MONGO_URI") from None
 
 
-def connect_shared(settings: Settings) -> MongoClient[Document]:
+def connect_shared(settings: MongoSettings) -> MongoClient[Document]:
     """Return the client that this process has for the configured deployment; it stays open until the process ends."""
     uri = settings.mongo_uri.get_secret_value()
     with _lock:
@@ -86,7 +111,7 @@ _lock = threading.Lock()
 _shared: dict[str, MongoClient[Document]] = {}
 
 
-def _login(settings: Settings) -> dict[str, Any]:
+def _login(settings: MongoSettings) -> dict[str, Any]:
     """Return the options that say whom to trust and who we are.
 
     Raises ConfigurationError for an unreadable file, and for a mechanism that needs what is not installed.
@@ -113,7 +138,7 @@ def _login(settings: Settings) -> dict[str, Any]:
 
 
 @contextmanager
-def opened(settings: Settings) -> Generator[Database[Document]]:
+def opened(settings: MongoSettings) -> Generator[Database[Document]]:
     """Open the service's database for a block and close its client afterwards."""
     client = connect(settings)
     try:
@@ -136,7 +161,7 @@ def open_deciding(database: Database[Document], name: str) -> Collection[Documen
     )
 
 
-def open_scanned(database: Database[Document], settings: Settings) -> Database[Document]:
+def open_scanned(database: Database[Document], settings: MongoSettings) -> Database[Document]:
     """Return the database with the read preference of what is read in bulk: scans, their counts and look-ups."""
     mode = read_pref_mode_from_name(settings.scan_read_preference)
     tags = [settings.scan_tags] if settings.scan_tags else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -91,3 +92,7 @@ class ExportPipeline:
 def _together(container: Container) -> Container:
     """Return the container for the same files where there is room for one only."""
     return Container.ZIP if container is Container.OBJECTS else container
+
+
+# What was imported lives as long as the process: the collector need not look at it again.
+gc.freeze()

@@ -10,6 +10,7 @@ from vfexport_core.catalog.reminders import CODES_HELD, COUNTRY_CODE, REGION, SF
 from vfexport_core.catalog.spec import Expansion, GroupBy
 from vfexport_core.files.formats import open_format
 from vfexport_core.files.grouping import ByPromoter, ByRegionAndLocale
+from vfexport_core.pipeline.plan_settings import PlanSettings
 from vfexport_core.pipeline.reference_data import ReferenceData
 from vfexport_core.rows.evaluate import expressions_of, fields_of
 from vfexport_core.rows.reminder_rules import artist_name
@@ -40,7 +41,7 @@ class ExportPlan:
     campaign: Mapping[str, Any]
     columns: tuple[Column, ...]
     reference: ReferenceData
-    settings: Settings
+    settings: PlanSettings
     include_all_markets: bool
     date_key: str | None
     suppression: SuppressionList | None
@@ -71,7 +72,7 @@ class ExportPlan:
             campaign=campaign,
             columns=resolve_columns(spec, campaign),
             reference=ReferenceData.load(spec, campaign, database, settings),
-            settings=settings,
+            settings=PlanSettings.of(settings),
             include_all_markets=include_all_markets,
             date_key=date_key,
             suppression=suppression,

@@ -127,7 +127,7 @@ def _check(
 
 
 def _documents(backend: Backend, export: Export) -> int:
-    from vfexport_core.pipeline import count_matching  # noqa: PLC0415 Arrow is slow to load, and the files come first
+    from vfexport_core.pipeline.counting import count_matching  # noqa: PLC0415 Arrow is slow to load, and the files come first
 
     spec, settings = find_spec(export.export_type), backend.settings
     try:

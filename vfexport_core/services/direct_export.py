@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from vfexport_core.pipeline import ExportPipeline, ExportPlan, count_rows, write_rows
+from vfexport_core.pipeline.counting import count_rows
+from vfexport_core.pipeline.export_pipeline import ExportPipeline
+from vfexport_core.pipeline.export_plan import ExportPlan
+from vfexport_core.pipeline.run import write_rows
 from vfexport_core.services import exports
 from vfexport_core.sources.campaigns import find_campaign
 

@@ -59,7 +59,7 @@ class Forecast:
 
 def forecast(backend: Backend, campaign_id: str, spec: ExportSpec) -> Forecast:
     """Look ahead; nothing is written and no entry read. Raises CampaignNotFound, NoMarketsFound, SourceUnavailable."""
-    from vfexport_core.pipeline import count_rows  # noqa: PLC0415 slow to load, and a wrong campaign is told before
+    from vfexport_core.pipeline.counting import count_rows  # noqa: PLC0415 slow to load, and a wrong campaign is told before
 
     campaign = find_campaign(backend.database, campaign_id)
     check_markets(spec, campaign_id, backend.database)

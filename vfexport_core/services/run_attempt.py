@@ -138,7 +138,7 @@ class Worker:
 
         Raises NoMarketsFound when the type needs markets and the campaign has none: that needs no count.
         """
-        from vfexport_core.pipeline import count_rows  # noqa: PLC0415 a claim comes before the time to load Arrow
+        from vfexport_core.pipeline.counting import count_rows  # noqa: PLC0415 a claim comes before the time to load Arrow
 
         self._heartbeat.check()
         with self._span("count"):
@@ -155,7 +155,7 @@ class Worker:
 
         `on_progress` is told documents read, rows and bytes written, after every batch.
         """
-        from vfexport_core.pipeline import run_export  # noqa: PLC0415 see `count`
+        from vfexport_core.pipeline.run import run_export  # noqa: PLC0415 see `count`
 
         backend = self._backend
         self._store = store = backend.buckets.store(self._spec.bucket)
