@@ -18,8 +18,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from tests.api_client import wait_for
-from vfexport_core import pipeline
 from vfexport_core.embedded.demo.folder import find_checkout
+from vfexport_core.pipeline import run as pipeline
 from vfexport_core.queue.models import ExportStatus
 from vfexport_dagster.startup.event_log import outlast_outages
 

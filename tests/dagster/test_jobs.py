@@ -12,9 +12,9 @@ from bson import ObjectId
 from tests.dagster.conftest import ENTRIES, Buckets, Runner, reference_bytes
 from tests.integration.queue_helpers import new_export
 from tests.s3_faults import ACCESS_DENIED, Answer, Run
-from vfexport_core import pipeline
 from vfexport_core.catalog import find_spec
 from vfexport_core.embedded.synthetic import DATE_KEYS
+from vfexport_core.pipeline import run as pipeline
 from vfexport_core.queue.models import Export, ExportStatus
 from vfexport_core.services import run_tags
 from vfexport_core.telemetry.progress import ProgressLog

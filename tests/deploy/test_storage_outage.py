@@ -14,9 +14,9 @@ from tests.api_client import wait_for
 from tests.dagster.conftest import Runner
 from tests.integration.queue_helpers import new_export
 from tests.proxy import Proxy
-from vfexport_core import pipeline
 from vfexport_core.embedded.process import HOST
 from vfexport_core.embedded.synthetic import seed_campaign
+from vfexport_core.pipeline import run as pipeline
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.initialise import initialise

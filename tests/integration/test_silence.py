@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pymongo import MongoClient
+from pymongo.errors import AutoReconnect, NetworkTimeout
 
 from tests.proxy import Proxy
 from vfexport_core.errors import SourceUnavailable
@@ -62,3 +64,22 @@ def test_when_the_rest_is_over_one_caller_asks(mongo_server: MongoServer, monkey
         assert [silences.spares(client, 600.0) for _ in range(3)] == [False, True, True]
         silences.end(client)
         assert not silences.spares(client, 600.0)
+
+
+def test_a_server_that_has_refused_for_a_while_may_be_slow_at_first(mongo_server: MongoServer) -> None:
+    """As one is that was just started: from its refusals on somebody is there."""
+    limits, tries = RetryLimits(60.0, silent_seconds=0.5), list[str]()
+    refuses_until = time.monotonic() + 2 * limits.until_silent
+
+    def operation() -> str:
+        if time.monotonic() < refuses_until:
+            tries.append("refused")
+            raise AutoReconnect("connection refused")
+        if tries[-1] == "refused":
+            tries.append("slow")
+            raise NetworkTimeout("timed out")
+        return "answered"
+
+    with MongoClient[dict[str, Any]]("127.0.0.1", mongo_server.port) as client:
+        assert with_retries(client["silence"]["exports"], operation, limits) == "answered"
+    assert tries[-1] == "slow"

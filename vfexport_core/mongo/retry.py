@@ -95,7 +95,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RetryLimits:
-    """For how long an operation is tried: `seconds`, but `silent_seconds` once MongoDB does not answer at all.
+    """For how long an operation is tried: `seconds`, but `silent_seconds` since MongoDB was heard last.
 
     A replica set that elects a primary, or a server that is being started again, says so at once, and whoever waits for
     it waits for something. One that says nothing may go on like that, and holds the thread that waits.
@@ -130,7 +130,7 @@ def with_retries(
     client = collection.database.client
     if limits.silent_seconds is not None and _SILENCES.spares(client, limits.silent_seconds):
         raise SourceUnavailable(f"MongoDB is silent, asked for collection {collection.name}", payload=collection.name)
-    started = time.monotonic()
+    started = heard = time.monotonic()
 
     def try_once() -> T:
         # Also bounds a connection that swallows everything, whatever timeouts the client was made with.
@@ -139,9 +139,12 @@ def with_retries(
             return operation()
 
     def is_over(state: RetryCallState) -> bool:
-        silent = _is_silence(_error_of(state), client)
-        seconds = limits.until_silent if silent else limits.seconds
-        return time.monotonic() - started + state.upcoming_sleep >= seconds
+        nonlocal heard
+        next_try = time.monotonic() + state.upcoming_sleep
+        is_silent = _is_silence(_error_of(state), client)
+        if not is_silent:
+            heard = time.monotonic()  # it refuses, as one that is being started: then its first answers are slow
+        return next_try - started >= limits.seconds or (is_silent and next_try - heard >= limits.until_silent)
 
     try:
         result = Retrying(retry=retry_if_exception(_may_pass), stop=is_over, wait=_PAUSES, reraise=True)(try_once)
