@@ -68,7 +68,7 @@ def test_when_the_rest_is_over_one_caller_asks(mongo_server: MongoServer, monkey
 
 def test_a_server_that_has_refused_for_a_while_may_be_slow_at_first(mongo_server: MongoServer) -> None:
     """As one is that was just started: from its refusals on somebody is there."""
-    limits, tries = RetryLimits(60.0, silent_seconds=0.5), list[str]()
+    limits, tries = RetryLimits(60.0, silent_seconds=1.5), list[str]()
     refuses_until = time.monotonic() + 2 * limits.until_silent
 
     def operation() -> str:

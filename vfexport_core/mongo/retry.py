@@ -143,7 +143,7 @@ def with_retries(
         next_try = time.monotonic() + state.upcoming_sleep
         is_silent = _is_silence(_error_of(state), client)
         if not is_silent:
-            heard = time.monotonic()  # it refuses, as one that is being started: then its first answers are slow
+            heard = next_try  # it refuses, as one that is being started: then its first answers are slow
         return next_try - started >= limits.seconds or (is_silent and next_try - heard >= limits.until_silent)
 
     try:
