@@ -25,8 +25,8 @@ ENTRIES = 20000
 ONCE =
 ARGS =
 UPGRADE =
-# Processes, each with embedded servers of its own. Most tests wait more than they compute: two of them fill a core.
-WORKERS = 4
+# Processes, each with embedded servers of its own. Most tests wait more than they compute: three of them fill a core.
+WORKERS = 6
 # Containers often forbid Python to write bytecode: then every process of the tests compiles again what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup
