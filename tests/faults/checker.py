@@ -26,12 +26,12 @@ from tests.api_client import wait_for
 from tests.delivered import BUCKETS, unzipped
 from tests.integration.queue_helpers import new_export
 from tests.pipeline import bundle_of, expected
+from tests.reaping import reap
 from vfexport_core.catalog import find_spec
 from vfexport_core.catalog.spec import Container
 from vfexport_core.queue.models import FINAL, ExportStatus
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.bootstrap import Backend
-from vfexport_core.services.reap import reap
 from vfexport_core.services.run_attempt import run_claimed
 from vfexport_core.settings import PREFIX
 from vfexport_core.storage.buckets import BucketClients

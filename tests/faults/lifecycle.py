@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.integration.queue_helpers import ERROR, SHA, new_export
+from tests.reaping import reap
 from vfexport_core.catalog import Bucket
 from vfexport_core.errors import VfexportError
 from vfexport_core.queue.models import ACTIVE, FINAL, RETRYABLE, Claim, Delivered, ExportStatus
 from vfexport_core.queue.reaper import CLEANUP_GRACE_SECONDS
-from vfexport_core.services.reap import reap
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.api_client import wait_for
+from tests.reaping import reap
 from tests.s3_faults import Run
-from vfexport_core.services.reap import reap
 from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from tests.cli_helpers import Cli, CliProcess
     from tests.faults.checker import Checker
     from tests.proxy import Proxy
+    from tests.reaping import Reaped
     from tests.s3_proxy import S3Proxy
     from vfexport_core.queue.models import Export
-    from vfexport_core.services.reap import Reaped
 
 LEASE_SECONDS = 1.0
 SAMPLE_ROWS = 1_000

@@ -16,11 +16,11 @@ from tests.api_client import wait_for
 from tests.builders import object_id
 from tests.ccpa import KEPT_TYPES, Service, names_person, running_service
 from tests.processes import forked
+from tests.reaping import reap
 from vfexport_core.catalog import all_specs
 from vfexport_core.ccpa.hashing import UserHasher
 from vfexport_core.errors import DeleteFailed, VfexportError
 from vfexport_core.queue.models import Export, ExportStatus
-from vfexport_core.services.reap import reap
 from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:

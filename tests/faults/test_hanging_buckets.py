@@ -11,10 +11,10 @@ from tests.api_client import wait_for
 from tests.cli_helpers import error_of
 from tests.faults.hanging import hanging, make_probe_due
 from tests.faults.scenes import REACHED_SECONDS
+from tests.reaping import reap
 from tests.s3_proxy import through
 from vfexport_core.mongo.own_collections import BREAKERS
 from vfexport_core.queue.models import ExportStatus
-from vfexport_core.services.reap import reap
 from vfexport_core.storage.buckets import BucketClients
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from tests.api_tokens import AUDIENCE, EC_KEY, ISSUER, public_pem
 from tests.ccpa import USER_ID, Service
 from tests.cli_helpers import Cli
 from tests.integration.queue_helpers import ERROR
+from tests.reaping import reap
 from tests.s3_proxy import S3Proxy
 from tests.unit.docs_helpers import OPERATIONS, table
 from vfexport_core.catalog import all_specs
@@ -29,7 +30,6 @@ from vfexport_core.embedded.environment import s3_client
 from vfexport_core.mongo.client import opened
 from vfexport_core.queue.statistics.counters import ExportCounters
 from vfexport_core.services.hanging_buckets import probe_due
-from vfexport_core.services.reap import reap
 from vfexport_core.settings import load_settings
 from vfexport_core.storage.buckets import BucketClients
 from vfexport_core.storage.object_store import NewObject

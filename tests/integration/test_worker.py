@@ -12,6 +12,7 @@ from tests.api_client import wait_for
 from tests.cli_helpers import Cli, load
 from tests.integration.queue_helpers import queued, triggered
 from tests.proxy import Proxy
+from tests.reaping import Reaped, reap
 from tests.s3_proxy import S3Proxy
 from tests.servers import through
 from vfexport_core.catalog import Bucket
@@ -20,7 +21,6 @@ from vfexport_core.queue.models import ExportStatus
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.services.initialise import initialise
-from vfexport_core.services.reap import Reaped, reap
 from vfexport_core.services.run_attempt import STUCK, Worker
 from vfexport_core.storage.buckets import BucketClients
 

@@ -36,26 +36,6 @@ class CleanedUp:
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Reaped(CleanedUp):
-    """What a look came to: also the export that was ended."""
-
-    ended: Export | None
-
-
-def reap(
-    queue: ExportRepository,
-    buckets: Callable[[], BucketClients],
-    timeout_millis: int,
-    *,
-    grace_seconds: float = CLEANUP_GRACE_SECONDS,
-) -> Reaped:
-    """Look once. `buckets` is called only if something has to be cleaned up. Raises SourceUnavailable."""
-    ended = queue.reaper.reap(timeout_millis)
-    done = clean_up_lost(queue, buckets, grace_seconds=grace_seconds)
-    return Reaped(done.cleaned, done.problems, ended)
-
-
 def reconcile(reconciler: Reconciler) -> Iterator[str]:
     """Look once, at the queue and at the runs of an orchestrator, and yield what was done. Raises SourceUnavailable."""
     queue, backend = reconciler.queue, reconciler.backend
