@@ -36,7 +36,6 @@ SAME_FUNCTIONS = {
     "cause": "why a server failed, in words that callers may read",
     "is_passing": "whether the same request to a server may succeed when it is sent again",
     "main": "a program, from its arguments to its exit status",
-    "reap": "the end of an export that is late or lost",
     "render": "the text of what is there",
     "retry": "the next attempt of an export that ended without a file",
     "scan": "the documents of a collection in raw batches",
