@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-# Seldom: the kernel stops a process for a millisecond to tell.
+# Seldom: each look takes a millisecond of a processor from those that are measured.
 _EVERY_SECONDS = 0.1
 _KIB_PER_MIB = 1024
 

@@ -47,6 +47,8 @@ DEFAULT_SFMC_PREFIX = "{Region}/DM_ArtistPresale"
 
 DELETION_LOOKUP_BATCH = 1_000
 
+_OFF = frozenset({"0", "false", "no", "off"})
+
 ReadPreferenceName = Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"]
 # As in the option readPreferenceTags of MongoDB's addresses.
 _TAGS = r"^[^:,]+:[^:,]*(,[^:,]+:[^:,]*)*$"
@@ -335,7 +337,6 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
     return settings
 
 
-_OFF = frozenset({"0", "false", "no", "off"})
 _last: list[tuple[object, Settings]] = []
 """What was read last, and the settings that it means; also for the processes that are forked from this one."""
 

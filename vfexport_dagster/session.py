@@ -50,11 +50,11 @@ class AttemptResource:
 
     def tell_delivered(self, context: dg.OpExecutionContext, export: Export) -> None:
         """Record the files of a FINISHED export as its type's asset, which stays FINISHED if that fails."""
-        location = getattr(context.run.remote_job_origin, "location_name", None)
+        origin = context.run.remote_job_origin
         try:
             with suppress(Exception):  # while Dagster's storage is away; the events wait for it
                 context.instance.add_dynamic_partitions(str(CAMPAIGNS.name), [export.campaign_id])
-            for event in delivered_events(export, self.session.describe(export), location):
+            for event in delivered_events(export, self.session.describe(export), origin and origin.location_name):
                 context.log_event(event)  # pyright: ignore[reportArgumentType] it takes checks, too
         except Exception as error:  # noqa: BLE001 whatever it is
             context.log.warning("the asset could not be described: %s", error_report(error))

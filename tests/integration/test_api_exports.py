@@ -396,15 +396,16 @@ def test_a_cursor_belongs_to_its_list(api: Api, campaign: str, database: Databas
 
 def test_concurrent_requests_make_one_export(settings: Settings, database: Database[dict[str, Any]]) -> None:
     """L3 over two apps that share nothing but the database."""
-    path = f"/campaigns/{insert_campaign(database)}/exports"
+    campaign = insert_campaign(database)
+    path = f"/campaigns/{campaign}/exports"
     with running_api(settings) as one, running_api(settings) as two:
         one.services.backend.initialise()
         for api in (one, two):  # at its first request it takes its routes apart, not as two threads of a process may
-            assert api.get(path, token=api.token("*")).json() == []
+            assert api.get(path, token=api.token(campaign)).json() == []
 
         def post(number: int) -> tuple[int, str]:
             api = (one, two)[number % 2]
-            response = api.post(path, token=api.token("*"), json={"exportType": "entries"})
+            response = api.post(path, token=api.token(campaign), json={"exportType": "entries"})
             return response.status_code, response.json()["id"]
 
         with ThreadPoolExecutor(20) as pool:
