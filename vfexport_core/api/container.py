@@ -81,6 +81,7 @@ class AppContainer:
             Backend(
                 settings,
                 limits=caller_limits,
+                caller_limits=caller_limits,
                 silence_millis=_SILENCE_MILLIS,
                 database=database,
                 queue=queue,

@@ -12,7 +12,7 @@ from vfexport_core.cli import completion
 from vfexport_core.cli.report import table
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.settings import load_settings
-from vfexport_core.sources.campaigns import find_campaign, find_wave_keys
+from vfexport_core.sources.campaigns import find_wave_keys
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -58,7 +58,7 @@ def waves(*, campaign: str, as_json: bool) -> None:
     All codes of the campaign are read for this. Needs VFEXPORT_MONGO_URI.
     """
     with Backend(load_settings()) as backend:
-        find_campaign(backend.database, campaign)
+        backend.campaign(campaign)
         keys = find_wave_keys(backend.database, campaign)
     if as_json:
         click.echo(json.dumps(keys))

@@ -18,7 +18,6 @@ from vfexport_core.queue.statistics.estimates import Estimator
 from vfexport_core.services import exports as services
 from vfexport_core.services.bootstrap import Backend
 from vfexport_core.settings import load_settings
-from vfexport_core.sources.campaigns import find_campaign
 
 if TYPE_CHECKING:
     from vfexport_core.queue.models import Attempt, Export
@@ -54,7 +53,7 @@ def list_exports(
             limit=limit,
         )
         if not found and campaign is not None:
-            find_campaign(backend.database, campaign)  # an empty list may mean that there is no such campaign
+            backend.campaign(campaign)  # an empty list may mean that there is no such campaign
     if as_json:
         click.echo(json.dumps([_summary(export) for export in found], ensure_ascii=False))
         return

@@ -10,11 +10,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from vfexport_core.mongo.client import SCAN_SILENCE_MILLIS, connect
-from vfexport_core.mongo.retry import DEFAULT_LIMITS, WORKER_LIMITS
+from vfexport_core.mongo.retry import CALLER_LIMITS, DEFAULT_LIMITS, WORKER_LIMITS
 from vfexport_core.queue.audit import AuditLog
 from vfexport_core.queue.models import AutoRetries
 from vfexport_core.queue.repository import ExportRepository
 from vfexport_core.services.initialise import check_initialised, initialise
+from vfexport_core.sources.campaigns import find_campaign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from vfexport_core.ccpa.deletion_attempt import DeletionTools
     from vfexport_core.ccpa.repository import DeletionRepository
+    from vfexport_core.mongo.document import Document
     from vfexport_core.mongo.retry import RetryLimits
     from vfexport_core.queue.ended import EndedAttempts
     from vfexport_core.queue.outbox import Outbox
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 class Backend:
     """MongoDB, the queue in it, and the buckets; safe to share between threads. To be closed, or used in a block.
 
-    `limits` say for how long operations on MongoDB are retried; `make_buckets` makes clients of another kind.
+    `limits` say for how long operations on the service's own collections are retried, `caller_limits` for how long
+    somebody waits who asks for a campaign; `make_buckets` makes clients of another kind.
     What is given (`database`, `queue`, `buckets`) belongs to whoever made it, and is not closed here.
     """
 
@@ -42,6 +45,7 @@ class Backend:
         settings: Settings,
         *,
         limits: RetryLimits = DEFAULT_LIMITS,
+        caller_limits: RetryLimits = CALLER_LIMITS,
         silence_millis: int = SCAN_SILENCE_MILLIS,
         database: Database[dict[str, Any]] | None = None,
         make_buckets: Callable[[Settings], BucketClients] | None = None,
@@ -50,6 +54,7 @@ class Backend:
     ) -> None:
         self.settings = settings
         self.limits = limits
+        self._caller_limits = caller_limits
         self._silence_millis = silence_millis
         self._given_database = database
         self._make_buckets = make_buckets
@@ -81,6 +86,10 @@ class Backend:
     def initialise(self) -> None:
         """Set the database up (``initialise``); raises InitialisationFailed, SourceUnavailable."""
         initialise(self.database, self.limits)
+
+    def campaign(self, campaign_id: str) -> Document:
+        """Read a campaign for somebody who waits for the answer; raises CampaignNotFound, SourceUnavailable."""
+        return find_campaign(self.database, campaign_id, limits=self._caller_limits)
 
     @cached_property
     def audit(self) -> AuditLog:

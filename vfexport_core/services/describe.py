@@ -85,11 +85,10 @@ def describe_delivered(backend: Backend, export: Export, delivered: Delivered) -
 def columns_of(backend: Backend, export: Export) -> list[ColumnText]:
     """Return the columns of an export's files, those of the campaign's preferences one by one, if it can be read."""
     from vfexport_core.rows.render import resolve_columns  # noqa: PLC0415 it loads Arrow
-    from vfexport_core.sources.campaigns import find_campaign  # noqa: PLC0415 and this a driver
 
     spec = find_spec(export.export_type)
     try:
-        return describe_columns(resolve_columns(spec, find_campaign(backend.database, export.campaign_id)))
+        return describe_columns(resolve_columns(spec, backend.campaign(export.campaign_id)))
     except VfexportError:
         return describe_columns(spec.columns)
 

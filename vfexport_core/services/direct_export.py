@@ -10,7 +10,6 @@ from vfexport_core.pipeline.export_pipeline import ExportPipeline
 from vfexport_core.pipeline.export_plan import ExportPlan
 from vfexport_core.pipeline.run import write_rows
 from vfexport_core.services import exports
-from vfexport_core.sources.campaigns import find_campaign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +45,7 @@ class DirectExport:
         Raises InvalidRequest for a wave that the campaign does not have, CampaignNotFound, NoMarketsFound,
         PromotersNotFound, SourceUnavailable.
         """
-        campaign = find_campaign(backend.database, campaign_id)
+        campaign = backend.campaign(campaign_id)
         exports.check_wave(backend, spec, campaign_id, date_key)
         plan = ExportPlan.load(
             spec,

@@ -12,7 +12,7 @@ from bson import ObjectId
 from vfexport_core.errors import ExportNotFound, InvalidDateKey, InvalidRequest, MissingDateKey, UnknownDateKey
 from vfexport_core.queue.audit import AuditAction
 from vfexport_core.queue.models import NewExport
-from vfexport_core.sources.campaigns import find_campaign, find_wave_keys, is_wave
+from vfexport_core.sources.campaigns import find_wave_keys, is_wave
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ def request(backend: Backend, wanted: ExportRequest) -> tuple[Export, bool]:
     if wanted.date_key is not None:
         given_date_key(wanted.date_key)
     check_additional_markets(wanted.spec, include_all_markets=wanted.include_all_markets)
-    name = find_campaign(backend.database, wanted.campaign_id, limits=backend.limits).get("name")
+    name = backend.campaign(wanted.campaign_id).get("name")
     check_wave(backend, wanted.spec, wanted.campaign_id, wanted.date_key)
     export, created = backend.queue.request(
         NewExport(
@@ -151,5 +151,5 @@ def _of_campaign(
         return act(export_id, campaign_id)
     except ExportNotFound:
         if campaign_id is not None:
-            find_campaign(backend.database, campaign_id, limits=backend.limits)
+            backend.campaign(campaign_id)
         raise

@@ -11,7 +11,7 @@ from vfexport_core.catalog.spec import Container
 from vfexport_core.errors import ConfigurationError
 from vfexport_core.queue.models import ExportStatus
 from vfexport_core.settings import DEFAULT_SFMC_PREFIX
-from vfexport_core.sources.campaigns import check_markets, find_campaign
+from vfexport_core.sources.campaigns import check_markets
 from vfexport_core.sources.needed_indexes import missing_source_indexes, needed_indexes
 from vfexport_core.sources.ranges import range_of
 from vfexport_core.storage.object_keys import key_text, object_key
@@ -61,7 +61,7 @@ def forecast(backend: Backend, campaign_id: str, spec: ExportSpec) -> Forecast:
     """Look ahead; nothing is written and no entry read. Raises CampaignNotFound, NoMarketsFound, SourceUnavailable."""
     from vfexport_core.pipeline.counting import count_rows  # noqa: PLC0415 slow to load, and a wrong campaign is told before
 
-    campaign = find_campaign(backend.database, campaign_id)
+    campaign = backend.campaign(campaign_id)
     check_markets(spec, campaign_id, backend.database)
     documents = count_rows(spec, campaign_id, backend.database, backend.settings)
     past = backend.queue.list(export_type=spec.type, status=ExportStatus.FINISHED, limit=_PAST_EXPORTS)

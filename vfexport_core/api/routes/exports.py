@@ -46,7 +46,6 @@ from vfexport_core.errors import (
 )
 from vfexport_core.queue.models import Export
 from vfexport_core.services import exports
-from vfexport_core.sources.campaigns import find_campaign
 from vfexport_core.telemetry.logs import FIELDS_KEY
 
 router = APIRouter(tags=["exports"])
@@ -184,8 +183,7 @@ def list_exports(
         after=None if query.cursor is None else cursor.decode(query.cursor, scope),
     )
     if not found:
-        # An empty list may mean that there is no such campaign.
-        find_campaign(container.database, campaign_id, limits=container.backend.limits)
+        container.backend.campaign(campaign_id)  # an empty list may mean that there is no such campaign
     page = found[: query.limit]
     if len(found) > len(page):
         following = query.parameters() | {"cursor": cursor.encode(page[-1].position, scope)}

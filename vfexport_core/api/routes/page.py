@@ -15,7 +15,7 @@ from vfexport_core.api.dependencies import CallerOf, CampaignId, bearer_token
 from vfexport_core.api.page.feed import EventResponse, ExportFeed, FeedLimits
 from vfexport_core.api.presenters import export_out, outlooks_of
 from vfexport_core.errors import RouteNotFound
-from vfexport_core.sources.campaigns import find_campaign, find_wave_keys, names_of_campaigns, newest_campaigns
+from vfexport_core.sources.campaigns import find_wave_keys, names_of_campaigns, newest_campaigns
 
 if TYPE_CHECKING:
     from vfexport_core.api.page.sign_in import SignIn
@@ -94,7 +94,7 @@ def show_session(container: ContainerOf, caller: CallerOf) -> dict[str, Any]:
 @router.get("/page/campaigns/{campaignId}/waves")
 def list_waves(container: ContainerOf, campaign_id: CampaignId) -> list[str]:
     """Return the keys of the campaign's waves; none when there is no time to find them."""
-    find_campaign(container.database, campaign_id, limits=container.backend.limits)
+    container.backend.campaign(campaign_id)
     return find_wave_keys(container.database, campaign_id, quickly=True)
 
 
@@ -103,7 +103,7 @@ def follow_exports(
     request: Request, container: ContainerOf, caller: CallerOf, campaign_id: CampaignId
 ) -> EventResponse:
     """Stream the campaign's newest exports, now and whenever they change, as long as the token is good."""
-    find_campaign(container.database, campaign_id, limits=container.backend.limits)
+    container.backend.campaign(campaign_id)
     feed: ExportFeed = request.app.state.feed
     token = bearer_token(request)
 
